@@ -1,0 +1,275 @@
+/*
+ * The waist. TUI, batch, gdb stub, Lua and tests are clients of a session; none can do what
+ * another cannot. A session owns one machine and everything known about it.
+ *
+ * Threads: every call is made on the main thread (the one that called session_open). Subscribers
+ * are called on it too, from session_dispatch or from the control call that caused the event.
+ * Control is asynchronous: session_run and the steppers return at once, and the end arrives as
+ * one EV_STOPPED. Calls that need a stopped machine return -EBUSY with a sentence while it runs.
+ *
+ * Errors: 0 (or a count) or -errno; where a `struct err *` is taken it gets a whole sentence.
+ */
+#ifndef DEBUG_SESSION_H
+#define DEBUG_SESSION_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/base/buf.h"
+#include "vmm/base/err.h"
+#include "vmm/boot.h"
+#include "vmm/exit.h"
+#include "vmm/machine.h"
+#include "vmm/regs.h"
+#include "vmm/walk.h"
+
+struct session;
+struct symbols;
+struct disasm;
+struct insn;
+struct vm;
+
+struct session_config {
+    uint64_t mem_bytes;       /* 0: 128 MiB */
+    unsigned cpus;            /* 0: 1 */
+    const char *cpu_features; /* "-cx16,+…", or NULL */
+    bool irqchip_kernel;
+    struct boot_config boot;
+    const char *symbols;       /* FILE[@ADDR] that replaces the image's own, or NULL */
+    unsigned ring_records;     /* per vCPU, a power of two; 0: 65536 */
+    enum { ON_TRIPLE_STOP, ON_TRIPLE_RESET, ON_TRIPLE_EXIT } on_triple_fault;
+    enum { ON_RESET_RESET, ON_RESET_STOP } on_reset;
+    bool assist_off;           /* do not carry out what this KVM refuses */
+};
+
+enum session_state {
+    SS_STOPPED, /* the guest stands; state may be read and changed */
+    SS_RUNNING,
+    SS_ENDED, /* the guest powered off or left by debug exit: can be inspected and reset */
+};
+
+enum stop_kind {
+    STOP_NONE,
+    STOP_ENTRY,      /* before the first instruction, and after a reset */
+    STOP_STEP,       /* the asked steps were made */
+    STOP_BREAKPOINT, /* point_id */
+    STOP_WATCHPOINT, /* point_id, addr, old_value, new_value */
+    STOP_CATCH,      /* point_id */
+    STOP_TEMPORARY,  /* until, finish, nexti arrived */
+    STOP_USER,       /* session_stop */
+    STOP_HALTED,     /* every vCPU halted with interrupts off: nothing can wake the guest */
+    STOP_POWER_OFF,
+    STOP_DEBUG_EXIT, /* code: what was written to port 0xF4 */
+    STOP_RESET,
+    STOP_TRIPLE_FAULT,
+    STOP_INTERNAL_ERROR, /* this KVM could not go on: see text */
+    STOP_STUCK,          /* a vCPU burns time at one RIP inside the kernel */
+    STOP_HOST_ERROR,     /* KVM_RUN failed: code is the errno */
+    STOP_KINDS,
+};
+
+struct stop_info {
+    enum stop_kind kind;
+    unsigned vcpu;
+    uint64_t rip, cs_base;
+    int point_id;  /* -1 when none */
+    uint32_t code;
+    uint64_t addr, old_value, new_value;
+    uint64_t steps; /* instructions made by this step request */
+    int vector;     /* exception or interrupt entered during the last step, -1 none */
+    char text[400]; /* the whole story in one sentence, safe for a terminal */
+};
+
+/* Short name ("breakpoint"), static text. */
+const char *stop_kind_name(enum stop_kind k);
+
+int session_open(struct session **out, const struct session_config *cfg, struct err *e);
+void session_close(struct session *s);
+const struct session_config *session_cfg(const struct session *s);
+const struct boot_state *session_boot(const struct session *s);
+
+/* ---- control ---------------------------------------------------------------------------- */
+
+enum session_state session_state(const struct session *s);
+const struct stop_info *session_last_stop(const struct session *s);
+unsigned session_cpus(const struct session *s);
+/* The vCPU that unqualified commands mean; the stop's after each stop. */
+unsigned session_focus(const struct session *s);
+int session_set_focus(struct session *s, unsigned vcpu, struct err *e);
+/* "running", "halted", "waiting for SIPI", "stopped". Static text, any state. */
+const char *session_cpu_status(const struct session *s, unsigned vcpu);
+
+int session_run(struct session *s, struct err *e);
+/* Asks all vCPUs to park; EV_STOPPED follows (within a few ms). 0 also when already stopped. */
+int session_stop(struct session *s);
+/* `n` instructions on one vCPU (1 and up). A stop by a point ends it early. */
+int session_step(struct session *s, unsigned vcpu, uint64_t n, struct err *e);
+/* As step, but a call, interrupt instruction or rep counts as one. */
+int session_step_over(struct session *s, unsigned vcpu, uint64_t n, struct err *e);
+/* Until the present function returned to its caller. */
+int session_finish(struct session *s, unsigned vcpu, struct err *e);
+/* Runs until the linear address is about to execute on any vCPU. */
+int session_until(struct session *s, uint64_t linear, struct err *e);
+/* Board reset: devices, vCPUs and the image as at the start; points stay. Ends stopped. */
+int session_reset(struct session *s, struct err *e);
+/* Steps `n` instructions on the vCPU and calls `fn` after each, on the vCPU's thread, with the
+ * registers (regs and sregs parts present); `fn` returning false ends it. Waits for the end and
+ * returns the number of steps made, or -errno. For fast stepping scripts and tests. */
+int64_t session_step_each(struct session *s, unsigned vcpu, uint64_t n,
+                          bool (*fn)(void *arg, const struct vcpu_state *st), void *arg,
+                          struct err *e);
+
+/* `step.irq`: whether a stepped vCPU takes interrupts (default off). `scheduler`: what other
+ * vCPUs do meanwhile. */
+enum sched_lock { SCHED_OFF, SCHED_ON, SCHED_STEP };
+void session_set_step_irq(struct session *s, bool on);
+bool session_step_irq(const struct session *s);
+void session_set_sched_lock(struct session *s, enum sched_lock v);
+enum sched_lock session_sched_lock(const struct session *s);
+
+/* ---- state: only while not running ------------------------------------------------------- */
+
+/* All of one vCPU; valid until the guest moves or a register is written. NULL while running. The
+ * parts in `want` (VS_*) are fetched when missing. */
+const struct vcpu_state *session_cpu(struct session *s, unsigned vcpu, uint32_t want);
+int session_reg_get(struct session *s, unsigned vcpu, int reg, struct reg_value *out,
+                    struct err *e);
+int session_reg_set(struct session *s, unsigned vcpu, int reg, const struct reg_value *v,
+                    struct err *e);
+enum cpu_mode session_mode(struct session *s, unsigned vcpu);
+
+/* Address spaces of memory calls. LINEAR goes through the vCPU's page tables. */
+enum space { SPACE_LINEAR, SPACE_PHYS };
+/* Copies RAM only, never asks a device; planted breakpoint bytes are hidden. Returns the length
+ * of the readable prefix (0 to len), or -EBUSY. */
+int64_t session_mem_read(struct session *s, unsigned vcpu, enum space sp, uint64_t addr, void *dst,
+                         size_t len);
+int64_t session_mem_write(struct session *s, unsigned vcpu, enum space sp, uint64_t addr,
+                          const void *src, size_t len);
+/* Page walk of a linear address with every entry. */
+int session_walk(struct session *s, unsigned vcpu, uint64_t linear, struct walk *out);
+int session_walk_regs(struct session *s, unsigned vcpu, struct walk_regs *out);
+const struct mem *session_mem(const struct session *s);
+
+/* ---- points ------------------------------------------------------------------------------ */
+
+enum point_kind { POINT_BREAK, POINT_WATCH, POINT_CATCH };
+enum watch_access { WATCH_WRITE = 1, WATCH_READ = 2, WATCH_ACCESS = 3, WATCH_CHANGE = 4 };
+
+struct point_spec {
+    enum point_kind kind;
+    enum space space;
+    uint64_t addr;
+    uint64_t len;            /* watch: bytes, at least 1 */
+    enum watch_access access;
+    const char *location;    /* what the user typed, for lists and for pending symbols; copied */
+    const char *condition;   /* expression, or NULL; copied */
+    uint64_t ignore;         /* hits to pass over first */
+    bool temporary;          /* deleted when it stopped the machine */
+    bool hidden;             /* ours (until, finish): not in lists */
+    int vcpu;                /* -1: all */
+    unsigned catch_reason;   /* catch: KVM_EXIT_* or EXIT_* */
+    const char *catch_filter; /* catch: expression over the exit's fields, or NULL; copied */
+};
+
+struct point {
+    int id;
+    struct point_spec spec; /* strings owned by the session */
+    bool enabled;
+    bool pending;         /* its page or symbol is not there yet */
+    uint64_t hits;        /* times it was reached with its condition true */
+    uint64_t false_hits;  /* times the condition said no */
+    const char *method;   /* how it is done on this host ("int3", "debug register", …) */
+};
+
+/* Allowed at any time (the machine is parked for a moment when it runs). Returns the id (1 and
+ * up), or -errno. */
+int session_point_add(struct session *s, const struct point_spec *spec, struct err *e);
+int session_point_del(struct session *s, int id);
+int session_point_enable(struct session *s, int id, bool on);
+int session_point_condition(struct session *s, int id, const char *condition, struct err *e);
+int session_point_ignore(struct session *s, int id, uint64_t count);
+/* By id; NULL when there is none. Valid until the next change of points. */
+const struct point *session_point(const struct session *s, int id);
+/* The next visible point after `id` (0: the first), or NULL. */
+const struct point *session_point_next(const struct session *s, int id);
+
+/* ---- observation ------------------------------------------------------------------------- */
+
+#define EV_STOPPED 1u  /* arg: const struct stop_info * */
+#define EV_RUNNING 2u  /* arg: NULL */
+#define EV_CONSOLE 4u  /* arg: const struct console_text *; raw guest bytes */
+#define EV_POINTS  8u  /* points changed; arg: NULL */
+#define EV_STATE   16u /* registers, memory or focus changed by a client; arg: NULL */
+#define EV_TRACE   32u /* new exit records exist (at most one event a dispatch); arg: NULL */
+
+struct console_text {
+    enum console_chan chan;
+    const void *bytes;
+    size_t len;
+};
+
+typedef void session_fn(void *arg, unsigned event, const void *data);
+/* Returns a handle for session_unsubscribe. */
+int session_subscribe(struct session *s, unsigned mask, session_fn *fn, void *arg);
+void session_unsubscribe(struct session *s, int handle);
+
+/* Exit records of all vCPUs in order of time. A cursor starts at the oldest record kept (or the
+ * newest, `tail`). */
+struct trace_cursor {
+    uint64_t next[MACHINE_CPUS_MAX]; /* next seq of each vCPU */
+    uint64_t dropped;                /* records overwritten before this cursor saw them */
+};
+void session_trace_start(const struct session *s, struct trace_cursor *c, bool tail);
+/* Copies up to `max` next records; returns how many. Any state. */
+size_t session_trace_next(const struct session *s, struct trace_cursor *c, struct exit_event *out,
+                          size_t max);
+/* One record by vCPU and seq; false when it is gone. */
+bool session_trace_get(const struct session *s, unsigned vcpu, uint64_t seq,
+                       struct exit_event *out);
+/* Count of all records of all vCPUs since start. */
+uint64_t session_exit_count(const struct session *s);
+/* Counts by reason (KVM_EXIT_* below 64; ours at 64 + reason - EXIT_OUR_FIRST). */
+#define EXIT_COUNTERS 80
+void session_exit_counts(const struct session *s, uint64_t counts[EXIT_COUNTERS]);
+
+/* ---- guest console ------------------------------------------------------------------------ */
+
+/* Queues input for COM1, COM2 or the keyboard (set-1 scan codes); returns how many were taken. */
+size_t session_input(struct session *s, enum door_input in, const void *bytes, size_t len);
+/* Text typed on the i8042 keyboard as make and break codes; returns characters taken. */
+size_t session_type(struct session *s, const char *text);
+
+/* ---- machine ------------------------------------------------------------------------------- */
+
+/* Names and text of devices for `info device`. NULL past the end. */
+const char *session_device_name(struct session *s, unsigned i);
+int session_device_describe(struct session *s, const char *name, struct buf *out);
+/* Name of a port or MMIO register for traces ("i8042 status"), or NULL. */
+const char *session_reg_name(struct session *s, const struct exit_event *ev);
+/* Guest time in ns. */
+uint64_t session_guest_time(struct session *s);
+struct vm *session_vm(struct session *s); /* for doctor-like commands and tests */
+
+/* ---- meaning -------------------------------------------------------------------------------- */
+
+struct symbols *session_symbols(struct session *s);
+struct disasm *session_disasm(struct session *s);
+/* Disassembles at a linear address in the vCPU's mode; false when nothing is mapped there. */
+bool session_insn(struct session *s, unsigned vcpu, uint64_t linear, struct insn *out);
+/* Evaluates an expression (expr.h) in the vCPU's context. */
+int session_eval(struct session *s, unsigned vcpu, const char *text, uint64_t *out, struct err *e);
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+/* The one descriptor to poll for POLLIN; then session_dispatch. */
+int session_fd(const struct session *s);
+/* Delivers what happened. Never blocks. */
+void session_dispatch(struct session *s);
+/* Polls and dispatches until the machine no longer runs, `timeout_ns` passed (UINT64_MAX: no
+ * limit) or `interrupt` became nonzero. True when it no longer runs. For batch and tests. */
+bool session_wait(struct session *s, uint64_t timeout_ns, const volatile int *interrupt);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * Symbols and source lines from ELF and DWARF (libelf, libdw). Files are hostile: bounded, and a
+ * broken file is a sentence, not a crash. Main thread loads; look-ups are read-only afterwards
+ * and may be made on any thread while nothing is being loaded.
+ */
+#ifndef DEBUG_SYM_H
+#define DEBUG_SYM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/base/err.h"
+
+struct symbols;
+
+struct symbol {
+    const char *name; /* owned by the table */
+    uint64_t addr, size;
+    bool is_function;
+};
+
+struct symbols *symbols_new(void);
+void symbols_free(struct symbols *t);
+/* Adds a file's symbols moved by `slide`. Returns the count, 0 for a stripped file, or -errno. */
+int64_t symbols_load(struct symbols *t, const char *path, int64_t slide, struct err *e);
+/* Adds one symbol (scripts, map files). */
+void symbols_add(struct symbols *t, const char *name, uint64_t addr, uint64_t size,
+                 bool is_function);
+void symbols_clear(struct symbols *t);
+size_t symbols_count(const struct symbols *t);
+/* In ascending order of address. */
+const struct symbol *symbols_at(const struct symbols *t, size_t i);
+/* By exact name (the global one before a local one of that name); NULL when unknown. */
+const struct symbol *symbols_find(const struct symbols *t, const char *name);
+/* The symbol that holds `addr`, or the nearest before it without a size; NULL when none. Labels
+ * inside a sized function do not hide the function. */
+const struct symbol *symbols_lookup(const struct symbols *t, uint64_t addr);
+/* "name+0x12" (or "name"); false and an empty string when unknown. */
+bool symbols_format(const struct symbols *t, uint64_t addr, char *dst, size_t cap);
+/* The source line of an address ("main.c", 12); false without debug information. `file` is owned
+ * by the table. */
+bool symbols_line(const struct symbols *t, uint64_t addr, const char **file, int *line);
+/* Completion: the n-th (from 0) name that starts with `prefix`, or NULL. */
+const char *symbols_complete(const struct symbols *t, const char *prefix, size_t n);
+
+#endif

@@ -1,0 +1,96 @@
+/*
+ * vmm/base: the pieces that everything else trusts.
+ */
+#include "tests/test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vmm/base/buf.h"
+#include "vmm/base/err.h"
+#include "vmm/base/esc.h"
+#include "vmm/base/le.h"
+#include "vmm/base/log.h"
+
+static void buf_grows_and_eats(void)
+{
+    struct buf b = {0};
+
+    for (int i = 0; i < 1000; i++)
+        buf_addf(&b, "%d,", i);
+    CHECK_EQ(b.len, 10 * 2 + 90 * 3 + 900 * 4);
+    CHECK_EQ(strlen(buf_str(&b)), b.len);
+    buf_eat(&b, b.len - 4);
+    CHECK_STR(buf_str(&b), "999,");
+    buf_eat(&b, 100);
+    CHECK_EQ(b.len, 0);
+    buf_adds(&b, "a\nbc");
+    buf_pad(&b, 5);
+    CHECK_STR(buf_str(&b), "a\nbc   ");
+    buf_fini(&b);
+    CHECK_STR(buf_str(&b), "");
+}
+
+static void esc_stops_terminal_codes(void)
+{
+    struct buf b = {0};
+    char small[12];
+
+    esc_line(&b, "a\x1b[2J\\\n", 7);
+    CHECK_STR(buf_str(&b), "a\\x1b[2J\\\\\\x0a");
+    buf_clear(&b);
+    esc_console(&b, "x\r\ny\x1b]0;t\x07\xc3\xa9\xc2\x9b\xe2\x80\xae\xff", 18);
+    CHECK_STR(buf_str(&b), "x\ny\\x1b]0;t\\x07\xc3\xa9\\xc2\\x9b\\xe2\\x80\\xae\\xff");
+    buf_clear(&b);
+    esc_json(&b, "\"\\\x01\xff", 4);
+    CHECK_STR(buf_str(&b), "\"\\\"\\\\\\u0001\\ufffd\"");
+    CHECK_STR(esc_cut(small, sizeof small, "abcdefghijklmnop", 16), "abcdefgh...");
+    CHECK_STR(esc_cut(small, sizeof small, "abc", 3), "abc");
+    buf_fini(&b);
+}
+
+static void le_is_bounded(void)
+{
+    static const uint8_t raw[] = {1, 2, 3, 4};
+    struct bytes b = {raw, 4};
+    uint64_t v;
+
+    CHECK(le_get(b, 0, 4, &v));
+    CHECK_EQ(v, 0x04030201);
+    CHECK(!le_get(b, 1, 4, &v));
+    CHECK(!le_get(b, UINT64_MAX, 2, &v));
+    CHECK_EQ(le_sub(b, 3, 10).n, 1);
+    CHECK_EQ(le_sub(b, UINT64_MAX, 10).n, 0);
+}
+
+static void err_prefixes(void)
+{
+    struct err e = {0};
+
+    CHECK_EQ(err_set(&e, EINVAL, "bad %d", 7), -EINVAL);
+    CHECK_EQ(err_prefix(&e, "file %s", "x"), -EINVAL);
+    CHECK_STR(e.msg, "file x: bad 7");
+    CHECK_EQ(err_set(NULL, ENOENT, "nobody reads"), -ENOENT);
+}
+
+static void log_levels_by_module(void)
+{
+    char line[LOG_LINE_CAP];
+
+    log_levels("test_base:debug,other:error");
+    log_debug("seen %d", 1);
+    CHECK(log_line(log_newest(), line));
+    CHECK_HAS(line, "test_base: seen 1");
+    CHECK(!log_wants(LOG_WARN, "x/other.c"));
+    CHECK(log_wants(LOG_INFO, "x/third.c"));
+    CHECK(!log_line(log_newest() + 1, line));
+}
+
+static const struct test tests[] = {
+    {"buf grows and eats", buf_grows_and_eats},
+    {"esc stops terminal codes", esc_stops_terminal_codes},
+    {"le is bounded", le_is_bounded},
+    {"err prefixes", err_prefixes},
+    {"log levels by module", log_levels_by_module},
+};
+TEST_MAIN(tests)

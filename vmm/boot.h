@@ -1,0 +1,92 @@
+/*
+ * Between a loader and the first instruction: what to load, and the processor state a loader asks
+ * for. x86_boot.c turns a boot_state into vCPU registers (and lays out GDT and page tables).
+ */
+#ifndef VMM_BOOT_H
+#define VMM_BOOT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/err.h"
+#include "vmm/mem.h"
+
+enum boot_kind {
+    BOOT_AUTO,
+    BOOT_FLAT,
+    BOOT_ELF,
+    BOOT_MULTIBOOT,
+    BOOT_MULTIBOOT2,
+    BOOT_LINUX,
+    BOOT_PVH,
+    BOOT_KINDS,
+};
+
+enum boot_mode { BOOT_MODE_REAL, BOOT_MODE_PROT, BOOT_MODE_LONG };
+
+#define BOOT_MODULES_MAX 32
+
+struct boot_module {
+    const char *path;
+    const char *args; /* NULL: the file name alone */
+};
+
+/* What the user asked for. Strings are borrowed and live as long as the machine. */
+struct boot_config {
+    enum boot_kind kind;
+    const char *image;
+    bool has_load_addr;
+    uint64_t load_addr; /* flat: where it goes (default 0x7c00); others refuse it */
+    bool has_mode;
+    enum boot_mode mode; /* flat: mode at entry (default real) */
+    const char *append;  /* command line, or NULL */
+    const char *initrd;  /* path, or NULL */
+    unsigned modules;
+    struct boot_module module[BOOT_MODULES_MAX];
+};
+
+/* Ranges of guest memory in use, so that nothing is placed on top of anything. */
+#define BOOT_CLAIMS_MAX 128
+struct boot_claim {
+    uint64_t gpa, len_bytes;
+    char what[40]; /* "segment 2", "initrd", "page tables" */
+};
+struct boot_claims {
+    unsigned count;
+    struct boot_claim claim[BOOT_CLAIMS_MAX];
+};
+
+/* The processor at entry. Segments: real mode takes `cs` (base = cs*16, other selectors 0 unless
+ * `ds` is set); protected and long mode get flat segments from a GDT in guest memory. */
+struct boot_state {
+    enum boot_mode mode;
+    uint16_t cs, ds;     /* real mode only */
+    uint64_t rip, rsp;
+    uint64_t rax, rbx, rcx, rdx, rsi, rdi, rbp;
+    const char *loader;  /* name of the row that loaded it */
+    const char *symbols; /* file with ELF symbols for this image, or NULL (borrowed: cfg->image) */
+    uint64_t entry;      /* linear address of the first instruction, for people */
+    struct boot_claims claims;
+    char summary[160];   /* "multiboot2, 64-bit ELF, 3 segments at 0x100000-0x124000, entry …" */
+};
+
+/* Claims [gpa, gpa+len): -ENOSPC when it is not all RAM, -EEXIST when it overlaps; the sentence
+ * names both parties and the file. `what` is a short label. */
+int boot_claim(struct boot_claims *c, const struct mem *m, const char *file, uint64_t gpa,
+               uint64_t len_bytes, struct err *e, const char *what, ...)
+    __attribute__((format(printf, 7, 8)));
+/* Finds and claims `len` free bytes with `align` (a power of two) in [low, high), the highest
+ * such place when `top`, else the lowest. -ENOSPC with a sentence. */
+int boot_place(struct boot_claims *c, const struct mem *m, uint64_t len_bytes, uint64_t align,
+               uint64_t low, uint64_t high, bool top, const char *what, uint64_t *gpa,
+               struct err *e);
+
+/* Reads the image, recognises it (or takes cfg->kind), loads it and fills `out`. Every failure is
+ * one sentence that names the file, the field and what is wrong. Nothing of the host is kept. */
+int boot_load(const struct boot_config *cfg, struct mem *m, struct boot_state *out, struct err *e);
+
+/* "auto", "flat", … by kind; BOOT_KINDS for an unknown name. */
+const char *boot_kind_name(enum boot_kind k);
+enum boot_kind boot_kind_by_name(const char *name);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * What the guest sees of CPUID: the host's supported leaves, features switched by --cpu, features
+ * hidden because the probe found that this KVM cannot run them, APIC ids and topology.
+ */
+#ifndef VMM_CPUID_H
+#define VMM_CPUID_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/buf.h"
+#include "vmm/base/err.h"
+#include "vmm/kvm.h"
+#include "vmm/probe.h"
+
+struct cpu_feature {
+    const char *name; /* "cx16" as Linux's /proc/cpuinfo spells it */
+    uint32_t leaf, subleaf;
+    char reg;  /* 'a' 'b' 'c' 'd' */
+    uint8_t bit;
+    const char *help;
+};
+/* Ended by a row without name. */
+extern const struct cpu_feature cpu_feature_table[];
+
+struct cpu_choice {
+    const char *features; /* "-cx16,+xsave", or NULL */
+    unsigned cpus;
+    bool x2apic, tsc_deadline; /* offered only with the kernel's interrupt chips */
+};
+
+/* Fills `out` with the leaves of vCPU `id`. An unknown or impossible feature name is a sentence
+ * that lists near matches. `notes` (may be NULL) gets one line for each feature that was hidden
+ * by the probe. */
+int cpuid_build(int kvm, const struct probe *p, const struct cpu_choice *choice, unsigned id,
+                struct cpuid_table *out, struct buf *notes, struct err *e);
+/* Features asked to be off that this KVM shows all the same (it forces them in): compares what
+ * KVM_GET_CPUID2 reads back. One line each. */
+void cpuid_check(const struct cpuid_table *asked, const struct cpuid_table *got, struct buf *notes);
+/* Width of physical addresses in `c` (leaf 0x80000008), 36 when absent. */
+unsigned cpuid_maxphyaddr(const struct cpuid_table *c);
+bool cpuid_has(const struct cpuid_table *c, const struct cpu_feature *f);
+
+#endif

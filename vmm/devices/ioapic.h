@@ -1,0 +1,18 @@
+/*
+ * The I/O APIC at 0xFEC00000, 24 pins: what irq.c and the local APIC call. Machine lock.
+ */
+#ifndef VMM_DEVICES_IOAPIC_H
+#define VMM_DEVICES_IOAPIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct machine;
+
+#define IOAPIC_BASE 0xfec00000ull
+
+void ioapic_line(struct machine *m, unsigned pin, bool level);
+/* A local APIC's EOI of a level-triggered vector. */
+void ioapic_eoi(struct machine *m, uint8_t vector);
+
+#endif

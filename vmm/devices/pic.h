@@ -1,0 +1,17 @@
+/*
+ * The two 8259A interrupt controllers: what irq.c calls. Machine lock.
+ */
+#ifndef VMM_DEVICES_PIC_H
+#define VMM_DEVICES_PIC_H
+
+#include <stdbool.h>
+
+struct machine;
+
+void pic_line(struct machine *m, unsigned irq, bool level);
+/* Output pin of the master. */
+bool pic_output(struct machine *m);
+/* The INTA cycle: the vector (a spurious IRQ 7 or 15 when the request went away). */
+int pic_inta(struct machine *m);
+
+#endif

@@ -1,0 +1,170 @@
+/*
+ * The door, live and manual. Called with the machine lock held, on any thread.
+ */
+#include "vmm/door.h"
+
+#include <string.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "vmm/base/clock.h"
+#include "vmm/base/x.h"
+
+struct door_queue {
+    uint8_t byte[DOOR_QUEUE_BYTES];
+    size_t head, count;
+};
+
+void door_init(struct door *d, bool manual)
+{
+    *d = (struct door){.manual = manual};
+    for (unsigned i = 0; i < DOOR_INPUTS; i++)
+        d->input[i] = xcalloc(1, sizeof *d->input[i]);
+    if (manual) {
+        d->wall_offset = 1000000000; /* 2001-09-09 01:46:40, the same in every test */
+        d->chance = 1;
+    } else {
+        d->wall_offset = (int64_t)time(NULL);
+        if (getrandom(&d->chance, sizeof d->chance, GRND_NONBLOCK) != sizeof d->chance)
+            d->chance = clock_ns();
+    }
+}
+
+void door_fini(struct door *d)
+{
+    for (unsigned i = 0; i < DOOR_INPUTS; i++)
+        free(d->input[i]);
+    *d = (struct door){0};
+}
+
+uint64_t door_now(const struct door *d)
+{
+    return d->base_ns + (d->running && !d->manual ? clock_ns() - d->host_at_ns : 0);
+}
+
+void door_run(struct door *d)
+{
+    if (d->running)
+        return;
+    d->host_at_ns = clock_ns();
+    d->running = true;
+}
+
+void door_pause(struct door *d)
+{
+    d->base_ns = door_now(d);
+    d->running = false;
+}
+
+int64_t door_wall(const struct door *d)
+{
+    return d->wall_offset + (int64_t)(door_now(d) / 1000000000u);
+}
+
+uint64_t door_random(struct door *d)
+{
+    /* splitmix64: a full-period counter with a mixing finaliser, seeded at door_init. */
+    uint64_t z = d->chance += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+void door_alarm_off(struct door *d, struct alarm *a)
+{
+    for (struct alarm **p = &d->alarms; *p; p = &(*p)->next) {
+        if (*p == a) {
+            *p = a->next;
+            break;
+        }
+    }
+    a->next = NULL;
+    a->at_ns = DOOR_NEVER;
+}
+
+void door_alarm(struct door *d, struct alarm *a, uint64_t at_ns)
+{
+    struct alarm **p = &d->alarms;
+
+    door_alarm_off(d, a);
+    if (at_ns == DOOR_NEVER)
+        return;
+    while (*p && (*p)->at_ns <= at_ns)
+        p = &(*p)->next;
+    a->at_ns = at_ns;
+    a->next = *p;
+    *p = a;
+}
+
+uint64_t door_next(const struct door *d)
+{
+    return d->alarms ? d->alarms->at_ns : DOOR_NEVER;
+}
+
+unsigned door_run_alarms(struct door *d)
+{
+    uint64_t now = door_now(d);
+    unsigned fired = 0;
+
+    while (d->alarms && d->alarms->at_ns <= now) {
+        struct alarm *a = d->alarms;
+
+        door_alarm_off(d, a);
+        a->fn(a->arg);
+        fired++;
+    }
+    return fired;
+}
+
+void door_advance(struct door *d, uint64_t ns)
+{
+    uint64_t end = d->base_ns + ns;
+
+    BUG_ON(!d->manual);
+    while (d->alarms && d->alarms->at_ns <= end) {
+        if (d->alarms->at_ns > d->base_ns)
+            d->base_ns = d->alarms->at_ns;
+        door_run_alarms(d);
+    }
+    d->base_ns = end;
+}
+
+size_t door_push(struct door *d, enum door_input in, const void *bytes, size_t len)
+{
+    struct door_queue *q = d->input[in];
+    size_t room = DOOR_QUEUE_BYTES - q->count;
+
+    if (len > room)
+        len = room;
+    for (size_t i = 0; i < len; i++)
+        q->byte[(q->head + q->count++) % DOOR_QUEUE_BYTES] = ((const uint8_t *)bytes)[i];
+    if (len && d->arrived[in].fn)
+        d->arrived[in].fn(d->arrived[in].arg);
+    return len;
+}
+
+size_t door_pull(struct door *d, enum door_input in, void *bytes, size_t len)
+{
+    struct door_queue *q = d->input[in];
+
+    if (len > q->count)
+        len = q->count;
+    for (size_t i = 0; i < len; i++) {
+        ((uint8_t *)bytes)[i] = q->byte[q->head];
+        q->head = (q->head + 1) % DOOR_QUEUE_BYTES;
+    }
+    q->count -= len;
+    return len;
+}
+
+size_t door_waiting(const struct door *d, enum door_input in)
+{
+    return d->input[in]->count;
+}
+
+void door_listen(struct door *d, enum door_input in, void (*fn)(void *arg), void *arg)
+{
+    d->arrived[in].fn = fn;
+    d->arrived[in].arg = arg;
+}

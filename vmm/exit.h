@@ -1,0 +1,123 @@
+/*
+ * The exit record: one per return of KVM_RUN (and per event vmscope adds itself), fixed size.
+ * Ring, panels, filters, Lua, statistics, JSON and trace files use this struct as it is; a change
+ * bumps EXIT_RECORD_VERSION and a line in docs/trace-format.md. The exit table (exits.def) names
+ * each reason and formats it. Plain data: touches no machine.
+ */
+#ifndef VMM_EXIT_H
+#define VMM_EXIT_H
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/buf.h"
+
+#define EXIT_RECORD_VERSION 1
+
+/* Reasons of our own, beside KVM_EXIT_* (linux/kvm.h). */
+enum {
+    EXIT_OUR_FIRST = 0x100,
+    EXIT_KICK = EXIT_OUR_FIRST, /* KVM_RUN returned EINTR: somebody wanted the vCPU */
+    EXIT_ASSIST,                /* vmscope carried out an instruction that this KVM cannot run */
+    EXIT_INJECT,                /* an interrupt or NMI was given to the vCPU: u.inject */
+    EXIT_ERROR,                 /* KVM_RUN failed: u.fail.errno_ */
+    EXIT_OUR_END,
+};
+
+/* flags */
+#define EXIT_F_UNCLAIMED 1u  /* no device answered at that port or address */
+#define EXIT_F_STEPPED   2u  /* a single step was being made */
+#define EXIT_F_STOPPED   4u  /* the machine stopped here */
+#define EXIT_F_PAST      8u  /* RIP is already past the instruction that left the guest */
+#define EXIT_F_STRING    16u /* part of a rep ins/outs */
+
+struct exit_event {
+    uint64_t seq;      /* number in its vCPU's ring, from 0 */
+    uint64_t at_ns;    /* CLOCK_MONOTONIC when KVM_RUN returned */
+    uint32_t guest_ns; /* time inside KVM_RUN, saturated */
+    uint32_t host_ns;  /* time in the handler, saturated; 0 while it still runs */
+    uint64_t rip;      /* as in the register */
+    uint64_t cs_base;
+    uint64_t cr3;
+    uint16_t reason; /* KVM_EXIT_* or EXIT_* */
+    uint16_t flags;  /* EXIT_F_* */
+    uint8_t vcpu;
+    uint8_t mode; /* enum cpu_mode */
+    uint8_t cpl;
+    uint8_t size; /* bytes of one access, 0 when there is none */
+    union {
+        struct {
+            uint16_t port;
+            uint8_t write, pad;
+            uint32_t count;  /* elements of a string access, 1 otherwise */
+            uint64_t value;  /* written, or what the device answered (first element) */
+        } io;
+        struct {
+            uint64_t gpa;
+            uint64_t value;
+            uint32_t write;
+        } mmio;
+        struct {
+            uint32_t index;
+            uint8_t write, error;
+            uint16_t why; /* KVM_MSR_EXIT_REASON_* */
+            uint64_t value;
+        } msr;
+        struct {
+            uint32_t exception;
+            uint64_t pc, dr6, dr7;
+        } debug;
+        struct {
+            uint32_t suberror, ndata;
+            uint8_t insn_len;
+            uint8_t insn[15];
+            uint64_t data0;
+        } internal;
+        struct {
+            uint64_t hardware_reason;
+            int32_t errno_;
+        } fail;
+        struct {
+            uint32_t vector;
+            uint32_t kind; /* 0 interrupt, 1 NMI, 2 exception */
+        } inject;
+        struct {
+            uint32_t what; /* index in the assist table */
+            uint8_t insn_len;
+            uint8_t insn[15];
+        } assist;
+        struct {
+            uint32_t type;
+            uint64_t data;
+        } system;
+        struct {
+            int32_t vector; /* of the exception that could not be delivered; -1 unknown */
+            uint32_t error_code;
+            uint8_t has_error_code;
+        } shutdown;
+        uint64_t raw[5];
+    } u;
+};
+_Static_assert(sizeof(struct exit_event) == 96, "the record's size is part of the format");
+
+/* Short lower-case kind for filters and columns: "io", "mmio", "hlt", "debug"; "kvm-41" style for
+ * one that this table does not know. The text is static. */
+const char *exit_kind_name(unsigned reason);
+/* The reason of a kind's name; -1 when unknown. */
+int exit_kind_by_name(const char *name);
+/* One line of help for people. */
+const char *exit_kind_help(unsigned reason);
+/* Every row, for tables; NULL past the end. */
+struct exit_kind {
+    uint16_t reason;
+    const char *name;
+    const char *kvm_name; /* "KVM_EXIT_IO" */
+    const char *help;
+};
+const struct exit_kind *exit_kind_at(unsigned i);
+
+/* Appends the operands as text: "out 0x3f8 1 byte = 0x41 'A'". `reg_name` may be NULL. */
+void exit_format(const struct exit_event *ev, const char *reg_name, struct buf *out);
+
+#endif
