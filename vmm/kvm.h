@@ -2,7 +2,8 @@
  * Every ioctl on /dev/kvm, wrapped and named; the only file of vmscope that calls ioctl on KVM.
  * Plain wrappers return a descriptor or 0, or -errno, and do not log. Source: Linux
  * Documentation/virt/kvm/api.rst and include/uapi/linux/kvm.h.
- * vCPU calls belong on the thread that created the vCPU.
+ * All calls but kvm_run are repeated after EINTR.
+ * vCPU calls belong on the thread that runs the vCPU: from another one they wait for KVM_RUN.
  */
 #ifndef VMM_KVM_H
 #define VMM_KVM_H
@@ -33,6 +34,12 @@ struct kvm_msr_buf {
 /* Opens /dev/kvm and checks the API version. On failure one paragraph in `e` says which of these
  * it is (no device, no permission, busy, wrong version) and what to type. */
 int kvm_open(struct err *e);
+/* The paragraph behind kvm_open, also for a failed kvm_create_vm (EBUSY comes only there): finds
+ * out why KVM answers `code` (a positive errno) from /proc, /sys and /dev below `root` ("" for this
+ * machine; tests pass a directory). Returns -code. Any thread; touches no device. */
+int kvm_explain(const char *root, int code, struct err *e);
+/* The sentence for a KVM_GET_API_VERSION other than 12; 0 when `version` is right. */
+int kvm_explain_version(int version, struct err *e);
 /* Value of a capability on a system or VM descriptor; 0 when absent. */
 int kvm_cap(int fd, unsigned cap);
 int kvm_create_vm(int kvm);
@@ -43,12 +50,18 @@ int kvm_msr_index_list(int kvm, struct kvm_msr_list_buf *out);
 /* A slot: `len_bytes` 0 deletes it. flags: KVM_MEM_READONLY, KVM_MEM_LOG_DIRTY_PAGES. */
 int kvm_set_slot(int vm, uint32_t slot, uint64_t gpa, uint64_t len_bytes, void *hva,
                  uint32_t flags);
+/* Dirty bitmaps of a slot with KVM_MEM_LOG_DIRTY_PAGES, one bit a page, a multiple of 8 bytes. */
+int kvm_get_dirty_log(int vm, uint32_t slot, void *bitmap);
+int kvm_clear_dirty_log(int vm, uint32_t slot, uint64_t first_page, uint32_t pages, void *bitmap);
 int kvm_set_tss_addr(int vm, uint64_t gpa);
 int kvm_set_identity_map(int vm, uint64_t gpa);
 int kvm_create_irqchip(int vm);
 int kvm_create_pit(int vm);
 int kvm_irq_line(int vm, unsigned gsi, bool level);
 int kvm_get_irqchip(int vm, struct kvm_irqchip *chip);
+int kvm_set_irqchip(int vm, const struct kvm_irqchip *chip);
+int kvm_get_pit(int vm, struct kvm_pit_state2 *s);
+int kvm_set_pit(int vm, const struct kvm_pit_state2 *s);
 int kvm_enable_cap(int fd, unsigned cap, uint64_t arg0);
 int kvm_set_msr_filter(int vm, const struct kvm_msr_filter *f);
 int kvm_create_vcpu(int vm, unsigned id);
