@@ -1,13 +1,29 @@
-# vmscope. `make run` and `make check` are all a newcomer needs; `make help` lists the rest.
+# vmscope. A newcomer needs two targets: `make run` and `make check`. `make help` lists the rest.
+#
+# Output goes to o/MODE (o/MODE-clang for CC=clang). guests/guests.mk builds the bundled guests and
+# tests/tests.mk everything that is tested. Nothing here may fail while the file is read: on a
+# fresh machine there is no compiler and no pkg-config yet, and `make deps` has to work.
 
-MODE ?= dbg
-O    ?= o
-B    := $(O)/$(MODE)
-Q    := $(if $(V),,@)
+MODE   ?= dbg
+O      ?= o
+PREFIX ?= /usr/local
+Q      := $(if $(V),,@)
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-PKGS := ncursesw readline capstone libelf libdw lua5.4
+B := $(O)/$(MODE)$(if $(findstring clang,$(CC)),-clang)
+
+# ---- what Debian has to provide ---------------------------------------------------------------
+
+# pkg-config name:Debian package
+LIBS       := ncursesw:libncurses-dev readline:libreadline-dev capstone:libcapstone-dev \
+	libelf:libelf-dev libdw:libdw-dev lua5.4:liblua5.4-dev
+DEBS_BUILD := gcc libc6-dev binutils pkg-config $(foreach l,$(LIBS),$(lastword $(subst :, ,$l)))
+DEBS_CHECK := gdb tmux mandoc ncurses-bin ncurses-term procps xz-utils zstd lz4
+DEBS_LINT  := clang-format cppcheck
+DEBS_FUZZ  := clang libclang-rt-dev
+
+# ---- flags ------------------------------------------------------------------------------------
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
 	-Wundef -Wwrite-strings -Wpointer-arith -Wcast-align -Wformat=2 -Wvla -Wimplicit-fallthrough \
@@ -15,53 +31,153 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-st
 ifneq ($(WERROR),0)
 WARN += -Werror
 endif
-ifneq ($(findstring gcc,$(shell $(CC) --version 2>/dev/null | head -1)),)
+ifneq ($(findstring clang,$(CC)),)
+# gcc accepts these without a word: conversions of constants and of enumerations in ?:.
+WARN += -Wno-implicit-int-float-conversion -Wno-enum-enum-conversion
+else
 WARN += -Wlogical-op -Wduplicated-cond
 endif
 
+SAN := -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_dbg  := -O1 -g
 OPT_rel  := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
-OPT_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT_asan := -O1 -g -fsanitize=address,undefined $(SAN)
 OPT_tsan := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+OPT_cov  := -O0 -g --coverage
+OPT_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined $(SAN)
 ifeq ($(OPT_$(MODE)),)
-$(error MODE is dbg, rel, asan or tsan)
+$(error MODE=$(MODE) is unknown: it is one of dbg, rel, asan, tsan, cov and fuzz)
 endif
 
-CFLAGS_ALL := -std=gnu11 -D_GNU_SOURCE -I. $(OPT_$(MODE)) $(WARN) \
-	$(shell pkg-config --cflags $(PKGS) 2>/dev/null) -pthread -MMD -MP $(CFLAGS)
-LDLIBS_ALL := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread $(LDFLAGS)
+PKGS         := $(foreach l,$(LIBS),$(firstword $(subst :, ,$l)))
+PKG_CFLAGS   := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS     := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+CFLAGS_ALL   := -std=gnu11 -D_GNU_SOURCE -I. $(OPT_$(MODE)) $(WARN) $(PKG_CFLAGS) -pthread
+LDLIBS_ALL    = $(PKG_LIBS) -pthread $(LDFLAGS)
+COMPILE       = $(CC) $(CFLAGS_ALL) -MMD -MP $(CPPFLAGS) $(CFLAGS)
+LINK          = $(CC) $(OPT_$(MODE)) $(CFLAGS) -o $@
 
-SRC  := $(sort $(wildcard vmm/*.c vmm/*/*.c debug/*.c debug/*/*.c disasm/*.c scripts/*.c tui/*.c tui/*/*.c))
-OBJ  := $(SRC:%.c=$(B)/%.o)
-LIB  := $(filter-out $(B)/tui/main.o,$(OBJ))
-UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+# ---- sources ----------------------------------------------------------------------------------
+
+SRC := $(sort $(wildcard vmm/*.c vmm/*/*.c debug/*.c debug/*/*.c disasm/*.c scripts/*.c \
+	tui/*.c tui/*/*.c))
+OBJ := $(SRC:%.c=$(B)/%.o)
+LIB := $(filter-out $(B)/tui/main.o,$(OBJ))
 
 .DEFAULT_GOAL := all
-.PHONY: all unit guests clean
-all: vmscope guests
+.PHONY: all help deps deps-check run check check-slow check-svm bench lint headers format fuzz \
+	guests unit tags install uninstall clean distclean need-tools FORCE
+.SECONDARY:
+.DELETE_ON_ERROR:
 
-vmscope: $(B)/vmscope
-	$(Q)cp -f $< $@
+all: vmscope guests ## build ./vmscope and the bundled guests
+
+vmscope: $(B)/vmscope FORCE
+	@cmp -s $< $@ || cp -f $< $@
 $(B)/vmscope: $(B)/tui/main.o $(B)/libvmscope.a
-	@echo "  LD $@"
-	$(Q)$(CC) $(OPT_$(MODE)) -o $@ $^ $(LDLIBS_ALL)
-$(B)/libvmscope.a: $(LIB)
+	@echo "  LD   $@"
+	$(Q)$(LINK) $^ $(LDLIBS_ALL)
+$(B)/libvmscope.a: $(LIB) $(B)/.members
 	@rm -f $@
-	$(Q)ar rcs $@ $^
-$(B)/%.o: %.c
+	$(Q)ar rcs $@ $(LIB)
+$(B)/%.o: %.c $(B)/.flags | need-tools
 	@mkdir -p $(@D)
-	@echo "  CC $<"
-	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
+	@echo "  CC   $<"
+	$(Q)$(COMPILE) -c -o $@ $<
 
-unit: $(UNIT)
-$(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libvmscope.a
-	@echo "  LD $@"
-	$(Q)$(CC) $(OPT_$(MODE)) -o $@ $^ $(LDLIBS_ALL)
+# Rewritten when its text changes: other flags rebuild everything, a source file that came or went
+# rebuilds the archive.
+$(B)/.flags: TEXT = $(COMPILE)
+$(B)/.members: TEXT = $(LIB)
+$(B)/.flags $(B)/.members: FORCE | need-tools
+	@mkdir -p $(@D)
+	@echo '$(TEXT)' | cmp -s - $@ || echo '$(TEXT)' >$@
+
+# Says what is missing in one sentence before the first compiler error could.
+need-tools:
+	@tools/deps missing "$(CC)" $(LIBS)
+
+# ---- set-up and use ---------------------------------------------------------------------------
+
+deps: ## install the Debian packages that a build needs
+	@tools/deps install "building vmscope" $(DEBS_BUILD)
+deps-check: ## install what building and the tests need
+	@tools/deps install "building and testing vmscope" $(DEBS_BUILD) $(DEBS_CHECK)
+
+# Recursive, because what pkg-config says was read before `deps` could install it.
+SUBMAKE = +@$(MAKE) --no-print-directory
+JOBS    = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
+GUEST ?= $(O)/guests/tinyos
+run: deps ## build, then open the workbench on the bundled guest (GUEST=FILE ARGS=… for others)
+	$(SUBMAKE) $(JOBS) all
+	@./vmscope $(ARGS) $(GUEST)
+
+check: deps-check ## build and run all tests
+	$(SUBMAKE) $(JOBS) check-build
+	@tests/run $(if $(V),-v) $(T)
+check-slow: deps-check ## the tests of `check`, longer: fuzzing, soak, clang, svm-rig
+	@tools/deps install "the slow tests" $(DEBS_FUZZ) $(DEBS_LINT)
+	$(SUBMAKE) $(JOBS) check-build
+	@tests/run $(if $(V),-v) --slow $(T)
+check-svm: deps-check ## the tests that need KVM, beside a genuine kvm_amd under QEMU's emulation
+	$(SUBMAKE) $(JOBS) check-build
+	@tests/run $(if $(V),-v) --svm $(T)
+bench: deps ## measure what tracing and stepping cost
+	$(SUBMAKE) $(JOBS) MODE=rel $(O)/rel/tests/bench/bench guests
+	@$(O)/rel/tests/bench/bench
 
 -include guests/guests.mk
+include tests/tests.mk
 
-clean:
-	rm -rf $(O) vmscope
+# ---- care of the source -----------------------------------------------------------------------
 
--include $(OBJ:.o=.d) $(UNIT:=.d)
-.SECONDARY:
+ALL_C := $(sort $(wildcard $(foreach d,vmm debug disasm scripts tui guests tests,\
+	$(d)/*.[ch] $(d)/*/*.[ch] $(d)/*/*/*.[ch])))
+
+lint: headers ## format, arrows between folders, cppcheck
+	@tools/deps install "make lint" $(DEBS_LINT)
+	@tools/lint $(ALL_C)
+headers: $(patsubst %,$(B)/headers/%.ok,$(filter-out guests/% tests/%,$(filter %.h,$(ALL_C)))) ## compile each header alone
+$(B)/headers/%.ok: % $(B)/.flags
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -MF $@.d -MT $@ -Wno-unused-function -x c -fsyntax-only -include $< /dev/null
+	@touch $@
+format: ## rewrite all C files in the house style
+	@tools/deps install "make format" clang-format
+	$(Q)clang-format -i $(ALL_C)
+tags: ## ctags of all C files
+	@tools/deps install "make tags" universal-ctags
+	$(Q)ctags $(ALL_C)
+
+# ---- installation -----------------------------------------------------------------------------
+
+# A plain `make install` installs the optimised build; MODE=… on the command line another.
+IMODE := $(if $(filter command environment,$(firstword $(origin MODE))),$(MODE),rel)
+IBIN   = $(subst $(O)/$(MODE),$(O)/$(IMODE),$(B))/vmscope
+BINDIR = $(DESTDIR)$(PREFIX)/bin
+MANDIR = $(DESTDIR)$(PREFIX)/share/man/man1
+LUADIR = $(DESTDIR)$(PREFIX)/share/vmscope
+install: ## into PREFIX (/usr/local), below DESTDIR if that is set
+	$(SUBMAKE) MODE=$(IMODE) $(IBIN)
+	install -d $(BINDIR) $(MANDIR) $(LUADIR)
+	install -m 755 $(IBIN) $(BINDIR)/vmscope
+	install -m 644 docs/vmscope.1 $(MANDIR)/vmscope.1
+	for d in lib examples; do [ ! -d scripts/$$d ] || { install -d $(LUADIR)/$$d && \
+		install -m 644 scripts/$$d/*.lua $(LUADIR)/$$d/; }; done
+uninstall:
+	rm -f $(BINDIR)/vmscope $(MANDIR)/vmscope.1
+	rm -rf $(LUADIR)
+
+clean: ## remove what was built
+	rm -rf $(O) vmscope tags
+
+help: ## this list
+	@echo "targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile tests/tests.mk | \
+		while IFS='|' read -r t h; do printf '  %-12s %s\n' $$t "$$h"; done
+	@echo "variables:"
+	@echo "  MODE=dbg|rel|asan|tsan|cov|fuzz   CC=clang   WERROR=0   V=1 (show commands)"
+	@echo "  T='unit gdb' (groups or programs for the test targets)   PREFIX= DESTDIR=   O=o"
+
+-include $(OBJ:.o=.d)
