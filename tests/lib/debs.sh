@@ -1,0 +1,62 @@
+# Sourced by tests that boot what Debian ships. Packages are fetched once into the cache below the
+# output folder and unpacked there; nothing is installed.
+
+cache=${O:-o}/cache/debs
+
+# Prints SKIP for each name in $2... with reason $1 and ends the program.
+skip_all() {
+    local why=$1 name
+    shift
+    for name; do echo "SKIP $name: $why"; done
+    exit 0
+}
+
+# unpack_deb PACKAGE: prints the folder with the package's files; on failure prints the reason and
+# returns 1. A package whose dependency carries the files is resolved by the caller.
+unpack_deb() {
+    local pkg=$1 dir=$cache/$1 log=$cache/$1.log deb
+    if [[ ! -e $dir/.done ]]; then
+        if [[ ${TESTS_NO_FETCH-} ]]; then
+            echo "TESTS_NO_FETCH is set, so $pkg is not fetched"
+            return 1
+        fi
+        command -v apt-get >/dev/null || { echo "there is no apt-get here to fetch $pkg"; return 1; }
+        rm -rf "$dir"
+        mkdir -p "$dir/deb"
+        if ! (cd "$dir/deb" && timeout 240 apt-get download "$pkg") >"$log" 2>&1; then
+            echo "apt-get cannot download $pkg: $(grep -m1 '^E:' "$log" || tail -n 1 "$log")"
+            return 1
+        fi
+        deb=$(find "$dir/deb" -name '*.deb' | head -n 1)
+        if ! dpkg-deb -x "$deb" "$dir" >"$log" 2>&1; then
+            echo "cannot unpack $pkg: $(tail -n 1 "$log")"
+            return 1
+        fi
+        rm -rf "$dir/deb"
+        touch "$dir/.done"
+    fi
+    echo "$dir"
+}
+
+# vmlinux_of BZIMAGE OUT: the ELF kernel inside. Tries each compression whose magic occurs.
+vmlinux_of() {
+    local image=$1 out=$2 row magic tool at
+    while read -r magic tool; do
+        command -v "${tool%% *}" >/dev/null || continue
+        while IFS=: read -r at _; do
+            # Trailing bytes after the payload make the tools complain; the result counts.
+            # shellcheck disable=SC2086
+            tail -c +$((at + 1)) "$image" | $tool >"$out" 2>/dev/null
+            [[ $(head -c 4 "$out" | tail -c 3) == ELF ]] && return 0
+        done < <(LC_ALL=C grep -obaP "$magic" "$image")
+    done <<'END'
+\xfd7zXZ\x00 xz -dc --single-stream
+\x28\xb5\x2f\xfd zstd -dcq
+\x1f\x8b\x08 gzip -dc
+\x02\x21\x4c\x18 lz4 -dc
+\x5d\x00\x00\x00 xz -dc --format=lzma
+BZh bzip2 -dc
+END
+    rm -f "$out"
+    return 1
+}
