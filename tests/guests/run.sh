@@ -1,0 +1,69 @@
+#!/bin/bash
+# Every row of guests/expected.tsv on real KVM: exit status and COM1's text, with the interrupt
+# chips of either side where the row asks for it, and once wholly single-stepped to the same end.
+# An argument selects rows whose name contains it.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+table=guests/expected.tsv
+guests=${O:-o}/guests
+status=0
+reason=
+if [[ ! -e /dev/kvm ]]; then
+    reason="there is no /dev/kvm"
+elif [[ ! -r /dev/kvm || ! -w /dev/kvm ]]; then
+    reason="no permission for /dev/kvm"
+fi
+
+# try NAME COMMAND-TIMEOUT WANT-STATUS WANT-TEXT ARGS...: one run of vmscope.
+try() {
+    local name=$1 limit=$2 want=$3 text=$4 got serial=$TEST_DIR/$1.serial
+    shift 4
+    if [[ $reason ]]; then
+        echo "SKIP $name: $reason"
+        return
+    fi
+    : >"$serial"
+    timeout -k 5 $((limit + 20)) "$VMSCOPE" run --timeout "$limit" --serial "file:$serial" "$@" \
+        >"$TEST_DIR/$name.out" 2>&1 </dev/null
+    got=$?
+    if ((got != want)); then
+        why="status $got, want $want: $(tail -n 1 "$TEST_DIR/$name.out" | head -c 300)"
+    elif ! tr -d '\r\n' <"$serial" | grep -qaE -e "$text"; then
+        why="COM1 has no \"$text\": $(tr -d '\r\n' <"$serial" | head -c 200)"
+    else
+        echo "ok $name"
+        return
+    fi
+    echo "FAIL $name: $why"
+    printf '  again: '
+    printf '%q ' "$VMSCOPE" run --timeout "$limit" "$@"
+    echo
+    status=1
+}
+
+rows=0
+while IFS=$'\t' read -r name image options want text flags; do
+    [[ -z $name || $name == '#'* || $name != *"${1-}"* ]] && continue
+    ((rows++))
+    [[ $options == - ]] && options=
+    flags=,$flags,
+    path=$guests/$image
+    if [[ ! -f $path ]]; then
+        echo "FAIL $name: $path is not built (make guests)"
+        status=1
+        continue
+    fi
+    # shellcheck disable=SC2206 # options are separated by blanks, none contains one
+    args=($options)
+    if [[ $flags == *,stdin,* ]]; then
+        echo "SKIP $name: waits for input; tests/cmd and tests/tui type to it"
+        continue
+    fi
+    try "$name" 60 "$want" "$text" "${args[@]}" "$path"
+    [[ $flags == *,irqchip-both,* ]] &&
+        try "$name.kernel" 60 "$want" "$text" --irqchip kernel "${args[@]}" "$path"
+    [[ $flags == *,no-step,* ]] ||
+        try "$name.stepped" 120 "$want" "$text" -e "stepi 100000000" "${args[@]}" "$path"
+done <"$table"
+((rows)) || { echo "FAIL rows: no row of $table matches '${1-}'"; status=1; }
+exit $status
