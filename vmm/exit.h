@@ -50,8 +50,8 @@ struct exit_event {
         struct {
             uint16_t port;
             uint8_t write, pad;
-            uint32_t count;  /* elements of a string access, 1 otherwise */
-            uint64_t value;  /* written, or what the device answered (first element) */
+            uint32_t count; /* elements of a string access, 1 otherwise */
+            uint64_t value; /* written, or what the device answered (first element) */
         } io;
         struct {
             uint64_t gpa;
@@ -101,10 +101,11 @@ struct exit_event {
 };
 _Static_assert(sizeof(struct exit_event) == 96, "the record's size is part of the format");
 
-/* Short lower-case kind for filters and columns: "io", "mmio", "hlt", "debug"; "kvm-41" style for
- * one that this table does not know. The text is static. */
+/* Short lower-case kind for filters and columns: "io", "mmio", "hlt", "irq_window"; a C identifier,
+ * since filters are expressions. "kvm_41" for a reason of a newer kernel. Static text; any thread,
+ * as all below. */
 const char *exit_kind_name(unsigned reason);
-/* The reason of a kind's name; -1 when unknown. */
+/* The reason of a kind's name ('-' passes for '_') or of its KVM name; -1 when unknown. */
 int exit_kind_by_name(const char *name);
 /* One line of help for people. */
 const char *exit_kind_help(unsigned reason);
@@ -112,12 +113,16 @@ const char *exit_kind_help(unsigned reason);
 struct exit_kind {
     uint16_t reason;
     const char *name;
-    const char *kvm_name; /* "KVM_EXIT_IO" */
+    const char *kvm_name; /* "KVM_EXIT_IO"; for our own reasons "EXIT_KICK" */
     const char *help;
 };
 const struct exit_kind *exit_kind_at(unsigned i);
+/* "#PF" for 14; NULL for vectors without such a name (Intel SDM 3A, table 6-1). */
+const char *exit_vector_name(unsigned vector);
 
-/* Appends the operands as text: "out 0x3f8 1 byte = 0x41 'A'". `reg_name` may be NULL. */
+/* Appends the operands as one line of text: "out 0x3f8 (COM1 data) 1 byte = 0x41 'A'"; the kind's
+ * name for reasons without operands. `reg_name` is what the device calls the register (or the
+ * assist that acted), or NULL; already safe for a terminal. */
 void exit_format(const struct exit_event *ev, const char *reg_name, struct buf *out);
 
 #endif

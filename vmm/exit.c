@@ -1,0 +1,350 @@
+/*
+ * The exit table and the one-line text of a record. Rows are in exits.def. Records may come from
+ * a file, so nothing in them is trusted. Any thread.
+ */
+#include "vmm/exit.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "vmm/base/x.h"
+#include "vmm/regs.h"
+
+/* Names of kernels newer than the headers this may be built with. */
+#ifndef KVM_EXIT_LOONGARCH_IOCSR
+#define KVM_EXIT_LOONGARCH_IOCSR 38
+#endif
+#ifndef KVM_EXIT_MEMORY_FAULT
+#define KVM_EXIT_MEMORY_FAULT 39
+#endif
+#ifndef KVM_EXIT_TDX
+#define KVM_EXIT_TDX 40
+#endif
+
+/* ---- operands ---------------------------------------------------------------------------- */
+
+static unsigned long long ull(uint64_t v)
+{
+    return v;
+}
+
+/* "1 byte", "4 bytes". */
+static void add_size(struct buf *out, unsigned size)
+{
+    buf_addf(out, " %u byte%s", size, size == 1 ? "" : "s");
+}
+
+static void add_value(struct buf *out, uint64_t v, unsigned size)
+{
+    buf_addf(out, "0x%llx", ull(v));
+    if (size == 1 && v >= ' ' && v < 0x7f)
+        buf_addf(out, " '%c'", (char)v);
+}
+
+static void add_bytes(struct buf *out, const uint8_t *bytes, unsigned len)
+{
+    for (unsigned i = 0; i < len && i < 15; i++)
+        buf_addf(out, " %02x", bytes[i]);
+}
+
+static void add_place(struct buf *out, const char *reg_name)
+{
+    if (reg_name && reg_name[0])
+        buf_addf(out, " (%s)", reg_name);
+}
+
+static void add_unclaimed(const struct exit_event *ev, struct buf *out)
+{
+    if (ev->flags & EXIT_F_UNCLAIMED)
+        buf_adds(out, ", no device there");
+}
+
+static void format_io(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    bool string = (ev->flags & EXIT_F_STRING) || ev->u.io.count > 1;
+
+    buf_addf(out, "%s%s 0x%x", ev->u.io.write ? "out" : "in", string ? "s" : "", ev->u.io.port);
+    add_place(out, reg_name);
+    add_size(out, ev->size);
+    if (ev->u.io.count > 1)
+        buf_addf(out, " x %u, first", ev->u.io.count);
+    buf_adds(out, " = ");
+    add_value(out, ev->u.io.value, ev->size);
+    add_unclaimed(ev, out);
+}
+
+static void format_mmio(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    buf_addf(out, "%s 0x%llx", ev->u.mmio.write ? "write" : "read", ull(ev->u.mmio.gpa));
+    add_place(out, reg_name);
+    add_size(out, ev->size);
+    buf_adds(out, " = ");
+    add_value(out, ev->u.mmio.value, ev->size);
+    add_unclaimed(ev, out);
+}
+
+static const char *msr_name(uint32_t index)
+{
+    for (int i = 0; i < REG_COUNT; i++)
+        if (reg_table[i].kind == 'M' && reg_table[i].msr_index == index)
+            return reg_table[i].name + strlen("msr_");
+    return index == 0xc0000080 ? "efer" : index == 0x1b ? "apic_base" : NULL;
+}
+
+static void format_msr(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    static const struct {
+        unsigned bit;
+        const char *text;
+    } whys[] = {
+        {KVM_MSR_EXIT_REASON_INVAL, "value not valid"},
+        {KVM_MSR_EXIT_REASON_UNKNOWN, "unknown to KVM"},
+        {KVM_MSR_EXIT_REASON_FILTER, "filtered"},
+    };
+
+    buf_addf(out, "%s 0x%x", ev->u.msr.write ? "wrmsr" : "rdmsr", ev->u.msr.index);
+    add_place(out, reg_name ? reg_name : msr_name(ev->u.msr.index));
+    if (ev->u.msr.write || !ev->u.msr.error)
+        buf_addf(out, " = 0x%llx", ull(ev->u.msr.value));
+    for (size_t i = 0; i < ARRAY_LEN(whys); i++)
+        if (ev->u.msr.why & whys[i].bit)
+            buf_addf(out, ", %s", whys[i].text);
+    if (ev->u.msr.error)
+        buf_adds(out, ", answered with #GP");
+}
+
+static void format_debug(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    uint64_t dr6 = ev->u.debug.dr6;
+    const char *sep = "";
+
+    (void)reg_name;
+    if (ev->u.debug.exception == 3) {
+        buf_adds(out, "int3");
+    } else {
+        for (unsigned i = 0; i < 4; i++)
+            if (dr6 >> i & 1) {
+                buf_addf(out, "%sbreakpoint register %u", sep, i);
+                sep = ", ";
+            }
+        if (dr6 >> 13 & 1) {
+            buf_addf(out, "%sdebug register touched", sep);
+            sep = ", ";
+        }
+        if (dr6 >> 14 & 1) {
+            buf_addf(out, "%sstep", sep);
+            sep = ", ";
+        }
+        if (!sep[0])
+            buf_addf(out, "exception %u, DR6 0x%llx", ev->u.debug.exception, ull(dr6));
+    }
+    buf_addf(out, " at 0x%llx", ull(ev->u.debug.pc));
+}
+
+static void format_internal(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    static const char *const suberrors[] = {
+        [KVM_INTERNAL_ERROR_EMULATION] = "cannot emulate the instruction",
+        [KVM_INTERNAL_ERROR_SIMUL_EX] = "two exceptions at once",
+        [KVM_INTERNAL_ERROR_DELIVERY_EV] = "exit while an event was being delivered",
+        [KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] = "exit reason that KVM did not expect",
+    };
+    uint32_t sub = ev->u.internal.suberror;
+
+    (void)reg_name;
+    if (sub < ARRAY_LEN(suberrors) && suberrors[sub])
+        buf_adds(out, suberrors[sub]);
+    else
+        buf_addf(out, "suberror %u", sub);
+    if (sub == KVM_INTERNAL_ERROR_EMULATION && ev->u.internal.insn_len) {
+        buf_adds(out, ":");
+        add_bytes(out, ev->u.internal.insn, ev->u.internal.insn_len);
+    } else if (sub == KVM_INTERNAL_ERROR_EMULATION) {
+        buf_adds(out, ": its bytes could not be fetched");
+    } else if (ev->u.internal.ndata) {
+        buf_addf(out, ", data 0x%llx", ull(ev->u.internal.data0));
+    }
+}
+
+static void format_hardware(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    (void)reg_name;
+    buf_addf(out, "hardware reason 0x%llx", ull(ev->u.fail.hardware_reason));
+}
+
+static void format_entry(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    uint64_t why = ev->u.fail.hardware_reason;
+
+    /* VMX sets bit 31 on a failed entry: basic reason 33 is invalid guest state, 34 MSR loading
+     * (Intel SDM 3C, appendix C); SVM reports VMEXIT_INVALID, -1. */
+    buf_adds(out, why == 0x80000021 || why == UINT64_MAX || why == UINT32_MAX
+                      ? "the guest's state is not valid, "
+                  : why == 0x80000022 ? "an MSR could not be loaded, "
+                                      : "");
+    format_hardware(ev, reg_name, out);
+}
+
+static void format_error(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    int code = ev->u.fail.errno_;
+    const char *text = code > 0 ? strerrordesc_np(code) : NULL;
+
+    (void)reg_name;
+    buf_addf(out, "KVM_RUN: %s (errno %d)", text ? text : "unknown error", code);
+}
+
+static void add_vector(struct buf *out, unsigned vector)
+{
+    const char *name = exit_vector_name(vector);
+
+    if (name)
+        buf_addf(out, "%s (%u)", name, vector);
+    else
+        buf_addf(out, "vector %u", vector);
+}
+
+static void format_shutdown(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    (void)reg_name;
+    buf_adds(out, "triple fault");
+    if (ev->u.shutdown.vector < 0)
+        return;
+    buf_adds(out, ", could not deliver ");
+    add_vector(out, (unsigned)ev->u.shutdown.vector);
+    if (ev->u.shutdown.has_error_code)
+        buf_addf(out, " error code 0x%x", ev->u.shutdown.error_code);
+}
+
+static void format_inject(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    (void)reg_name;
+    if (ev->u.inject.kind == 1) {
+        buf_adds(out, "NMI");
+    } else if (ev->u.inject.kind == 2) {
+        buf_adds(out, "exception ");
+        add_vector(out, ev->u.inject.vector);
+    } else {
+        buf_addf(out, "interrupt 0x%x", ev->u.inject.vector);
+    }
+}
+
+static void format_assist(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    buf_adds(out, reg_name ? reg_name : "instruction");
+    add_bytes(out, ev->u.assist.insn, ev->u.assist.insn_len);
+}
+
+static void format_system(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    static const char *const types[] = {
+        [1] = "shutdown", [2] = "reset",   [3] = "crash",
+        [4] = "wakeup",   [5] = "suspend", [6] = "SEV termination",
+    };
+    uint32_t t = ev->u.system.type;
+
+    (void)reg_name;
+    if (t < ARRAY_LEN(types) && types[t])
+        buf_adds(out, types[t]);
+    else
+        buf_addf(out, "type %u", t);
+    if (ev->u.system.data)
+        buf_addf(out, ", data 0x%llx", ull(ev->u.system.data));
+}
+
+/* ---- the table --------------------------------------------------------------------------- */
+
+typedef void format_fn(const struct exit_event *ev, const char *reg_name, struct buf *out);
+
+static const struct exit_kind kinds[] = {
+#define E(reason, name, format, help) {reason, #name, #reason, help},
+#include "vmm/exits.def"
+#undef E
+};
+
+static format_fn *const formats[] = {
+#define E(reason, name, format, help) format,
+#include "vmm/exits.def"
+#undef E
+};
+_Static_assert(sizeof kinds / sizeof kinds[0] == KVM_EXIT_TDX + 1 + EXIT_OUR_END - EXIT_OUR_FIRST,
+               "a row for each reason of KVM up to the last we name, and for each of ours");
+
+/* Kernels add reasons; a record of one must still have a name, and names are static text. */
+#define N4(t) "kvm_" #t "0", "kvm_" #t "1", "kvm_" #t "2", "kvm_" #t "3", "kvm_" #t "4"
+#define N9(t) "kvm_" #t "5", "kvm_" #t "6", "kvm_" #t "7", "kvm_" #t "8", "kvm_" #t "9"
+static const char *const new_names[] = {N4(4), N9(4), N4(5), N9(5), N4(6), N9(6),
+                                        N4(7), N9(7), N4(8), N9(8), N4(9), N9(9)};
+#define NEW_NAMES_FIRST 40u
+
+/* Rows are in order: KVM's by number, then ours. */
+static int row_of(unsigned reason)
+{
+    if (reason <= KVM_EXIT_TDX)
+        return (int)reason;
+    if (reason >= EXIT_OUR_FIRST && reason < EXIT_OUR_END)
+        return KVM_EXIT_TDX + 1 + (int)(reason - EXIT_OUR_FIRST);
+    return -1;
+}
+
+const struct exit_kind *exit_kind_at(unsigned i)
+{
+    return i < ARRAY_LEN(kinds) ? &kinds[i] : NULL;
+}
+
+const char *exit_kind_name(unsigned reason)
+{
+    int row = row_of(reason);
+
+    if (row >= 0)
+        return kinds[row].name;
+    if (reason - NEW_NAMES_FIRST < ARRAY_LEN(new_names))
+        return new_names[reason - NEW_NAMES_FIRST];
+    return "kvm_new";
+}
+
+const char *exit_kind_help(unsigned reason)
+{
+    int row = row_of(reason);
+
+    return row >= 0 ? kinds[row].help : "a reason that is newer than this program";
+}
+
+static bool same_word(const char *a, const char *b)
+{
+    for (; *a && *b; a++, b++)
+        if (*a != *b && !(*a == '_' && *b == '-'))
+            return false;
+    return *a == *b;
+}
+
+int exit_kind_by_name(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (same_word(kinds[i].name, name) || !strcmp(kinds[i].kvm_name, name))
+            return kinds[i].reason;
+    for (unsigned i = KVM_EXIT_TDX + 1 - NEW_NAMES_FIRST; i < ARRAY_LEN(new_names); i++)
+        if (same_word(new_names[i], name))
+            return (int)(NEW_NAMES_FIRST + i);
+    return -1;
+}
+
+const char *exit_vector_name(unsigned vector)
+{
+    static const char *const names[32] = {"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM",
+                                          "#DF", NULL,  "#TS", "#NP", "#SS", "#GP", "#PF", NULL,
+                                          "#MF", "#AC", "#MC", "#XM", "#VE", "#CP", NULL,  NULL,
+                                          NULL,  NULL,  NULL,  NULL,  "#HV", "#VC", "#SX", NULL};
+
+    return vector < ARRAY_LEN(names) ? names[vector] : NULL;
+}
+
+void exit_format(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    int row = row_of(ev->reason);
+
+    if (row >= 0 && formats[row])
+        formats[row](ev, reg_name, out);
+    else
+        buf_adds(out, exit_kind_name(ev->reason));
+}
