@@ -31,7 +31,7 @@ enum walk_result {
 #define WALK_LEVELS_MAX 5
 
 struct walk_step {
-    uint8_t level;     /* 5 = PML5 … 1 = page table */
+    uint8_t level;      /* 5 = PML5 … 1 = page table */
     uint8_t entry_size; /* 4 or 8 bytes */
     uint64_t entry_gpa;
     uint64_t entry; /* 0 when it could not be read */
@@ -44,14 +44,18 @@ struct walk {
     struct walk_step step[WALK_LEVELS_MAX];
     uint64_t gpa;        /* valid when result is WALK_OK */
     uint64_t page_bytes; /* size of the mapping: 4K, 2M, 4M, 1G; 4K with paging off */
-    bool writable, user, executable; /* combined over all levels, before CR0.WP, SMEP, SMAP */
-    bool global, dirty, accessed;
+    /* Combined over the levels looked at, before CR0.WP, SMEP, SMAP. */
+    bool writable, user, executable, accessed;
+    bool global, dirty; /* of the last entry, when result is WALK_OK */
 };
 
 enum paging_mode walk_mode(const struct walk_regs *r);
-/* Never fails by itself: the result is in out->result. With paging off the address is the GPA. */
+/* Never fails by itself: the result is in out->result. With paging off the address is the GPA. In
+ * 32-bit and PAE paging an address above 4 GiB counts as not canonical. PAE's four top entries are
+ * read from memory, though the processor keeps the ones it loaded with CR3. */
 void walk(const struct mem *m, const struct walk_regs *r, uint64_t linear, struct walk *out);
-/* Copies from virtual memory, crossing pages; returns the prefix that is mapped to RAM. */
+/* Copies from virtual memory, crossing pages; returns the prefix that is mapped to RAM. Rights are
+ * not asked: a debugger may read and write what the guest may not. */
 size_t walk_read(const struct mem *m, const struct walk_regs *r, uint64_t linear, void *dst,
                  size_t len_bytes);
 size_t walk_write(struct mem *m, const struct walk_regs *r, uint64_t linear, const void *src,
@@ -60,10 +64,13 @@ const char *walk_mode_name(enum paging_mode mode);
 const char *walk_result_name(enum walk_result result);
 /* Name of a level's table in this mode: "PML4", "PDPT", "PD", "PT". */
 const char *walk_level_name(enum paging_mode mode, unsigned level);
+/* Flags of a step's entry, "P RW US A D PS G NX", into dst; returns dst. */
+const char *walk_entry_text(const struct walk *w, unsigned step, char *dst, size_t cap);
 
-/* Visits every mapped range of the address space in ascending order, contiguous pages with equal
- * rights merged; `fn` returns false to stop. Table reads are bounded by `max_entries` (hostile
- * tables can map 2^57 bytes); returns false when that bound cut the visit short. */
+/* Visits every mapped range of the address space in ascending order; contiguous pages of equal
+ * size and rights are merged; `fn` returns false to stop. At most `max_entries` table entries are
+ * looked at (hostile tables can map 2^57 bytes); returns false when that bound cut the visit
+ * short. With paging off there is one range: the first 4 GiB. */
 struct walk_range {
     uint64_t linear, gpa, len_bytes, page_bytes;
     bool writable, user, executable, global;
