@@ -182,6 +182,19 @@ int kvm_get_stats_fd(int fd)
     return kvm_call(fd, KVM_GET_STATS_FD, 0);
 }
 
+int kvm_set_signal_mask(int vcpu, const uint64_t *mask)
+{
+    struct {
+        struct kvm_signal_mask head;
+        uint8_t bits[8];
+    } m = {.head.len = 8}; /* the kernel's sigset, not the C library's */
+
+    if (!mask)
+        return kvm_call(vcpu, KVM_SET_SIGNAL_MASK, 0);
+    memcpy(m.bits, mask, sizeof m.bits);
+    return kvm_do(vcpu, KVM_SET_SIGNAL_MASK, &m);
+}
+
 int kvm_run(int vcpu)
 {
     return ioctl(vcpu, KVM_RUN, 0) < 0 ? -errno : 0;

@@ -67,6 +67,9 @@ int kvm_set_msr_filter(int vm, const struct kvm_msr_filter *f);
 int kvm_create_vcpu(int vm, unsigned id);
 int kvm_get_stats_fd(int fd);
 
+/* Signals blocked while the vCPU is inside KVM_RUN (instead of the thread's own mask): 8 bytes, bit
+ * n-1 for signal n. NULL: the thread's own mask again. */
+int kvm_set_signal_mask(int vcpu, const uint64_t *mask);
 /* KVM_RUN: 0 or -errno (-EINTR after a kick). */
 int kvm_run(int vcpu);
 int kvm_get_regs(int vcpu, struct kvm_regs *r);
