@@ -23,46 +23,72 @@ enum disasm_syntax { DISASM_INTEL, DISASM_ATT };
 #define INSN_HLT     (1u << 8)
 #define INSN_IO      (1u << 9) /* in, out, ins, outs */
 #define INSN_REP     (1u << 10)
-#define INSN_PRIV    (1u << 11)
+#define INSN_PRIV    (1u << 11) /* needs privilege level 0; cli and sti: or IOPL */
 #define INSN_LOADS   (1u << 12) /* has an explicit memory operand that is read */
-#define INSN_STORES  (1u << 13)
+#define INSN_STORES  (1u << 13) /* … that is written; not push, call and other stack traffic */
 #define INSN_BAD     (1u << 14) /* bytes that are no instruction; len is 1 */
-#define INSN_FAR     (1u << 15)
-#define INSN_BRANCH  (INSN_CALL | INSN_RET | INSN_JMP | INSN_JCC | INSN_INT | INSN_IRET |          \
-                      INSN_SYSCALL | INSN_SYSRET)
+#define INSN_FAR     (1u << 15) /* loads CS from an operand or the stack */
+#define INSN_BRANCH                                                                                \
+    (INSN_CALL | INSN_RET | INSN_JMP | INSN_JCC | INSN_INT | INSN_IRET | INSN_SYSCALL | INSN_SYSRET)
 
 struct insn {
     uint64_t addr;
     uint8_t len; /* 1 to 15 */
     uint8_t bytes[15];
     uint32_t effects;
-    bool has_target; /* a direct branch */
-    uint64_t target;
-    bool has_mem_abs; /* RIP-relative or absolute operand */
+    bool has_target;  /* a direct branch; far ones only with a 32-bit offset */
+    uint64_t target;  /* in the terms of `addr`: linear when that was */
+    bool has_mem_abs; /* RIP-relative or absolute operand; in 16-bit code an offset in DS */
     uint64_t mem_abs;
-    char mnemonic[24];
-    char operands[136]; /* with symbol names where the callback knew one */
+    char mnemonic[24];             /* with its prefix: "rep movsb" */
+    char operands[136];            /* with a symbol name where the callback knew one */
+    uint8_t symbol_at, symbol_len; /* where that name lies in operands; len 0 for none */
 };
 
-/* Writes "name+0x12" for `addr` into dst (NUL-terminated) and returns true, or returns false. */
+/* Writes "name+0x12" for `addr` into dst (NUL-terminated, safe for a terminal) and returns true, or
+ * returns false. */
 typedef bool disasm_symbol_fn(void *arg, uint64_t addr, char *dst, size_t cap);
 
-struct disasm; /* one thread */
+struct disasm; /* used by one thread at a time */
 
+/* Never NULL; given back with disasm_free, which takes NULL too. Intel syntax, no symbols. */
 struct disasm *disasm_new(void);
 void disasm_free(struct disasm *d);
 void disasm_syntax(struct disasm *d, enum disasm_syntax syntax);
+/* `fn` NULL: plain numbers again. */
 void disasm_symbols(struct disasm *d, disasm_symbol_fn *fn, void *arg);
 
 /* Decodes one instruction of code size `bits` (16, 32, 64) from `bytes` (n of them, at least 1).
- * Truncated or invalid bytes give INSN_BAD with mnemonic "(bad)". Returns the length. */
+ * Truncated or invalid bytes give INSN_BAD with mnemonic "(bad)". Returns the length. `addr` may
+ * be linear in 16-bit code too: targets are then linear as well (Capstone alone would cut them to
+ * 16 bits), but do not wrap at the end of the segment. */
 unsigned disasm_one(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *bytes, size_t n,
                     struct insn *out);
 
-/* Start of the instruction `count` before `addr`, found by decoding forward from several earlier
- * offsets and taking the alignment most of them agree on. `before` holds the n bytes that end at
- * `addr`. Returns how far before `addr` it starts (0 when n is 0). */
+/* Start of the instruction `count` before `addr` (fewer when n bytes hold fewer; at most the last
+ * DISASM_BACK_MAX bytes are looked at), found by decoding forward from every earlier offset and
+ * taking the chain that most of them end in. `before` holds the n bytes that end at `addr`.
+ * Returns how far before `addr` it starts (0 when n or count is 0). */
+#define DISASM_BACK_MAX 1024u
 size_t disasm_back(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *before, size_t n,
                    unsigned count);
+
+/* Pieces of the text for colouring (style.c). */
+enum disasm_class {
+    DISASM_MNEMONIC,
+    DISASM_REGISTER,
+    DISASM_NUMBER,
+    DISASM_SYMBOL,
+    DISASM_WORD,        /* "qword ptr" */
+    DISASM_PUNCTUATION, /* and blanks */
+};
+struct disasm_token {
+    enum disasm_class class;
+    const char *text; /* inside the insn's mnemonic or operands, not NUL-terminated */
+    unsigned len;
+};
+/* Cuts mnemonic and operands into at most `max` tokens that cover both without gaps (the blank
+ * between the two fields belongs to neither). Returns how many. Any thread. */
+size_t disasm_tokens(const struct insn *i, struct disasm_token *out, size_t max);
 
 #endif
