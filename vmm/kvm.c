@@ -277,9 +277,18 @@ int kvm_set_cpuid(int vcpu, const struct cpuid_table *c)
 
 int kvm_get_cpuid(int vcpu, struct cpuid_table *out)
 {
+    static const struct kvm_cpuid_entry2 none;
+    int r;
+
     memset(out, 0, sizeof *out);
     out->head.nent = KVM_CPUID_MAX;
-    return kvm_do(vcpu, KVM_GET_CPUID2, out);
+    r = kvm_do(vcpu, KVM_GET_CPUID2, out);
+    /* Kernels before 6.10 leave nent as it was: what they did not write is still zero. */
+    if (out->head.nent > KVM_CPUID_MAX)
+        out->head.nent = KVM_CPUID_MAX;
+    while (out->head.nent && !memcmp(&out->entry[out->head.nent - 1], &none, sizeof none))
+        out->head.nent--;
+    return r;
 }
 
 int kvm_set_guest_debug(int vcpu, const struct kvm_guest_debug *d)
