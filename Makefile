@@ -22,6 +22,7 @@ DEBS_BUILD := gcc libc6-dev binutils pkg-config $(foreach l,$(LIBS),$(lastword $
 DEBS_CHECK := gdb tmux mandoc ncurses-bin ncurses-term procps xz-utils zstd lz4
 DEBS_LINT  := clang-format cppcheck
 DEBS_FUZZ  := clang libclang-rt-dev
+DEBS_SLOW  := $(DEBS_FUZZ) $(DEBS_LINT) qemu-system-x86 grub-pc-bin grub-common xorriso mtools
 
 # ---- flags ------------------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ check: deps-check ## build and run all tests
 	$(SUBMAKE) $(JOBS) check-build
 	@tests/run $(if $(V),-v) $(T)
 check-slow: deps-check ## the tests of `check`, longer: fuzzing, soak, clang, svm-rig
-	@tools/deps install "the slow tests" $(DEBS_FUZZ) $(DEBS_LINT)
+	@tools/deps install "the slow tests" $(DEBS_SLOW)
 	$(SUBMAKE) $(JOBS) check-build
 	@tests/run $(if $(V),-v) --slow $(T)
 check-svm: deps-check ## the tests that need KVM, beside a genuine kvm_amd under QEMU's emulation
@@ -174,7 +175,7 @@ clean: ## remove what was built
 
 help: ## this list
 	@echo "targets:"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile tests/tests.mk | \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile tests/tests.mk guests/guests.mk | \
 		while IFS='|' read -r t h; do printf '  %-12s %s\n' $$t "$$h"; done
 	@echo "variables:"
 	@echo "  MODE=dbg|rel|asan|tsan|cov|fuzz   CC=clang   WERROR=0   V=1 (show commands)"

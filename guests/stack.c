@@ -11,7 +11,7 @@
 
 #define DEPTH 10
 
-#define NOT_INLINE __attribute__((noinline, noclone))
+#define NOT_INLINE __attribute__((noinline))
 
 NOT_INLINE static unsigned long bottom(unsigned long depth)
 {

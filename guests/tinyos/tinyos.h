@@ -198,6 +198,9 @@ bool boot_option(const char *name, char *value, size_t size);
 
 /* --- memory.c --- */
 
+void *memset(void *dst, int c, size_t n);
+void *memcpy(void *dst, const void *src, size_t n);
+
 void memory_init(void);
 /* Maps a 4 KiB page for ring 3. */
 void memory_map_user(uint64_t virt, uint64_t phys, bool writable);
