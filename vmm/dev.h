@@ -24,10 +24,11 @@ struct dev;
 struct field {
     const char *name;
     uint32_t offset;
-    uint8_t size;             /* bytes of one element: 1, 2, 4 or 8 */
-    uint16_t count;           /* elements; 1 for a scalar */
-    const char *const *bits;  /* names of bit 0, 1, …, ended by NULL; or NULL */
-    const char *help;         /* half a line */
+    uint8_t size;            /* bytes of one element: 1, 2, 4 or 8 */
+    uint16_t count;          /* elements; 1 for a scalar */
+    const char *const *bits; /* names of bit 0, 1, …, ended by NULL; or NULL */
+    const char *help;        /* half a line */
+    uint8_t min_cpus;        /* shown only on a machine with at least so many vCPUs */
 };
 #define FIELD(type, member, bits_, help_)                                                          \
     {                                                                                              \
@@ -36,9 +37,8 @@ struct field {
     }
 #define FIELD_ARRAY(type, member, help_)                                                           \
     {                                                                                              \
-        .name = #member, .offset = offsetof(type, member),                                         \
-        .size = sizeof(((type *)0)->member[0]), .count = ARRAY_LEN(((type *)0)->member),           \
-        .help = help_                                                                              \
+        .name = #member, .offset = offsetof(type, member), .size = sizeof(((type *)0)->member[0]), \
+        .count = ARRAY_LEN(((type *)0)->member), .help = help_                                     \
     }
 
 struct dev_ops {
@@ -47,6 +47,7 @@ struct dev_ops {
     size_t state_bytes;
     const struct field *fields; /* ended by a row without name */
     bool in_kernel;             /* left out with --irqchip kernel: KVM has its own */
+    uint8_t port_bytes;         /* widest port access it decodes, 1, 2 or 4; 0: all of them */
 
     /* Claims ports and ranges on the bus, listens at the door. State is zeroed before. */
     int (*init)(struct dev *d, struct err *e);
@@ -77,7 +78,10 @@ struct dev {
 /* The device table, ended by NULL: order is order of init and reset. */
 extern const struct dev_ops *const dev_table[];
 
-/* Text of every field of `d`: "name  value  [BIT NAMES]" lines. */
+/* Text of every field of `d`: "name  value  [BIT NAMES]  help" lines, after the device's own words
+ * (ops->describe) where it has some. */
 void dev_describe(const struct dev *d, struct buf *out);
+/* Element `i` of a field; 0 past its end. */
+uint64_t field_get(const struct dev *d, const struct field *f, unsigned i);
 
 #endif

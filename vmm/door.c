@@ -3,8 +3,8 @@
  */
 #include "vmm/door.h"
 
-#include <string.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "vmm/base/clock.h"
@@ -59,6 +59,12 @@ void door_pause(struct door *d)
 int64_t door_wall(const struct door *d)
 {
     return d->wall_offset + (int64_t)(door_now(d) / 1000000000u);
+}
+
+void door_reset(struct door *d)
+{
+    if (!d->manual)
+        d->wall_offset = (int64_t)time(NULL) - (int64_t)(door_now(d) / 1000000000u);
 }
 
 uint64_t door_random(struct door *d)

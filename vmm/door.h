@@ -55,6 +55,8 @@ void door_run(struct door *d);
 void door_pause(struct door *d);
 /* Wall clock as seconds since 1970-01-01 UTC, moving with guest time. */
 int64_t door_wall(const struct door *d);
+/* The board was reset: a live door fixes the wall clock to the host's again. */
+void door_reset(struct door *d);
 /* Eight bytes of chance. */
 uint64_t door_random(struct door *d);
 

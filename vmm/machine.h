@@ -72,7 +72,9 @@ struct machine {
     bool a20; /* the A20 gate as the guest set it; KVM cannot mask the address line */
     unsigned devs;
     struct dev dev[MACHINE_DEVS_MAX];
-    uint8_t post_code; /* last byte written to port 0x80 */
+    uint8_t post_code;                 /* last byte written to port 0x80 */
+    uint32_t gsi_level;                /* bit per GSI: the line is asserted */
+    uint64_t gsi_raised[MACHINE_GSIS]; /* rising edges since power-on */
 };
 
 /* Builds every device of dev_table[] (without the in_kernel ones when irqchip_kernel). `manual`
@@ -84,6 +86,9 @@ void machine_fini(struct machine *m);
 void machine_reset(struct machine *m);
 /* NULL when there is none of that name. */
 struct dev *machine_dev(struct machine *m, const char *name);
+/* State of the device made from `ops`, for chips that are wired to each other; NULL when this
+ * machine was built without it. */
+void *machine_state(const struct machine *m, const struct dev_ops *ops);
 
 /* For devices. */
 void machine_wish(struct machine *m, enum board_wish wish, uint32_t value);

@@ -14,5 +14,7 @@ struct machine;
 void ioapic_line(struct machine *m, unsigned pin, bool level);
 /* A local APIC's EOI of a level-triggered vector. */
 void ioapic_eoi(struct machine *m, uint8_t vector);
+/* Offers again the level-triggered requests that no local APIC took (one was just enabled). */
+void ioapic_retry(struct machine *m);
 
 #endif

@@ -13,8 +13,9 @@ struct machine;
 #define LAPIC_BASE 0xfee00000ull
 
 /* A message as the IOAPIC or an IPI sends it. `dest_mode_logical`, `delivery` (0 fixed, 1 lowest
- * priority, 2 SMI, 4 NMI, 5 INIT, 6 SIPI, 7 ExtINT) as in the SDM's ICR. */
-void lapic_message(struct machine *m, uint8_t dest, bool dest_mode_logical, unsigned delivery,
+ * priority, 2 SMI, 4 NMI, 5 INIT, 6 SIPI, 7 ExtINT) as in the SDM's ICR. False when no local
+ * APIC took it. */
+bool lapic_message(struct machine *m, uint8_t dest, bool dest_mode_logical, unsigned delivery,
                    uint8_t vector, bool level_triggered);
 /* Highest vector above the processor priority, or -1. */
 int lapic_pending(struct machine *m, unsigned cpu);
@@ -24,6 +25,8 @@ int lapic_ack(struct machine *m, unsigned cpu);
 bool lapic_accepts_extint(struct machine *m, unsigned cpu);
 /* The 8259s' output changed: level of the line on LINT0 of the boot processor. */
 void lapic_pic_output(struct machine *m, bool level);
+/* Takes the request for an ExtINT cycle that came as a message, if there is one. */
+void lapic_extint_done(struct machine *m, unsigned cpu);
 /* CR8 <-> TPR[7:4]. */
 void lapic_set_cr8(struct machine *m, unsigned cpu, uint8_t cr8);
 uint8_t lapic_cr8(struct machine *m, unsigned cpu);

@@ -11,6 +11,8 @@ struct machine;
 void pic_line(struct machine *m, unsigned irq, bool level);
 /* Output pin of the master. */
 bool pic_output(struct machine *m);
+/* The vector that pic_inta would give now, -1 without a request. Changes nothing. */
+int pic_vector(struct machine *m);
 /* The INTA cycle: the vector (a spurious IRQ 7 or 15 when the request went away). */
 int pic_inta(struct machine *m);
 

@@ -1,0 +1,150 @@
+/*
+ * The board: builds the devices of dev_table[], resets them, and carries their wishes, output and
+ * attention bits to whoever embeds it. Threads: see the lock in machine.h.
+ */
+#include "vmm/machine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/base/x.h"
+
+static int add_dev(struct machine *m, const struct dev_ops *ops, struct err *e)
+{
+    struct dev *d = &m->dev[m->devs];
+    int r;
+
+    if (m->devs == MACHINE_DEVS_MAX)
+        return err_set(e, ENOSPC, "no room for device %s: the board holds %d", ops->name,
+                       MACHINE_DEVS_MAX);
+    *d = (struct dev){.ops = ops, .m = m, .id = m->devs};
+    d->state = xcalloc(1, ops->state_bytes);
+    r = ops->init ? ops->init(d, e) : 0;
+    if (r) {
+        free(d->state);
+        *d = (struct dev){0};
+        return r;
+    }
+    m->devs++;
+    return 0;
+}
+
+static void reset_all(struct machine *m)
+{
+    m->wish = WISH_NONE;
+    m->wish_value = 0;
+    m->post_code = 0;
+    /* KVM cannot mask address line 20, and no firmware here runs with it masked. */
+    m->a20 = true;
+    for (unsigned i = 0; i < MACHINE_CPUS_MAX; i++) {
+        atomic_store(&m->cpu[i].attention, 0);
+        m->cpu[i].nmi = m->cpu[i].init = false;
+        m->cpu[i].sipi_vector = -1;
+    }
+    door_reset(&m->door);
+    for (unsigned i = 0; i < m->devs; i++)
+        if (m->dev[i].ops->reset)
+            m->dev[i].ops->reset(&m->dev[i]);
+}
+
+int machine_init(struct machine *m, unsigned cpus, struct mem *mem, bool irqchip_kernel,
+                 bool manual, const struct machine_hooks *hooks, struct err *e)
+{
+    int r = 0;
+
+    memset(m, 0, sizeof *m);
+    if (!cpus || cpus > MACHINE_CPUS_MAX)
+        return err_set(e, EINVAL, "a machine of %u vCPUs cannot be built: 1 to %d are possible",
+                       cpus, MACHINE_CPUS_MAX);
+    pthread_mutex_init(&m->lock, NULL);
+    pthread_mutex_lock(&m->lock);
+    door_init(&m->door, manual);
+    m->mem = mem;
+    m->cpus = cpus;
+    m->irqchip_kernel = irqchip_kernel;
+    if (hooks)
+        m->hooks = *hooks;
+    for (unsigned i = 0; !r && dev_table[i]; i++)
+        if (!(irqchip_kernel && dev_table[i]->in_kernel))
+            r = add_dev(m, dev_table[i], e);
+    if (!r)
+        reset_all(m);
+    pthread_mutex_unlock(&m->lock);
+    if (r)
+        machine_fini(m);
+    return r;
+}
+
+void machine_fini(struct machine *m)
+{
+    if (!m->cpus)
+        return;
+    pthread_mutex_lock(&m->lock);
+    while (m->devs) {
+        struct dev *d = &m->dev[--m->devs];
+
+        if (d->ops->fini)
+            d->ops->fini(d);
+        free(d->state);
+        *d = (struct dev){0};
+    }
+    door_fini(&m->door);
+    m->cpus = 0;
+    pthread_mutex_unlock(&m->lock);
+    pthread_mutex_destroy(&m->lock);
+}
+
+void machine_reset(struct machine *m)
+{
+    pthread_mutex_lock(&m->lock);
+    reset_all(m);
+    pthread_mutex_unlock(&m->lock);
+}
+
+struct dev *machine_dev(struct machine *m, const char *name)
+{
+    for (unsigned i = 0; i < m->devs; i++)
+        if (!strcmp(m->dev[i].ops->name, name))
+            return &m->dev[i];
+    return NULL;
+}
+
+void *machine_state(const struct machine *m, const struct dev_ops *ops)
+{
+    for (unsigned i = 0; i < m->devs; i++)
+        if (m->dev[i].ops == ops)
+            return m->dev[i].state;
+    return NULL;
+}
+
+void machine_wish(struct machine *m, enum board_wish wish, uint32_t value)
+{
+    if (m->wish != WISH_NONE)
+        return; /* the first one stands until the machine has stopped for it */
+    m->wish = wish;
+    m->wish_value = value;
+}
+
+void machine_console(struct machine *m, enum console_chan chan, const void *bytes, size_t len)
+{
+    if (m->hooks.console && len)
+        m->hooks.console(m->hooks.arg, chan, bytes, len);
+}
+
+void machine_note(struct machine *m, const char *dev, const char *what, uint64_t value)
+{
+    if (m->hooks.note)
+        m->hooks.note(m->hooks.arg, dev, what, value);
+}
+
+void machine_attention(struct machine *m, unsigned cpu, unsigned attn)
+{
+    unsigned before;
+
+    if (cpu >= m->cpus)
+        return;
+    before = atomic_fetch_or(&m->cpu[cpu].attention, attn);
+    if ((before & attn) != attn && m->hooks.kick)
+        m->hooks.kick(m->hooks.arg, cpu);
+}
