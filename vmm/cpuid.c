@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "vmm/base/esc.h"
 #include "vmm/base/x.h"
@@ -486,6 +487,38 @@ void cpuid_check(const struct cpuid_table *asked, const struct cpuid_table *got,
             buf_addf(notes,
                      "%s is visible to the guest although it was left out: this KVM forces it in\n",
                      f->name);
+}
+
+/* Everything off but what a 64-bit guest cannot be without. */
+static void strip(struct cpuid_table *c)
+{
+    for (const struct cpu_feature *f = cpu_feature_table; f->name; f++)
+        if (!(f->reg == 'd' && (f->leaf == 1 || f->leaf == 0x80000001)))
+            set_feature(c, f, false);
+    drop_hypervisor(c);
+    drop_implied(c);
+}
+
+int cpuid_forced(int kvm, struct buf *names)
+{
+    struct cpuid_table asked, got;
+    int vm = kvm_create_vm(kvm), vcpu = vm < 0 ? vm : kvm_create_vcpu(vm, 0);
+    int r = vcpu < 0 ? vcpu : kvm_supported_cpuid(kvm, &asked);
+
+    if (!r) {
+        strip(&asked);
+        r = kvm_set_cpuid(vcpu, &asked);
+    }
+    if (!r)
+        r = kvm_get_cpuid(vcpu, &got);
+    for (const struct cpu_feature *f = cpu_feature_table; !r && f->name; f++)
+        if (!cpuid_has(&asked, f) && cpuid_has(&got, f))
+            buf_addf(names, "%s%s", names->len ? " " : "", f->name);
+    if (vcpu >= 0)
+        close(vcpu);
+    if (vm >= 0)
+        close(vm);
+    return r;
 }
 
 unsigned cpuid_maxphyaddr(const struct cpuid_table *c)

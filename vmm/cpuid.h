@@ -47,6 +47,9 @@ int cpuid_build(int kvm, const struct probe *p, const struct cpu_choice *choice,
 /* Features asked to be off that this KVM shows all the same (it forces them in): compares what
  * KVM_GET_CPUID2 reads back. One line each. */
 void cpuid_check(const struct cpuid_table *asked, const struct cpuid_table *got, struct buf *notes);
+/* Names, separated by blanks, of the features that this KVM shows to guests whatever is asked for.
+ * Makes a VM for it. 0 or -errno. */
+int cpuid_forced(int kvm, struct buf *names);
 /* Width of physical addresses in `c` (leaf 0x80000008), 36 when absent. */
 unsigned cpuid_maxphyaddr(const struct cpuid_table *c);
 /* The entry of a leaf, or NULL. */

@@ -48,6 +48,15 @@ const char *probe_how_name(enum probe_how h)
     return (unsigned)h < PROBE_HOWS ? how_names[h] : "?";
 }
 
+const char *probe_how_key(enum probe_how h)
+{
+    static const char *const keys[PROBE_HOWS] = {"?",        "never", "debug", "fails", "guest",
+                                                 "shutdown", "halt",  "mmio",  "port",  "msr",
+                                                 "works",    "hangs", "odd"};
+
+    return (unsigned)h < PROBE_HOWS ? keys[h] : "?";
+}
+
 const char *probe_mode_name(enum probe_mode m)
 {
     return (unsigned)m < PROBE_MODES ? mode_names[m] : "?";
