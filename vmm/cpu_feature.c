@@ -1,7 +1,7 @@
 /*
  * The CPUID feature table: names as Linux prints them in /proc/cpuinfo (amd_…, spec_ctrl… where it
- * folds several bits into one name). Source: Intel SDM volume 2, CPUID; AMD APM volume 3, appendix E;
- * Linux arch/x86/include/asm/cpufeatures.h for the spelling. Plain data.
+ * folds several bits into one name). Source: Intel SDM volume 2, CPUID; AMD APM volume 3, appendix
+ * E; Linux arch/x86/include/asm/cpufeatures.h for the spelling. Plain data.
  */
 #include "vmm/cpuid.h"
 

@@ -35,8 +35,8 @@ int mem_init(struct mem *m, uint64_t ram_bytes, struct err *e)
         return err_set(e, errno, "cannot size guest memory to %llu bytes: %s",
                        (unsigned long long)ram_bytes, strerror(errno));
     /* NORESERVE: pages cost the host only once the guest touches them. */
-    m->base = mmap(NULL, ram_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->memfd,
-                   0);
+    m->base =
+        mmap(NULL, ram_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->memfd, 0);
     if (m->base == MAP_FAILED) {
         m->base = NULL;
         return err_set(e, errno, "cannot map %llu bytes of guest memory: %s; try a smaller -m",

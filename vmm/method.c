@@ -443,7 +443,7 @@ void method_reason(const struct probe *p, const struct methods *m, enum method_f
             continue;
         for (unsigned c = 0; c < ARRAY_LEN(r->cond); c++)
             /* Of a rung passed over only what failed is of interest. */
-            if (is_pick || !holds(p, m, &r->cond[c], mode))
+            if (is_pick || (!m->pick[f][mode].is_forced && !holds(p, m, &r->cond[c], mode)))
                 tell_once(p, m, &r->cond[c], mode, &text);
         if (is_pick)
             break;
