@@ -26,13 +26,13 @@
 #define TESTDEV_POWER_OFF 0x2000
 
 /* Ways to reset the board. */
-#define TESTDEV_KBC_CMD       0x64
-#define TESTDEV_KBC_RESET     0xfe
-#define TESTDEV_RESET_PORT    0xcf9
-#define TESTDEV_RESET_VALUE   0x06
-#define TESTDEV_PORT92        0x92
-#define TESTDEV_PORT92_RESET  0x01
-#define TESTDEV_PORT92_A20    0x02
+#define TESTDEV_KBC_CMD      0x64
+#define TESTDEV_KBC_RESET    0xfe
+#define TESTDEV_RESET_PORT   0xcf9
+#define TESTDEV_RESET_VALUE  0x06
+#define TESTDEV_PORT92       0x92
+#define TESTDEV_PORT92_RESET 0x01
+#define TESTDEV_PORT92_A20   0x02
 
 /* First serial port. */
 #define TESTDEV_COM1     0x3f8

@@ -1,5 +1,6 @@
 /*
- * tinyos: a teaching kernel for 64-bit PCs, about a thousand lines. Start reading in tinyos.h.
+ * tinyos: a teaching kernel for 64-bit PCs, small enough to read in an evening. Start reading in
+ * tinyos.h.
  *
  * build   make guests            gives o/guests/tinyos (ELF64, multiboot 2, debug info; the ring-3
  *                                program's symbols are in the same file)

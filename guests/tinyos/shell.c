@@ -13,7 +13,7 @@ struct command {
 
 static const struct command commands[];
 static char line[LINE_MAX_BYTES], last_line[LINE_MAX_BYTES];
-static char script[LINE_MAX_BYTES];
+static char script[512];
 static char *script_next; /* commands from the kernel's command line, or NULL */
 
 void power_exit(uint8_t code)
@@ -133,7 +133,7 @@ static void cmd_cpuid(unsigned argc, char **argv)
 static bool address_arg(unsigned argc, char **argv, uint64_t len, uint64_t *out)
 {
     if (argc < 2) {
-        printk("usage: %s ADDRESS …\n", argv[0]);
+        printk("usage: %s ADDRESS ...\n", argv[0]);
         return false;
     }
     if (!number_arg(argc, argv, 1, 0, out))
@@ -387,7 +387,8 @@ static bool next_scripted(void)
     if (!script_next)
         return false;
     while (*script_next && *script_next != ',') {
-        line[len++] = *script_next == '+' ? ' ' : *script_next;
+        if (len + 1 < LINE_MAX_BYTES)
+            line[len++] = *script_next == '+' ? ' ' : *script_next;
         script_next++;
     }
     line[len] = 0;
