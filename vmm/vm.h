@@ -1,10 +1,10 @@
 /*
- * The live machine: KVM descriptors, memory slots and vCPU threads around a `struct machine`.
- * Knows no users and takes no decisions: what to do after each exit is asked of a policy that the
- * debugger installs.
+ * The live machine: KVM descriptors, memory slots and vCPU threads around a `struct machine`. It
+ * knows no users: what a vCPU does while it "runs" is the body that its owner installs (the
+ * debugger's engine), built from the primitives of vcpu.h.
  *
- * Threads: one per vCPU runs its loop and makes all ioctls on its descriptor. The main thread
- * talks to it through vcpu_call (a message, a kick, a wait) and vm_run/vm_park.
+ * Threads: one per vCPU, which makes every ioctl on its own descriptor. The main thread commands:
+ * vm_run, vm_park, vcpu_call. These are for the main thread alone.
  */
 #ifndef VMM_VM_H
 #define VMM_VM_H
@@ -16,38 +16,76 @@
 
 #include "vmm/boot.h"
 #include "vmm/cpuid.h"
-#include "vmm/exit.h"
-#include "vmm/kvm.h"
 #include "vmm/machine.h"
 #include "vmm/mem.h"
+#include "vmm/method.h"
 #include "vmm/probe.h"
-#include "vmm/regs.h"
 
 struct vm;
 struct vcpu;
 
 struct vm_config {
     uint64_t mem_bytes;
-    unsigned cpus;
-    const char *cpu_features;
+    unsigned cpus;            /* 1 to MACHINE_CPUS_MAX */
+    const char *cpu_features; /* as --cpu, or NULL */
     bool irqchip_kernel;
     struct boot_config boot;
-    unsigned ring_records; /* a power of two */
-};
-
-/* What happens next, answered by the policy after each exit. */
-enum vcpu_next {
-    VCPU_GO,   /* enter the guest again */
-    VCPU_PARK, /* stop: the policy has said why to its owner */
-};
-
-/* The debugger's part of the loop. Called on the vCPU's thread without the machine lock. */
-struct vcpu_policy {
+    unsigned ring_records; /* per vCPU, a power of two */
+    /* Everything below is called on vCPU threads. */
     void *arg;
-    /* Before KVM_RUN when `v->policy_entry` is set: arm steps, lift breakpoints. */
-    enum vcpu_next (*enter)(void *arg, struct vcpu *v);
-    /* After every return, once devices were served. `ev` may be changed (flags). */
-    enum vcpu_next (*left)(void *arg, struct vcpu *v, struct exit_event *ev);
+    /* Drives the vCPU until it should park; runs when vm_run chose it. */
+    void (*body)(void *arg, struct vcpu *v);
+    /* Console output, with the machine lock held. */
+    void (*console)(void *arg, enum console_chan chan, const void *bytes, size_t len);
+    /* A vCPU has parked. */
+    void (*parked)(void *arg, struct vcpu *v);
 };
+
+struct vm {
+    struct vm_config cfg;
+    int kvm, fd;
+    struct probe probe;
+    struct methods methods;
+    struct mem mem;
+    struct machine m;
+    bool machine_made;
+    struct boot_state boot;
+    struct cpuid_table *cpuid; /* of vCPU 0, as KVM took it */
+    unsigned maxphyaddr;
+    char *notes; /* lines about hidden features, for people */
+    unsigned cpus;
+    struct vcpu *cpu[MACHINE_CPUS_MAX];
+
+    pthread_mutex_t ctl; /* guards every vcpu's command fields */
+    pthread_cond_t acked;
+    _Atomic unsigned running; /* vCPUs inside their body */
+    /* Host time of the next alarm; the keeper's timer is set to it. DOOR_NEVER: none. */
+    _Atomic uint64_t alarm_host_ns;
+    _Atomic unsigned keeper; /* the vCPU whose thread is woken by alarms */
+};
+
+/* Opens KVM, probes, builds memory, devices and vCPUs and loads the image; all vCPUs are parked
+ * at their entry state. On failure nothing is left and `e` has a sentence. */
+int vm_open(struct vm **out, const struct vm_config *cfg, struct err *e);
+void vm_close(struct vm *vm);
+/* Back to the entry state: memory cleared, image loaded anew, devices and vCPUs reset. Parked
+ * machines only. */
+int vm_reset(struct vm *vm, struct err *e);
+
+/* Lets the vCPUs in `mask` (bit n) run their body. */
+void vm_run(struct vm *vm, uint32_t mask);
+/* Asks every vCPU to leave its body and returns when all have. */
+void vm_park(struct vm *vm);
+/* Asks without waiting; any thread. */
+void vm_park_ask(struct vm *vm);
+bool vm_all_parked(struct vm *vm);
+/* Runs fn(arg, v) on the parked vCPU's thread and waits for it. */
+void vcpu_call(struct vcpu *v, void (*fn)(void *arg, struct vcpu *v), void *arg);
+
+/* After alarms may have changed: tells the keeper's timer. Any thread, machine lock held. */
+void vm_alarm_update(struct vm *vm);
+
+/* Gives input to a device through the door; any thread. */
+size_t vm_input(struct vm *vm, enum door_input in, const void *bytes, size_t len);
 
 #endif

@@ -1,0 +1,53 @@
+/*
+ * Exactly one guest instruction on one vCPU, on every kind of host. KVM's own single step differs
+ * between hosts: where it loses its way (HLT, iret, software interrupts, everything in ring 3 of a
+ * KVM that emulates ring 0) this file does the instruction's control part itself and stops at the
+ * architectural next instruction. vCPU thread.
+ */
+#ifndef VMM_ONESTEP_H
+#define VMM_ONESTEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/exit.h"
+
+struct vcpu;
+
+enum onestep {
+    ONE_DONE,  /* one instruction (or one iteration of a rep) was carried out */
+    ONE_HALT,  /* that instruction was HLT */
+    ONE_OTHER, /* the last exit needs a decision: `last`; the instruction was not carried out */
+};
+
+struct onestep_info {
+    int vector; /* of the exception or software interrupt that was entered; -1 none */
+    struct exit_event last;
+};
+
+struct onestep_ops {
+    void *arg;
+    /* Each exit made on the way, before its record goes to the ring; may change the flags. */
+    void (*saw)(void *arg, struct vcpu *v, struct exit_event *ev);
+};
+
+enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops,
+                          struct onestep_info *out);
+
+/* Injects an exception (with error code where has_ec) or, `is_interrupt`, a software or external
+ * interrupt, and runs the vCPU up to the first instruction of its handler. RIP and RFLAGS must
+ * already be what the handler's frame shall hold. ONE_DONE, or ONE_OTHER when the guest cannot
+ * take it (then `last` tells: usually a triple fault). */
+enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops, int vector, bool has_ec,
+                          uint32_t error_code, bool is_interrupt, struct onestep_info *out);
+
+/* Linear address of a vector's handler by the guest's IDT or IVT; false when there is none. */
+bool vcpu_gate_target(struct vcpu *v, int vector, uint64_t *linear);
+
+/* Makes the vCPU carry out SYSCALL that returns to `return_rip`. */
+void vcpu_syscall(struct vcpu *v, uint64_t return_rip);
+
+/* Shows the guest's own IDT again when a step has hidden it. */
+void vcpu_show_idt(struct vcpu *v);
+
+#endif

@@ -1,0 +1,857 @@
+/*
+ * One vCPU's thread and the primitives that run it. vm.c starts and commands it; the engine's body
+ * calls vcpu_ready, vcpu_enter and vcpu_commit in a loop on this thread.
+ */
+#include "vmm/vcpu.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "vmm/base/clock.h"
+#include "vmm/base/log.h"
+#include "vmm/base/x.h"
+#include "vmm/devices/lapic.h"
+#include "vmm/x86_boot.h"
+
+#define SYNC_ALL (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
+
+/* An interrupt that could not be given for this long on a KVM that emulates ring 0 gets a stepped
+ * window: that KVM looks at its window request only every 1024 instructions, so a guest which
+ * opens its window briefly (sti; nop; cli) would starve. */
+#define STARVED_NS    1000000u
+#define STARVED_STEPS 4096
+
+/* A settled access is at most 16 bytes in parts of 8, or a page-crossing string element. */
+#define SETTLE_RUNS_MAX 64
+
+static __thread struct vcpu *self;
+
+static int kick_signal(void)
+{
+    return SIGRTMIN;
+}
+
+/* The only signal handler of vCPU threads: two stores. */
+static void on_kick(int sig)
+{
+    (void)sig;
+    if (self) {
+        self->run->immediate_exit = 1;
+        atomic_store(&self->kicked, 1);
+    }
+}
+
+static long futex(_Atomic uint32_t *word, int op, uint32_t value)
+{
+    return syscall(SYS_futex, (uint32_t *)word, op, value, NULL, NULL, 0);
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+    if (self == v)
+        return; /* its own flags are looked at before the next entry anyway */
+    atomic_store(&v->kicked, 1);
+    futex(&v->kicked, FUTEX_WAKE_PRIVATE, 1);
+    pthread_kill(v->thread, kick_signal());
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+/* The earliest alarm in host time, told to the keeper's timer. Needs the machine lock. */
+void vm_alarm_update(struct vm *vm)
+{
+    struct door *d = &vm->m.door;
+    uint64_t next = door_next(d), at = DOOR_NEVER;
+    struct itimerspec when = {0};
+
+    if (next != DOOR_NEVER && d->running)
+        at = next > d->base_ns ? d->host_at_ns + (next - d->base_ns) : 1;
+    if (at == atomic_load(&vm->alarm_host_ns))
+        return;
+    atomic_store(&vm->alarm_host_ns, at);
+    if (at != DOOR_NEVER) {
+        when.it_value.tv_sec = (time_t)(at / 1000000000u);
+        when.it_value.tv_nsec = (long)(at % 1000000000u);
+    }
+    if (timer_settime(vm->cpu[atomic_load(&vm->keeper)]->timer, TIMER_ABSTIME, &when, NULL) < 0)
+        log_error("cannot set the alarm timer: %s", strerror(errno));
+}
+
+static void run_alarms(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->m.lock);
+    door_run_alarms(&vm->m.door);
+    atomic_store(&vm->alarm_host_ns, 0); /* it fired: whatever comes next is new to the timer */
+    vm_alarm_update(vm);
+    pthread_mutex_unlock(&vm->m.lock);
+}
+
+/* ---- before the guest is entered ------------------------------------------------------------- */
+
+static void start_ap(struct vcpu *v, unsigned vector)
+{
+    x86_sipi_state(vector, v->sregs, v->regs);
+    vcpu_dirty(v, VS_REGS | VS_SREGS);
+    atomic_store(&v->idle, VCPU_ACTIVE);
+}
+
+static void take_init(struct vcpu *v)
+{
+    lapic_init_cpu(&v->vm->m, v->id);
+    v->events->exception.injected = v->events->exception.pending = 0;
+    v->events->interrupt.injected = 0;
+    v->events->nmi.injected = v->events->nmi.pending = v->events->nmi.masked = 0;
+    x86_init_state(v->id == 0, v->sregs, v->regs);
+    vcpu_dirty(v, VS_REGS | VS_SREGS | VS_EVENTS);
+    atomic_store(&v->idle, v->id == 0 ? VCPU_ACTIVE : VCPU_WAIT_SIPI);
+}
+
+/* INIT, SIPI and NMI. Needs the machine lock. */
+static void take_signals(struct vcpu *v, unsigned attn)
+{
+    struct cpu_lines *l = &v->vm->m.cpu[v->id];
+
+    if (attn & CPU_ATTN_INIT) {
+        l->init = false;
+        take_init(v);
+    }
+    if (attn & CPU_ATTN_SIPI) {
+        if (l->sipi_vector >= 0 && atomic_load(&v->idle) == VCPU_WAIT_SIPI)
+            start_ap(v, (unsigned)l->sipi_vector);
+        l->sipi_vector = -1; /* a SIPI to a running processor is ignored (SDM 3, "MP Init") */
+    }
+    if ((attn & CPU_ATTN_NMI) && !v->hold_irq && atomic_load(&v->idle) != VCPU_WAIT_SIPI) {
+        l->nmi = false;
+        vcpu_flush(v);
+        if (kvm_nmi(v->fd) < 0)
+            log_error("vCPU %u did not take an NMI", v->id);
+        atomic_store(&v->idle, VCPU_ACTIVE);
+        atomic_fetch_and(&l->attention, ~CPU_ATTN_NMI);
+    }
+    atomic_fetch_and(&l->attention, ~(attn & (CPU_ATTN_INIT | CPU_ATTN_SIPI)));
+}
+
+static void note_injected(struct vcpu *v, unsigned vector)
+{
+    struct exit_event ev = {
+        .at_ns = clock_ns(),
+        .rip = v->regs->rip,
+        .cs_base = v->sregs->cs.base,
+        .cr3 = v->sregs->cr3,
+        .reason = EXIT_INJECT,
+        .vcpu = (uint8_t)v->id,
+        .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
+        .cpl = (uint8_t)cpu_cpl(v->sregs),
+        .u.inject = {.vector = vector},
+    };
+
+    ring_put(&v->ring, &ev);
+    atomic_fetch_add_explicit(&v->counts[64 + EXIT_INJECT - EXIT_OUR_FIRST], 1,
+                              memory_order_relaxed);
+}
+
+/* Gives the next interrupt, or asks KVM for a window. Needs the machine lock. */
+static void take_interrupt(struct vcpu *v)
+{
+    struct machine *m = &v->vm->m;
+    int vector = intr_vector(m, v->id);
+
+    v->run->request_interrupt_window = 0;
+    if (vector < 0) {
+        atomic_fetch_and(&m->cpu[v->id].attention, ~CPU_ATTN_INTR);
+        v->irq_pending_ns = 0;
+        return;
+    }
+    if (v->hold_irq)
+        return;
+    if (atomic_load(&v->idle) == VCPU_HALTED && v->run->if_flag)
+        atomic_store(&v->idle, VCPU_ACTIVE);
+    if (!v->run->ready_for_interrupt_injection || v->events->interrupt.injected) {
+        v->run->request_interrupt_window = 1;
+        if (!v->irq_pending_ns)
+            v->irq_pending_ns = v->last_ns;
+        return;
+    }
+    vector = intr_ack(m, v->id);
+    if (vector < 0)
+        return;
+    vcpu_flush(v);
+    if (kvm_interrupt(v->fd, (unsigned)vector) < 0) {
+        log_error("vCPU %u did not take interrupt %d", v->id, vector);
+        return;
+    }
+    v->run->ready_for_interrupt_injection = 0; /* one at a time, until KVM says so again */
+    v->irq_pending_ns = 0;
+    v->injected = vector;
+    note_injected(v, (unsigned)vector);
+    v->run->request_interrupt_window = intr_vector(m, v->id) >= 0;
+}
+
+static void look_outside(struct vcpu *v, unsigned attn)
+{
+    struct machine *m = &v->vm->m;
+
+    pthread_mutex_lock(&m->lock);
+    take_signals(v, attn);
+    if (!m->irqchip_kernel)
+        take_interrupt(v);
+    pthread_mutex_unlock(&m->lock);
+}
+
+bool vcpu_ready(struct vcpu *v)
+{
+    struct vm *vm = v->vm;
+    unsigned attn;
+
+    v->run->immediate_exit = 0;
+    atomic_store(&v->kicked, 0);
+    if (vcpu_parking(v))
+        return false;
+    if (atomic_load(&vm->keeper) == v->id &&
+        atomic_load_explicit(&vm->alarm_host_ns, memory_order_relaxed) <= v->last_ns)
+        run_alarms(vm);
+    attn = atomic_load(&vm->m.cpu[v->id].attention);
+    if (attn)
+        look_outside(v, attn);
+    if (atomic_load_explicit(&v->idle, memory_order_relaxed) == VCPU_ACTIVE)
+        return true;
+    /* Sleeps until a kick: interrupts, alarms (the timer's signal) and parking all kick. */
+    futex(&v->kicked, FUTEX_WAIT_PRIVATE, 0);
+    v->last_ns = clock_ns();
+    return false;
+}
+
+/* ---- debug state ----------------------------------------------------------------------------- */
+
+static bool same_debug(const struct vcpu_debug *a, const struct vcpu_debug *b)
+{
+    return a->step == b->step && a->sw_bp == b->sw_bp && a->dr7 == b->dr7 &&
+           (!a->dr7 || !memcmp(a->dr, b->dr, sizeof a->dr));
+}
+
+/* KVM keeps the trap flag only while nothing rewrote the registers, so a step is armed before
+ * every entry; a KVM that emulates ring 0 reads the request itself and needs it only once. */
+static bool must_arm(const struct vcpu *v, const struct vcpu_debug *want)
+{
+    if (!same_debug(want, &v->debug_set))
+        return true;
+    if (!want->step)
+        return false;
+    return !v->debug_valid || !v->vm->probe.emulated || cpu_cpl(v->sregs) != 0;
+}
+
+static int arm(struct vcpu *v, const struct vcpu_debug *want)
+{
+    struct kvm_guest_debug d = {0};
+    int rc;
+
+    if (!must_arm(v, want))
+        return 0;
+    vcpu_flush(v); /* dirty registers would be applied after this call and undo it */
+    if (want->step)
+        d.control |= KVM_GUESTDBG_SINGLESTEP;
+    if (want->step && v->hold_irq && v->vm->m.irqchip_kernel && v->vm->probe.block_irq)
+        d.control |= KVM_GUESTDBG_BLOCKIRQ;
+    if (want->sw_bp)
+        d.control |= KVM_GUESTDBG_USE_SW_BP;
+    if (want->dr7) {
+        d.control |= KVM_GUESTDBG_USE_HW_BP;
+        memcpy(d.arch.debugreg, want->dr, sizeof want->dr);
+        d.arch.debugreg[7] = want->dr7;
+    }
+    if (d.control)
+        d.control |= KVM_GUESTDBG_ENABLE;
+    rc = kvm_set_guest_debug(v->fd, &d);
+    v->debug_set = *want;
+    v->debug_valid = rc == 0;
+    return rc;
+}
+
+/* ---- one entry ------------------------------------------------------------------------------- */
+
+static uint32_t saturate(uint64_t ns)
+{
+    return ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
+}
+
+static void fill(struct vcpu *v, struct exit_event *ev, int rc)
+{
+    const struct kvm_run *run = v->run;
+
+    ev->rip = v->regs->rip;
+    ev->cs_base = v->sregs->cs.base;
+    ev->cr3 = v->sregs->cr3;
+    ev->vcpu = (uint8_t)v->id;
+    ev->mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags);
+    ev->cpl = (uint8_t)cpu_cpl(v->sregs);
+    if (rc == -EINTR || rc == -EAGAIN) {
+        ev->reason = EXIT_KICK;
+    } else if (rc < 0) {
+        ev->reason = EXIT_ERROR;
+        ev->u.fail.errno_ = -rc;
+    } else {
+        ev->reason = (uint16_t)run->exit_reason;
+    }
+}
+
+static void serve_io(struct vcpu *v, struct exit_event *ev)
+{
+    struct kvm_run *run = v->run;
+    uint8_t *data = (uint8_t *)run + run->io.data_offset;
+    bool write = run->io.direction == KVM_EXIT_IO_OUT;
+    unsigned size = run->io.size;
+
+    ev->size = (uint8_t)size;
+    ev->u.io.port = run->io.port;
+    ev->u.io.write = write;
+    ev->u.io.count = run->io.count;
+    if (run->io.count > 1)
+        ev->flags |= EXIT_F_STRING;
+    if (write && v->vm->probe.out_exit_past)
+        ev->flags |= EXIT_F_PAST;
+    for (uint32_t i = 0; i < run->io.count; i++, data += size) {
+        uint64_t value = write ? le_load(data, size) : 0;
+
+        if (!bus_pio(&v->vm->m, run->io.port, size, write, &value))
+            ev->flags |= EXIT_F_UNCLAIMED;
+        if (!write)
+            le_store(data, size, value);
+        if (!i)
+            ev->u.io.value = value;
+    }
+}
+
+static void serve_mmio(struct vcpu *v, struct exit_event *ev)
+{
+    struct kvm_run *run = v->run;
+    unsigned size = run->mmio.len > 8 ? 8 : run->mmio.len;
+    uint64_t value = run->mmio.is_write ? le_load(run->mmio.data, size) : 0;
+
+    if (!bus_mmio(&v->vm->m, v->id, run->mmio.phys_addr, size, run->mmio.is_write, &value))
+        ev->flags |= EXIT_F_UNCLAIMED;
+    if (run->mmio.is_write)
+        ev->flags |= EXIT_F_PAST;
+    else
+        le_store(run->mmio.data, size, value);
+    ev->size = (uint8_t)size;
+    ev->u.mmio.gpa = run->mmio.phys_addr;
+    ev->u.mmio.write = run->mmio.is_write;
+    ev->u.mmio.value = value;
+}
+
+static void serve_msr(struct vcpu *v, struct exit_event *ev)
+{
+    struct kvm_run *run = v->run;
+
+    /* Nobody here implements MSRs that KVM does not know: the guest gets #GP, as on a processor
+     * without them (SDM, RDMSR). */
+    run->msr.error = 1;
+    ev->size = 8;
+    ev->u.msr.index = run->msr.index;
+    ev->u.msr.write = ev->reason == KVM_EXIT_X86_WRMSR;
+    ev->u.msr.why = (uint16_t)run->msr.reason;
+    ev->u.msr.error = 1;
+    ev->u.msr.value = run->msr.data;
+}
+
+static void note_internal(struct vcpu *v, struct exit_event *ev)
+{
+    const struct kvm_run *run = v->run;
+
+    ev->u.internal.suberror = run->internal.suberror;
+    ev->u.internal.ndata = run->internal.ndata;
+    ev->u.internal.data0 = run->internal.data[0];
+    if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION &&
+        (run->emulation_failure.flags &
+         KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) &&
+        run->emulation_failure.ndata >= 3) {
+        unsigned n = run->emulation_failure.insn_size;
+
+        ev->u.internal.insn_len = (uint8_t)(n > 15 ? 15 : n);
+        memcpy(ev->u.internal.insn, run->emulation_failure.insn_bytes, ev->u.internal.insn_len);
+    }
+}
+
+static void serve(struct vcpu *v, struct exit_event *ev)
+{
+    struct machine *m = &v->vm->m;
+    struct kvm_run *run = v->run;
+
+    switch (ev->reason) {
+    case KVM_EXIT_IO:
+    case KVM_EXIT_MMIO:
+        pthread_mutex_lock(&m->lock);
+        if (ev->reason == KVM_EXIT_IO)
+            serve_io(v, ev);
+        else
+            serve_mmio(v, ev);
+        v->wish = m->wish;
+        v->wish_value = m->wish_value;
+        vm_alarm_update(v->vm);
+        if (!m->irqchip_kernel)
+            run->cr8 = lapic_cr8(m, v->id);
+        pthread_mutex_unlock(&m->lock);
+        v->unsettled = true;
+        break;
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+        serve_msr(v, ev);
+        v->unsettled = true;
+        break;
+    case KVM_EXIT_HLT:
+        atomic_store(&v->idle, run->if_flag ? VCPU_HALTED : VCPU_DEAD);
+        break;
+    case KVM_EXIT_DEBUG:
+        ev->u.debug.exception = run->debug.arch.exception;
+        ev->u.debug.pc = run->debug.arch.pc;
+        ev->u.debug.dr6 = run->debug.arch.dr6;
+        ev->u.debug.dr7 = run->debug.arch.dr7;
+        break;
+    case KVM_EXIT_INTERNAL_ERROR:
+        note_internal(v, ev);
+        break;
+    case KVM_EXIT_FAIL_ENTRY:
+        ev->u.fail.hardware_reason = run->fail_entry.hardware_entry_failure_reason;
+        break;
+    case KVM_EXIT_SYSTEM_EVENT:
+        ev->u.system.type = run->system_event.type;
+        break;
+    case KVM_EXIT_SHUTDOWN:
+        ev->u.shutdown.vector = v->events->exception.nr;
+        ev->u.shutdown.has_error_code = v->events->exception.has_error_code;
+        ev->u.shutdown.error_code = v->events->exception.error_code;
+        break;
+    default:
+        break;
+    }
+}
+
+static void sync_cr8(struct vcpu *v)
+{
+    struct machine *m = &v->vm->m;
+
+    if (m->irqchip_kernel || v->run->cr8 == v->cr8_seen)
+        return;
+    pthread_mutex_lock(&m->lock);
+    lapic_set_cr8(m, v->id, (uint8_t)v->run->cr8);
+    pthread_mutex_unlock(&m->lock);
+    v->cr8_seen = v->run->cr8;
+}
+
+/* KVM_RUN with the shared registers asked for. */
+static int run_once(struct vcpu *v)
+{
+    int rc;
+
+    v->run->kvm_valid_regs = SYNC_ALL;
+    rc = kvm_run(v->fd);
+    v->unsettled = false;
+    if (!v->run->immediate_exit)
+        v->injected = -1;
+    return rc;
+}
+
+/* KVM_RUN that executes nothing: completes an access, applies dirty registers, refreshes copies. */
+static int run_nothing(struct vcpu *v)
+{
+    int rc;
+
+    v->run->immediate_exit = 1;
+    rc = run_once(v);
+    v->run->immediate_exit = 0;
+    /* A kick may have come in between: its flags are still there, only its exit was used up. */
+    if (atomic_load(&v->kicked))
+        v->run->immediate_exit = 1;
+    return rc;
+}
+
+/* Steps an emulated vCPU up to a point where a waiting interrupt can be given. True when that is
+ * all that happened; false leaves another exit for the caller to report. */
+static bool step_to_window(struct vcpu *v, const struct vcpu_debug *want, int *rc)
+{
+    struct vcpu_debug stepping = *want;
+
+    stepping.step = true;
+    v->run->request_interrupt_window = 0;
+    for (unsigned i = 0; i < STARVED_STEPS; i++) {
+        if ((*rc = arm(v, &stepping)) < 0)
+            return false;
+        *rc = run_once(v);
+        if (*rc < 0 || v->run->exit_reason != KVM_EXIT_DEBUG ||
+            (v->run->debug.arch.dr6 & 0xf & want->dr7))
+            return false;
+        if (v->run->ready_for_interrupt_injection)
+            break;
+    }
+    v->irq_pending_ns = 0;
+    return true;
+}
+
+void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event *ev)
+{
+    uint64_t entered = clock_ns();
+    int rc = arm(v, want);
+    bool windowed = false;
+
+    *ev = (struct exit_event){0};
+    if (want->step)
+        v->run->request_interrupt_window = 0; /* on hardware it would pre-empt the step for ever */
+    v->wish = WISH_NONE;
+    if (rc == 0 && v->irq_pending_ns && !want->step && v->vm->probe.emulated &&
+        cpu_cpl(v->sregs) == 0 && entered - v->irq_pending_ns > STARVED_NS)
+        windowed = step_to_window(v, want, &rc);
+    else if (rc == 0)
+        rc = run_once(v);
+    ev->at_ns = clock_ns();
+    ev->guest_ns = saturate(ev->at_ns - entered);
+    fill(v, ev, rc);
+    if (want->step)
+        ev->flags |= EXIT_F_STEPPED;
+    if (windowed)
+        ev->reason = EXIT_KICK;
+    sync_cr8(v);
+    if (ev->reason < EXIT_OUR_FIRST)
+        serve(v, ev);
+}
+
+static unsigned counter_of(unsigned reason)
+{
+    if (reason >= EXIT_OUR_FIRST)
+        return 64 + (reason - EXIT_OUR_FIRST) % 16;
+    return reason < 63 ? reason : 63;
+}
+
+void vcpu_commit(struct vcpu *v, struct exit_event *ev)
+{
+    v->last_ns = clock_ns();
+    ev->host_ns = saturate(v->last_ns - ev->at_ns);
+    ring_put(&v->ring, ev);
+    atomic_fetch_add_explicit(&v->counts[counter_of(ev->reason)], 1, memory_order_relaxed);
+}
+
+void vcpu_settle(struct vcpu *v)
+{
+    for (unsigned i = 0; v->unsettled && i < SETTLE_RUNS_MAX; i++) {
+        struct exit_event part = {0};
+        int rc;
+
+        rc = run_nothing(v);
+        if (rc < 0)
+            break; /* EINTR: completed */
+        part.reason = (uint16_t)v->run->exit_reason;
+        if (part.reason != KVM_EXIT_MMIO && part.reason != KVM_EXIT_IO)
+            break; /* the end of a step that the completion finished */
+        serve(v, &part); /* the next fragment of the same access */
+    }
+    v->unsettled = false;
+}
+
+void vcpu_dirty(struct vcpu *v, uint32_t parts)
+{
+    if (parts & VS_REGS)
+        v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+    if (parts & VS_SREGS)
+        v->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+    if (parts & VS_EVENTS)
+        v->run->kvm_dirty_regs |= KVM_SYNC_X86_EVENTS;
+    v->debug_valid = false;
+}
+
+void vcpu_flush(struct vcpu *v)
+{
+    if (v->run->kvm_dirty_regs)
+        run_nothing(v);
+}
+
+/* ---- state ----------------------------------------------------------------------------------- */
+
+static int get_msrs(struct vcpu *v, struct vcpu_state *st)
+{
+    for (unsigned i = 0; i < reg_msr_count; i++) {
+        struct kvm_msr_buf one = {.head.nmsrs = 1};
+
+        one.entry[0].index = reg_msr_index[i];
+        st->msr_known[i] = kvm_get_msrs(v->fd, &one) == 1;
+        st->msr[i] = one.entry[0].data;
+    }
+    return 0;
+}
+
+int vcpu_get_state(struct vcpu *v, uint32_t parts, struct vcpu_state *st)
+{
+    int rc = 0;
+
+    vcpu_flush(v);
+    if (parts & VS_REGS)
+        st->regs = *v->regs;
+    if (parts & VS_SREGS) {
+        st->sregs = *v->sregs;
+        if (v->idt_hidden)
+            st->sregs.idt.limit = v->idt_limit_real;
+    }
+    if (parts & VS_EVENTS)
+        st->events = *v->events;
+    if (parts & VS_DEBUG)
+        rc = kvm_get_debugregs(v->fd, &st->debug);
+    if (rc == 0 && (parts & VS_XSAVE))
+        rc = kvm_get_xsave(v->fd, &st->xsave);
+    if (rc == 0 && (parts & VS_XCRS) && kvm_get_xcrs(v->fd, &st->xcrs) < 0)
+        st->xcrs = (struct kvm_xcrs){.nr_xcrs = 1, .xcrs[0].value = 3}; /* no XSAVE here */
+    if (rc == 0 && (parts & VS_MSRS))
+        rc = get_msrs(v, st);
+    if (rc == 0)
+        st->have |= parts;
+    return rc;
+}
+
+static int set_msrs(struct vcpu *v, const struct vcpu_state *st)
+{
+    for (unsigned i = 0; i < reg_msr_count; i++) {
+        struct kvm_msr_buf one = {.head.nmsrs = 1};
+
+        if (!st->msr_known[i])
+            continue;
+        one.entry[0].index = reg_msr_index[i];
+        if (kvm_get_msrs(v->fd, &one) == 1 && one.entry[0].data == st->msr[i])
+            continue; /* some MSRs cannot be written with the value they already have */
+        one.entry[0].data = st->msr[i];
+        if (kvm_set_msrs(v->fd, &one) != 1)
+            return -EINVAL;
+    }
+    return 0;
+}
+
+int vcpu_set_state(struct vcpu *v, uint32_t parts, const struct vcpu_state *st)
+{
+    int rc = 0;
+
+    vcpu_flush(v);
+    if (parts & VS_SREGS) {
+        struct kvm_sregs s = st->sregs;
+
+        if (v->idt_hidden) {
+            v->idt_limit_real = s.idt.limit;
+            s.idt.limit = 0;
+        }
+        rc = kvm_set_sregs(v->fd, &s);
+        if (rc == 0)
+            v->run->cr8 = s.cr8;
+    }
+    if (rc == 0 && (parts & VS_XCRS))
+        rc = kvm_set_xcrs(v->fd, &st->xcrs);
+    if (rc == 0 && (parts & VS_XSAVE))
+        rc = kvm_set_xsave(v->fd, &st->xsave);
+    if (rc == 0 && (parts & VS_REGS))
+        rc = kvm_set_regs(v->fd, &st->regs);
+    if (rc == 0 && (parts & VS_DEBUG))
+        rc = kvm_set_debugregs(v->fd, &st->debug);
+    if (rc == 0 && (parts & VS_MSRS))
+        rc = set_msrs(v, st);
+    if (rc == 0 && (parts & VS_EVENTS))
+        rc = kvm_set_events(v->fd, &st->events);
+    v->debug_valid = false;
+    run_nothing(v); /* fetches the shared copies and derived flags anew */
+    sync_cr8(v);
+    return rc;
+}
+
+uint64_t vcpu_msr(struct vcpu *v, uint32_t index)
+{
+    struct kvm_msr_buf one = {.head.nmsrs = 1};
+
+    one.entry[0].index = index;
+    return kvm_get_msrs(v->fd, &one) == 1 ? one.entry[0].data : 0;
+}
+
+void vcpu_walk_regs(const struct vcpu *v, struct walk_regs *out)
+{
+    *out = (struct walk_regs){
+        .cr0 = v->sregs->cr0,
+        .cr3 = v->sregs->cr3,
+        .cr4 = v->sregs->cr4,
+        .efer = v->sregs->efer,
+        .maxphyaddr = v->vm->maxphyaddr,
+    };
+}
+
+unsigned vcpu_fetch(struct vcpu *v, uint8_t insn[15])
+{
+    struct walk_regs r;
+
+    vcpu_walk_regs(v, &r);
+    return (unsigned)walk_read(&v->vm->mem, &r, v->sregs->cs.base + v->regs->rip, insn, 15);
+}
+
+const char *vcpu_status(struct vcpu *v)
+{
+    switch ((enum vcpu_idle)atomic_load(&v->idle)) {
+    case VCPU_HALTED:
+        return "halted";
+    case VCPU_DEAD:
+        return "halted, interrupts off";
+    case VCPU_WAIT_SIPI:
+        return "waiting for SIPI";
+    case VCPU_ACTIVE:
+        break;
+    }
+    return v->parked ? "stopped" : "running";
+}
+
+/* ---- thread ---------------------------------------------------------------------------------- */
+
+static int setup_kvm(struct vcpu *v, const struct cpuid_table *cpuid)
+{
+    struct vm *vm = v->vm;
+    int bytes, rc;
+
+    v->fd = kvm_create_vcpu(vm->fd, v->id);
+    if (v->fd < 0)
+        return v->fd;
+    bytes = kvm_vcpu_mmap_bytes(vm->kvm);
+    if (bytes < 0)
+        return bytes;
+    v->run_bytes = (size_t)bytes;
+    v->run = mmap(NULL, v->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+    if (v->run == MAP_FAILED) {
+        v->run = NULL;
+        return -errno;
+    }
+    v->regs = &v->run->s.regs.regs;
+    v->sregs = &v->run->s.regs.sregs;
+    v->events = &v->run->s.regs.events;
+    rc = kvm_set_cpuid(v->fd, cpuid);
+    if (rc < 0)
+        return rc;
+    rc = run_nothing(v); /* fills the shared registers */
+    return rc == 0 || rc == -EINTR ? 0 : rc;
+}
+
+static int make_timer(struct vcpu *v)
+{
+    struct sigevent se = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = kick_signal()};
+
+    se._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+    if (timer_create(CLOCK_MONOTONIC, &se, &v->timer) < 0)
+        return -errno;
+    v->timer_made = true;
+    return 0;
+}
+
+static void *thread_main(void *arg)
+{
+    struct vcpu *v = arg;
+    struct vm *vm = v->vm;
+    int rc = setup_kvm(v, v->cpuid);
+
+    if (rc == 0)
+        rc = make_timer(v);
+    self = rc == 0 ? v : NULL;
+    pthread_mutex_lock(&vm->ctl);
+    v->start_rc = rc;
+    v->parked = true;
+    pthread_cond_broadcast(&vm->acked);
+    while (rc == 0) {
+        while (!v->go && !v->call && !v->quit)
+            pthread_cond_wait(&v->wake, &vm->ctl);
+        if (v->quit)
+            break;
+        pthread_mutex_unlock(&vm->ctl);
+        if (v->call) {
+            v->call(v->call_arg, v);
+            pthread_mutex_lock(&vm->ctl);
+            v->call = NULL;
+        } else {
+            v->last_ns = clock_ns();
+            vm->cfg.body(vm->cfg.arg, v);
+            pthread_mutex_lock(&vm->ctl);
+            v->go = false;
+            v->parked = true;
+            atomic_fetch_sub(&vm->running, 1);
+            pthread_mutex_unlock(&vm->ctl);
+            vm->cfg.parked(vm->cfg.arg, v);
+            pthread_mutex_lock(&vm->ctl);
+        }
+        pthread_cond_broadcast(&vm->acked);
+    }
+    pthread_mutex_unlock(&vm->ctl);
+    self = NULL;
+    return NULL;
+}
+
+static int start_thread(struct vcpu *v)
+{
+    struct sigaction sa = {.sa_handler = on_kick};
+    sigset_t block, old;
+    int rc;
+
+    sigemptyset(&sa.sa_mask);
+    if (sigaction(kick_signal(), &sa, NULL) < 0)
+        return -errno;
+    /* Every signal but the kick belongs to the main thread. */
+    sigfillset(&block);
+    sigdelset(&block, kick_signal());
+    sigdelset(&block, SIGSEGV);
+    sigdelset(&block, SIGBUS);
+    sigdelset(&block, SIGFPE);
+    sigdelset(&block, SIGILL);
+    sigdelset(&block, SIGABRT);
+    pthread_sigmask(SIG_SETMASK, &block, &old);
+    rc = -pthread_create(&v->thread, NULL, thread_main, v);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return rc;
+}
+
+int vcpu_start(struct vm *vm, unsigned id, const struct cpuid_table *cpuid, struct err *e)
+{
+    struct vcpu *v = xcalloc(1, sizeof *v);
+    int rc;
+
+    v->vm = vm;
+    v->id = id;
+    v->fd = v->injected = -1;
+    v->cpuid = cpuid;
+    pthread_cond_init(&v->wake, NULL);
+    ring_init(&v->ring, vm->cfg.ring_records);
+    rc = start_thread(v);
+    if (rc == 0) {
+        pthread_mutex_lock(&vm->ctl);
+        while (!v->parked)
+            pthread_cond_wait(&vm->acked, &vm->ctl);
+        rc = v->start_rc;
+        pthread_mutex_unlock(&vm->ctl);
+        v->started = true;
+    }
+    vm->cpu[id] = v;
+    v->cpuid = NULL;
+    if (rc < 0)
+        return err_set(e, -rc, "cannot make vCPU %u: %s", id, strerror(-rc));
+    return 0;
+}
+
+void vcpu_end(struct vcpu *v)
+{
+    struct vm *vm = v->vm;
+
+    if (v->started) {
+        pthread_mutex_lock(&vm->ctl);
+        v->quit = true;
+        pthread_cond_signal(&v->wake);
+        pthread_mutex_unlock(&vm->ctl);
+        pthread_join(v->thread, NULL);
+    }
+    if (v->timer_made)
+        timer_delete(v->timer);
+    if (v->run)
+        munmap(v->run, v->run_bytes);
+    if (v->fd >= 0)
+        close(v->fd);
+    ring_fini(&v->ring);
+    pthread_cond_destroy(&v->wake);
+    free(v);
+}

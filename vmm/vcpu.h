@@ -1,0 +1,126 @@
+/*
+ * One vCPU: its thread, its KVM descriptor, its record ring, and the primitives from which the
+ * engine's body is built. Unless said otherwise a function here is for the vCPU's own thread.
+ *
+ * Registers: KVM_CAP_SYNC_REGS hands regs, sregs and events out with every KVM_RUN for free; they
+ * are read at v->regs, v->sregs, v->events, and written by changing them and calling vcpu_dirty.
+ */
+#ifndef VMM_VCPU_H
+#define VMM_VCPU_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "vmm/exit.h"
+#include "vmm/regs.h"
+#include "vmm/ring.h"
+#include "vmm/vm.h"
+#include "vmm/walk.h"
+
+/* What the vCPU waits for when it does not execute. */
+enum vcpu_idle {
+    VCPU_ACTIVE,
+    VCPU_HALTED,    /* HLT: until an interrupt, NMI, INIT */
+    VCPU_DEAD,      /* HLT with interrupts off: until an NMI or INIT */
+    VCPU_WAIT_SIPI, /* an application processor before its start */
+};
+
+/* Debug registers and trap flag as wanted for the next entries; see vcpu_debug. */
+struct vcpu_debug {
+    bool step;
+    bool sw_bp; /* int3 leaves the guest */
+    uint64_t dr[4];
+    uint64_t dr7; /* 0: no debug register in use */
+};
+
+struct vcpu {
+    struct vm *vm;
+    unsigned id;
+    int fd;
+    struct kvm_run *run;
+    size_t run_bytes;
+    pthread_t thread;
+    timer_t timer;
+    struct kvm_regs *regs;     /* in the kvm_run page */
+    struct kvm_sregs *sregs;   /* likewise */
+    struct kvm_vcpu_events *events;
+    struct exit_ring ring;
+    _Atomic uint64_t counts[80]; /* by reason, EXIT_COUNTERS of session.h */
+
+    /* commands, under vm->ctl */
+    pthread_cond_t wake;
+    bool go, quit, parked, started, timer_made;
+    int start_rc;
+    const struct cpuid_table *cpuid; /* only while it starts */
+    void (*call)(void *arg, struct vcpu *v);
+    void *call_arg;
+
+    _Atomic int park;        /* leave the body soon */
+    _Atomic uint32_t kicked; /* futex word for sleeping in HLT */
+    _Atomic int idle;        /* enum vcpu_idle */
+    bool hold_irq;           /* do not inject interrupts (steps) */
+    bool unsettled;          /* the last exit's access is not completed in KVM yet */
+    uint16_t idt_limit_real; /* while idt_hidden */
+    bool idt_hidden;         /* sregs->idt.limit is 0 by us */
+
+    struct vcpu_debug debug_set; /* as last given to KVM */
+    bool debug_valid;            /* false: registers were written since, KVM dropped the flag */
+
+    enum board_wish wish; /* what the last access asked of the board */
+    uint32_t wish_value;
+    uint64_t cr8_seen;
+
+    int injected; /* vector given by KVM_INTERRUPT for the next entry; -1 none */
+    uint64_t irq_pending_ns; /* since when an interrupt waits for a window; 0: none waits */
+    uint64_t last_ns;        /* clock when the last exit was dealt with */
+};
+
+/* True when the body should return: a park was asked. */
+static inline bool vcpu_parking(struct vcpu *v)
+{
+    return atomic_load_explicit(&v->park, memory_order_acquire) != 0;
+}
+
+/* Deals with what waits outside the guest: alarms, INIT, SIPI, NMI, interrupts, HLT. Sleeps while
+ * halted. Returns false when the body should look at vcpu_parking (nothing was entered). */
+bool vcpu_ready(struct vcpu *v);
+
+/* One KVM_RUN: enters with `want` as debug state, fills `ev`, serves devices. The record is not in
+ * the ring yet. The access of an I/O exit is completed by the next entry or vcpu_settle. */
+void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event *ev);
+/* Puts the record into the ring with the handler's time. */
+void vcpu_commit(struct vcpu *v, struct exit_event *ev);
+/* Completes a pending access without executing guest code, so that registers are those after the
+ * instruction. */
+void vcpu_settle(struct vcpu *v);
+/* Registers at v->regs etc. were changed: VS_REGS | VS_SREGS | VS_EVENTS. They take effect with
+ * the next entry. */
+void vcpu_dirty(struct vcpu *v, uint32_t parts);
+/* Makes changed registers known to KVM now (needed before reading parts that KVM derives). */
+void vcpu_flush(struct vcpu *v);
+
+/* Whole state in and out; `parts` are VS_*. The vCPU must be settled. 0 or -errno. */
+int vcpu_get_state(struct vcpu *v, uint32_t parts, struct vcpu_state *st);
+int vcpu_set_state(struct vcpu *v, uint32_t parts, const struct vcpu_state *st);
+
+/* Registers that decide a page walk, now. */
+void vcpu_walk_regs(const struct vcpu *v, struct walk_regs *out);
+/* Bytes of the instruction at CS:RIP; returns how many could be read (0 to 15). */
+unsigned vcpu_fetch(struct vcpu *v, uint8_t insn[15]);
+
+/* One MSR now; 0 when KVM does not have it. */
+uint64_t vcpu_msr(struct vcpu *v, uint32_t index);
+
+/* Makes the vCPU look at its flags soon; any thread. */
+void vcpu_kick(struct vcpu *v);
+/* "running", "halted", "waiting for SIPI", "stopped"; any thread. */
+const char *vcpu_status(struct vcpu *v);
+
+/* vm.c's side. */
+int vcpu_start(struct vm *vm, unsigned id, const struct cpuid_table *cpuid, struct err *e);
+void vcpu_end(struct vcpu *v);
+
+#endif

@@ -1,0 +1,364 @@
+/*
+ * The live machine: opening, resetting, commanding the vCPU threads. Main thread, except the two
+ * functions that say otherwise.
+ */
+#include "vmm/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/base/clock.h"
+#include "vmm/base/log.h"
+#include "vmm/base/x.h"
+#include "vmm/devices/lapic.h"
+#include "vmm/vcpu.h"
+#include "vmm/x86_boot.h"
+
+/* Three pages that VT-x needs for its own TSS and one for its identity map, in the PCI hole where
+ * no RAM is (Documentation/virt/kvm/api.rst, KVM_SET_TSS_ADDR). */
+#define TSS_GPA      0xfffbd000ull
+#define IDENTITY_GPA 0xfffbc000ull
+
+static void hook_console(void *arg, enum console_chan chan, const void *bytes, size_t len)
+{
+    struct vm *vm = arg;
+
+    vm->cfg.console(vm->cfg.arg, chan, bytes, len);
+}
+
+static void hook_kick(void *arg, unsigned cpu)
+{
+    struct vm *vm = arg;
+
+    if (vm->cpu[cpu])
+        vcpu_kick(vm->cpu[cpu]);
+}
+
+static void hook_gsi(void *arg, unsigned gsi, bool level)
+{
+    struct vm *vm = arg;
+
+    if (kvm_irq_line(vm->fd, gsi, level) < 0)
+        log_error("KVM did not take GSI %u", gsi);
+}
+
+static int make_irqchip(struct vm *vm, struct err *e)
+{
+    int rc = kvm_create_irqchip(vm->fd);
+
+    if (rc == 0)
+        rc = kvm_create_pit(vm->fd);
+    if (rc < 0)
+        return err_set(e, -rc,
+                       "this KVM has no interrupt chips of its own (%s); use --irqchip user",
+                       strerror(-rc));
+    return 0;
+}
+
+static int make_slots(struct vm *vm, struct err *e)
+{
+    for (unsigned i = 0; i < vm->mem.regions; i++) {
+        const struct mem_region *r = &vm->mem.region[i];
+        int rc = kvm_set_slot(vm->fd, i, r->gpa, r->len_bytes, r->hva, 0);
+
+        if (rc < 0)
+            return err_set(e, -rc, "KVM refused %llu bytes of guest memory at 0x%llx: %s",
+                           (unsigned long long)r->len_bytes, (unsigned long long)r->gpa,
+                           strerror(-rc));
+    }
+    return 0;
+}
+
+static int make_kvm(struct vm *vm, struct err *e)
+{
+    int rc;
+
+    vm->fd = kvm_create_vm(vm->kvm);
+    if (vm->fd < 0)
+        return err_set(e, -vm->fd, "KVM made no virtual machine: %s", strerror(-vm->fd));
+    /* Only VT-x wants these; a KVM that does not know them does without. */
+    rc = kvm_set_identity_map(vm->fd, IDENTITY_GPA);
+    if (rc == 0)
+        rc = kvm_set_tss_addr(vm->fd, TSS_GPA);
+    if (rc < 0)
+        log_info("no TSS address: %s", strerror(-rc));
+    if (vm->cfg.irqchip_kernel) {
+        rc = make_irqchip(vm, e);
+        if (rc < 0)
+            return rc;
+    }
+    return make_slots(vm, e);
+}
+
+struct entry {
+    const struct boot_state *boot;
+    struct mem *mem;
+    unsigned maxphyaddr;
+    struct err *e;
+    int rc;
+};
+
+/* Puts the boot processor at the image's entry, the others to sleep. vCPU thread. */
+static void set_entry(void *arg, struct vcpu *v)
+{
+    struct entry *en = arg;
+    struct vcpu_state st = {0};
+
+    en->rc = vcpu_get_state(v, VS_ALL, &st);
+    if (en->rc < 0) {
+        err_set(en->e, -en->rc, "cannot read the registers of vCPU %u: %s", v->id,
+                strerror(-en->rc));
+        return;
+    }
+    x86_reset_state(v->id == 0, &st.sregs, &st.regs);
+    memset(&st.debug, 0, sizeof st.debug);
+    st.debug.dr6 = 0xffff0ff0;
+    st.debug.dr7 = 0x400;
+    memset(&st.events, 0, sizeof st.events);
+    memset(&st.xsave, 0, sizeof st.xsave);
+    st.xsave.region[0] = 0x37f; /* FCW after FNINIT; the header says: all in initial state */
+    st.xsave.region[6] = 0x1f80;
+    if (v->id == 0) {
+        en->rc = x86_boot_apply(en->boot, en->mem, en->maxphyaddr, &st.sregs, &st.regs, en->e);
+        if (en->rc < 0)
+            return;
+    }
+    en->rc = vcpu_set_state(v, VS_REGS | VS_SREGS | VS_EVENTS | VS_DEBUG | VS_XSAVE, &st);
+    if (en->rc < 0)
+        err_set(en->e, -en->rc, "KVM refused the entry state of vCPU %u: %s", v->id,
+                strerror(-en->rc));
+    if (v->vm->m.irqchip_kernel)
+        kvm_set_mp_state(v->fd, v->id ? KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_RUNNABLE);
+    /* With the kernel's APIC the kernel holds the others back itself. */
+    atomic_store(&v->idle, v->id && !v->vm->m.irqchip_kernel ? VCPU_WAIT_SIPI : VCPU_ACTIVE);
+    v->irq_pending_ns = 0;
+    v->idt_hidden = false;
+    v->run->request_interrupt_window = 0;
+}
+
+static int enter_image(struct vm *vm, struct err *e)
+{
+    struct entry en = {.boot = &vm->boot, .mem = &vm->mem, .maxphyaddr = vm->maxphyaddr, .e = e};
+
+    for (unsigned i = 0; i < vm->cpus; i++) {
+        vcpu_call(vm->cpu[i], set_entry, &en);
+        if (en.rc < 0)
+            return en.rc;
+    }
+    return 0;
+}
+
+static int make_cpus(struct vm *vm, struct err *e)
+{
+    struct cpu_choice choice = {
+        .features = vm->cfg.cpu_features,
+        .cpus = vm->cpus,
+        .x2apic = vm->cfg.irqchip_kernel,
+        .tsc_deadline = vm->cfg.irqchip_kernel,
+    };
+    struct buf notes = {0};
+    int rc = 0;
+
+    for (unsigned i = 0; i < vm->cpus && rc == 0; i++) {
+        rc = cpuid_build(vm->kvm, &vm->probe, &choice, i, vm->cpuid, i ? NULL : &notes, e);
+        if (rc == 0)
+            rc = vcpu_start(vm, i, vm->cpuid, e);
+    }
+    if (rc == 0) {
+        struct cpuid_table *got = xcalloc(1, sizeof *got);
+
+        cpuid_build(vm->kvm, &vm->probe, &choice, 0, vm->cpuid, NULL, NULL);
+        if (kvm_get_cpuid(vm->cpu[0]->fd, got) == 0) {
+            cpuid_check(vm->cpuid, got, &notes);
+            memcpy(vm->cpuid, got, sizeof *got);
+        }
+        free(got);
+        vm->maxphyaddr = cpuid_maxphyaddr(vm->cpuid);
+    }
+    vm->notes = buf_take(&notes);
+    return rc;
+}
+
+static int build(struct vm *vm, struct err *e)
+{
+    struct machine_hooks hooks = {
+        .arg = vm, .console = hook_console, .kick = hook_kick, .gsi = hook_gsi};
+    int rc;
+
+    vm->kvm = kvm_open(e);
+    if (vm->kvm < 0)
+        return vm->kvm;
+    rc = probe_cached(vm->kvm, &vm->probe, e);
+    if (rc < 0)
+        return rc;
+    methods_choose(&vm->probe, &vm->methods);
+    if (!vm->probe.sync_regs)
+        return err_set(e, ENOSYS, "this kernel's KVM has no KVM_CAP_SYNC_REGS (Linux 4.17 and "
+                                  "later do); vmscope reads registers through it");
+    rc = mem_init(&vm->mem, vm->cfg.mem_bytes, e);
+    if (rc == 0)
+        rc = machine_init(&vm->m, vm->cpus, &vm->mem, vm->cfg.irqchip_kernel, false, &hooks, e);
+    if (rc < 0)
+        return rc;
+    vm->machine_made = true;
+    rc = boot_load(&vm->cfg.boot, &vm->mem, &vm->boot, e);
+    if (rc == 0)
+        rc = make_kvm(vm, e);
+    if (rc == 0)
+        rc = make_cpus(vm, e);
+    if (rc == 0)
+        rc = enter_image(vm, e);
+    return rc;
+}
+
+int vm_open(struct vm **out, const struct vm_config *cfg, struct err *e)
+{
+    struct vm *vm = xcalloc(1, sizeof *vm);
+    int rc;
+
+    *out = NULL;
+    vm->cfg = *cfg;
+    vm->cpus = cfg->cpus;
+    vm->kvm = vm->fd = -1;
+    vm->mem.memfd = -1;
+    vm->cpuid = xcalloc(1, sizeof *vm->cpuid);
+    atomic_store(&vm->alarm_host_ns, DOOR_NEVER);
+    pthread_mutex_init(&vm->ctl, NULL);
+    pthread_cond_init(&vm->acked, NULL);
+    rc = build(vm, e);
+    if (rc < 0) {
+        vm_close(vm);
+        return rc;
+    }
+    *out = vm;
+    return 0;
+}
+
+void vm_close(struct vm *vm)
+{
+    if (!vm)
+        return;
+    if (vm->cpus && vm->cpu[vm->cpus - 1])
+        vm_park(vm);
+    for (unsigned i = 0; i < vm->cpus; i++)
+        if (vm->cpu[i])
+            vcpu_end(vm->cpu[i]);
+    if (vm->machine_made)
+        machine_fini(&vm->m);
+    if (vm->fd >= 0)
+        close(vm->fd);
+    mem_fini(&vm->mem);
+    if (vm->kvm >= 0)
+        close(vm->kvm);
+    pthread_cond_destroy(&vm->acked);
+    pthread_mutex_destroy(&vm->ctl);
+    free(vm->notes);
+    free(vm->cpuid);
+    free(vm);
+}
+
+int vm_reset(struct vm *vm, struct err *e)
+{
+    int rc;
+
+    machine_reset(&vm->m);
+    if (fallocate(vm->mem.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                  (off_t)vm->mem.ram_bytes) < 0)
+        return err_set(e, errno, "cannot clear guest memory: %s", strerror(errno));
+    rc = boot_load(&vm->cfg.boot, &vm->mem, &vm->boot, e);
+    return rc < 0 ? rc : enter_image(vm, e);
+}
+
+/* ---- commanding ------------------------------------------------------------------------------ */
+
+void vm_run(struct vm *vm, uint32_t mask)
+{
+    unsigned count = 0, first = vm->cpus;
+
+    for (unsigned i = vm->cpus; i-- > 0;) {
+        if (mask >> i & 1) {
+            count++;
+            first = i;
+        }
+    }
+    BUG_ON(!count || !vm_all_parked(vm));
+    pthread_mutex_lock(&vm->m.lock);
+    door_run(&vm->m.door);
+    atomic_store(&vm->keeper, first);
+    atomic_store(&vm->alarm_host_ns, 0);
+    vm_alarm_update(vm);
+    pthread_mutex_unlock(&vm->m.lock);
+
+    pthread_mutex_lock(&vm->ctl);
+    atomic_store(&vm->running, count);
+    for (unsigned i = 0; i < vm->cpus; i++) {
+        struct vcpu *v = vm->cpu[i];
+
+        atomic_store(&v->park, 0);
+        if (mask >> i & 1) {
+            v->parked = false;
+            v->go = true;
+            pthread_cond_signal(&v->wake);
+        }
+    }
+    pthread_mutex_unlock(&vm->ctl);
+}
+
+void vm_park_ask(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->cpus; i++) {
+        struct vcpu *v = vm->cpu[i];
+
+        if (!atomic_exchange(&v->park, 1))
+            vcpu_kick(v);
+    }
+}
+
+bool vm_all_parked(struct vm *vm)
+{
+    return atomic_load(&vm->running) == 0;
+}
+
+void vm_park(struct vm *vm)
+{
+    vm_park_ask(vm);
+    pthread_mutex_lock(&vm->ctl);
+    for (unsigned i = 0; i < vm->cpus; i++)
+        while (vm->cpu[i] && !vm->cpu[i]->parked)
+            pthread_cond_wait(&vm->acked, &vm->ctl);
+    pthread_mutex_unlock(&vm->ctl);
+    pthread_mutex_lock(&vm->m.lock);
+    door_pause(&vm->m.door);
+    atomic_store(&vm->alarm_host_ns, 0);
+    vm_alarm_update(vm);
+    pthread_mutex_unlock(&vm->m.lock);
+}
+
+void vcpu_call(struct vcpu *v, void (*fn)(void *arg, struct vcpu *v), void *arg)
+{
+    struct vm *vm = v->vm;
+
+    pthread_mutex_lock(&vm->ctl);
+    BUG_ON(!v->parked || v->call);
+    v->call = fn;
+    v->call_arg = arg;
+    pthread_cond_signal(&v->wake);
+    while (v->call)
+        pthread_cond_wait(&vm->acked, &vm->ctl);
+    pthread_mutex_unlock(&vm->ctl);
+}
+
+size_t vm_input(struct vm *vm, enum door_input in, const void *bytes, size_t len)
+{
+    size_t taken;
+
+    pthread_mutex_lock(&vm->m.lock);
+    taken = door_push(&vm->m.door, in, bytes, len);
+    if (!vm_all_parked(vm))
+        vm_alarm_update(vm);
+    pthread_mutex_unlock(&vm->m.lock);
+    return taken;
+}
