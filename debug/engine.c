@@ -1,0 +1,603 @@
+/*
+ * The vCPU's loop while the guest runs. vCPU threads only, except init and fini.
+ */
+#include "debug/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "debug/fields.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/esc.h"
+#include "vmm/base/log.h"
+#include "vmm/base/x.h"
+#include "vmm/assist.h"
+#include "vmm/onestep.h"
+
+void engine_init(struct engine *g, struct vm *vm)
+{
+    g->vm = vm;
+    pthread_mutex_init(&g->alone, NULL);
+    pthread_cond_init(&g->alone_cond, NULL);
+    points_init(&g->points, vm);
+}
+
+void engine_fini(struct engine *g)
+{
+    points_fini(&g->points);
+    pthread_cond_destroy(&g->alone_cond);
+    pthread_mutex_destroy(&g->alone);
+}
+
+/* ---- stopping ------------------------------------------------------------------------------------ */
+
+static uint64_t linear_rip(const struct vcpu *v)
+{
+    return v->sregs->cs.base + v->regs->rip;
+}
+
+/* The first reason of a vCPU counts; all vCPUs are asked to park. */
+static struct stop_info *stop(struct engine *g, struct vcpu *v, enum stop_kind kind)
+{
+    struct stop_report *r = &g->report[v->id];
+
+    if (!r->present) {
+        r->present = true;
+        r->at_ns = clock_ns();
+        r->info = (struct stop_info){
+            .kind = kind, .vcpu = v->id, .point_id = -1, .vector = -1};
+    }
+    vm_park_ask(g->vm);
+    return &r->info;
+}
+
+/* ---- being alone --------------------------------------------------------------------------------- */
+
+static void alone_pause(struct engine *g)
+{
+    pthread_mutex_lock(&g->alone);
+    g->paused++;
+    pthread_cond_broadcast(&g->alone_cond);
+    while (g->alone_owner)
+        pthread_cond_wait(&g->alone_cond, &g->alone);
+    g->paused--;
+    pthread_mutex_unlock(&g->alone);
+}
+
+static void alone_begin(struct engine *g, struct vcpu *v)
+{
+    if (g->vm->cpus == 1)
+        return;
+    pthread_mutex_lock(&g->alone);
+    while (g->alone_owner) { /* somebody else is: wait as a paused one */
+        g->paused++;
+        pthread_cond_broadcast(&g->alone_cond);
+        while (g->alone_owner)
+            pthread_cond_wait(&g->alone_cond, &g->alone);
+        g->paused--;
+    }
+    g->alone_owner = v;
+    atomic_store(&g->alone_wanted, 1);
+    for (unsigned i = 0; i < g->vm->cpus; i++)
+        vcpu_kick(g->vm->cpu[i]);
+    while (g->paused + 1 < g->in_body)
+        pthread_cond_wait(&g->alone_cond, &g->alone);
+    pthread_mutex_unlock(&g->alone);
+}
+
+static void alone_end(struct engine *g)
+{
+    if (g->vm->cpus == 1)
+        return;
+    pthread_mutex_lock(&g->alone);
+    g->alone_owner = NULL;
+    atomic_store(&g->alone_wanted, 0);
+    pthread_cond_broadcast(&g->alone_cond);
+    pthread_mutex_unlock(&g->alone);
+}
+
+static void body_count(struct engine *g, int change)
+{
+    pthread_mutex_lock(&g->alone);
+    while (change > 0 && g->alone_owner)
+        pthread_cond_wait(&g->alone_cond, &g->alone);
+    g->in_body += (unsigned)change;
+    pthread_cond_broadcast(&g->alone_cond);
+    pthread_mutex_unlock(&g->alone);
+}
+
+/* ---- conditions ---------------------------------------------------------------------------------- */
+
+struct env_arg {
+    struct engine *g;
+    struct vcpu *v;
+    const struct exit_event *ev;
+    struct vcpu_state *slow; /* parts that are not in the kvm_run page, fetched on demand */
+};
+
+static bool env_reg(void *arg, int id, uint64_t *value)
+{
+    struct env_arg *a = arg;
+    const struct reg_desc *d = &reg_table[id];
+    struct vcpu_state st;
+    struct reg_value rv;
+
+    st.have = VS_REGS | VS_SREGS;
+    if (d->part & VS_REGS)
+        st.regs = *a->v->regs;
+    else if (d->part & VS_SREGS)
+        st.sregs = *a->v->sregs;
+    else if (vcpu_get_state(a->v, d->part, &st) < 0)
+        return false;
+    if (reg_read(&st, id, &rv) < 0)
+        return false;
+    *value = rv.u;
+    return true;
+}
+
+static bool env_mem(void *arg, uint64_t linear, void *dst, size_t len)
+{
+    struct env_arg *a = arg;
+    struct walk_regs r;
+
+    vcpu_walk_regs(a->v, &r);
+    for (size_t done = 0; done < len;) {
+        struct walk w;
+        size_t n = PAGE_BYTES - ((linear + done) & (PAGE_BYTES - 1));
+
+        n = n < len - done ? n : len - done;
+        walk(&a->g->vm->mem, &r, linear + done, &w);
+        if (w.result != WALK_OK || mem_read(&a->g->vm->mem, w.gpa, (char *)dst + done, n) != n)
+            return false;
+        points_hide(&a->g->points, w.gpa, (uint8_t *)dst + done, n);
+        done += n;
+    }
+    return true;
+}
+
+static bool env_field(void *arg, int id, uint64_t *value)
+{
+    struct env_arg *a = arg;
+
+    return a->ev && field_table[id].get(a->ev, value);
+}
+
+static bool env_text(void *arg, int fn, uint64_t x, char *dst, size_t cap)
+{
+    struct env_arg *a = arg;
+
+    (void)fn; /* symbol() is the only one */
+    return a->g->symbol_text && a->g->symbol_text(a->g->symbol_arg, x, dst, cap);
+}
+
+static bool names_symbol(void *arg, const char *name, uint64_t *value)
+{
+    (void)arg;
+    return field_constant(name, value);
+}
+
+static int names_field(void *arg, const char *name)
+{
+    (void)arg;
+    return field_by_name(name);
+}
+
+static int names_text(void *arg, const char *name)
+{
+    (void)arg;
+    return strcmp(name, "symbol") ? -1 : 0;
+}
+
+struct expr_names engine_names(struct engine *g)
+{
+    return (struct expr_names){
+        .arg = g, .symbol = names_symbol, .field = names_field, .text_fn = names_text};
+}
+
+/* A condition that cannot be evaluated stops the guest: a breakpoint is never lost silently. */
+static bool holds(struct engine *g, struct vcpu *v, const struct expr *x,
+                  const struct exit_event *ev, struct err *why)
+{
+    struct env_arg a = {.g = g, .v = v, .ev = ev};
+    struct expr_env env = {
+        .arg = &a, .reg = env_reg, .mem = env_mem, .field = env_field, .text = env_text};
+    uint64_t value;
+
+    if (!x)
+        return true;
+    if (expr_eval(x, &env, &value, why) < 0)
+        return true;
+    return value != 0;
+}
+
+/* ---- execution points ------------------------------------------------------------------------------ */
+
+static bool point_counts(struct engine *g, struct vcpu *v, struct bp *b)
+{
+    struct err why = {0};
+
+    if (b->pub.spec.vcpu >= 0 && b->pub.spec.vcpu != (int)v->id)
+        return false;
+    if (b->min_rsp && v->regs->rsp < b->min_rsp)
+        return false;
+    if (!holds(g, v, b->cond, NULL, &why)) {
+        atomic_fetch_add(&b->false_hits, 1);
+        return false;
+    }
+    atomic_fetch_add(&b->hits, 1);
+    if (atomic_load(&b->ignore_left)) {
+        atomic_fetch_sub(&b->ignore_left, 1);
+        return false;
+    }
+    struct stop_info *si = stop(g, v, b->pub.spec.hidden ? STOP_TEMPORARY : STOP_BREAKPOINT);
+
+    si->point_id = b->pub.id;
+    if (why.code)
+        snprintf(si->text, sizeof si->text,
+                 "its condition \"%.120s\" could not be evaluated: %.200s",
+                 b->pub.spec.condition, why.msg);
+    return true;
+}
+
+static bool linear_to_gpa(struct vcpu *v, uint64_t linear, uint64_t *gpa)
+{
+    struct walk_regs r;
+    struct walk w;
+
+    vcpu_walk_regs(v, &r);
+    walk(&v->vm->mem, &r, linear, &w);
+    *gpa = w.gpa;
+    return w.result == WALK_OK;
+}
+
+/* All points at the instruction about to execute; true when one of them stops the guest. */
+static bool points_hit(struct engine *g, struct vcpu *v)
+{
+    uint64_t at = linear_rip(v), gpa;
+    bool stops = false;
+
+    for (struct bp *b = points_at(&g->points, at); b; b = b->same_addr)
+        if (b->pub.spec.addr == at)
+            stops |= point_counts(g, v, b);
+    if (g->points.phys_points && linear_to_gpa(v, at, &gpa)) {
+        for (struct bp *b = points_next(&g->points, 0); b;
+             b = points_next(&g->points, b->pub.id))
+            if (b->pub.enabled && b->pub.spec.kind == POINT_BREAK &&
+                b->pub.spec.space == SPACE_PHYS && b->pub.spec.addr == gpa)
+                stops |= point_counts(g, v, b);
+    }
+    return stops;
+}
+
+static struct plant *plant_here(struct engine *g, struct vcpu *v)
+{
+    uint64_t gpa;
+
+    if (!g->points.plants || !linear_to_gpa(v, linear_rip(v), &gpa))
+        return NULL;
+    return points_plant(&g->points, gpa);
+}
+
+static bool dr_here(struct engine *g, struct vcpu *v)
+{
+    uint64_t at = linear_rip(v);
+
+    for (unsigned i = 0; i < g->points.dr_usable; i++)
+        if (g->points.dr_owner[i] && g->points.dr_owner[i]->pub.spec.addr == at)
+            return true;
+    return false;
+}
+
+static void want_debug(struct engine *g, struct vcpu_debug *want)
+{
+    *want = (struct vcpu_debug){.sw_bp = g->points.int3_planted};
+    for (unsigned i = 0; i < 4; i++) {
+        if (!g->points.dr_owner[i])
+            continue;
+        want->dr[i] = g->points.dr_owner[i]->pub.spec.addr;
+        want->dr7 |= 2u << 2 * i;
+    }
+    if (want->dr7)
+        want->dr7 |= 0x400; /* bit 10 reads as one */
+}
+
+/* ---- catchpoints ------------------------------------------------------------------------------------ */
+
+static void catches(struct engine *g, struct vcpu *v, struct exit_event *ev)
+{
+    for (struct bp *b = points_next(&g->points, 0); b; b = points_next(&g->points, b->pub.id)) {
+        struct err why = {0};
+
+        if (b->method != BP_CATCH || b->pub.spec.catch_reason != ev->reason ||
+            (b->pub.spec.vcpu >= 0 && b->pub.spec.vcpu != (int)v->id))
+            continue;
+        if (!holds(g, v, b->filter, ev, &why) || !holds(g, v, b->cond, ev, &why)) {
+            atomic_fetch_add(&b->false_hits, 1);
+            continue;
+        }
+        atomic_fetch_add(&b->hits, 1);
+        if (atomic_load(&b->ignore_left)) {
+            atomic_fetch_sub(&b->ignore_left, 1);
+            continue;
+        }
+        stop(g, v, STOP_CATCH)->point_id = b->pub.id;
+        ev->flags |= EXIT_F_STOPPED;
+    }
+}
+
+/* ---- exits -------------------------------------------------------------------------------------------- */
+
+static void board_wish(struct engine *g, struct vcpu *v)
+{
+    switch (v->wish) {
+    case WISH_NONE:
+        break;
+    case WISH_POWER_OFF:
+        stop(g, v, STOP_POWER_OFF);
+        break;
+    case WISH_RESET:
+        stop(g, v, STOP_RESET);
+        break;
+    case WISH_DEBUG_EXIT:
+        stop(g, v, STOP_DEBUG_EXIT)->code = v->wish_value;
+        break;
+    }
+}
+
+/* Every exit, on any path, passes here before its record is kept. */
+static void saw(void *arg, struct vcpu *v, struct exit_event *ev)
+{
+    struct engine *g = arg;
+
+    if (v->wish != WISH_NONE)
+        board_wish(g, v);
+    if (g->points.catches)
+        catches(g, v, ev);
+}
+
+static void report_internal(struct engine *g, struct vcpu *v, const struct exit_event *ev)
+{
+    struct stop_info *si = stop(g, v, STOP_INTERNAL_ERROR);
+
+    assist_explain(v, ev, si->text, sizeof si->text);
+}
+
+static void report_shutdown(struct engine *g, struct vcpu *v, const struct exit_event *ev)
+{
+    struct stop_info *si = stop(g, v, STOP_TRIPLE_FAULT);
+
+    si->vector = ev->u.shutdown.vector;
+    si->code = ev->u.shutdown.error_code;
+}
+
+static void report_error(struct engine *g, struct vcpu *v, const struct exit_event *ev)
+{
+    struct stop_info *si = stop(g, v, STOP_HOST_ERROR);
+
+    si->code = (uint32_t)ev->u.fail.errno_;
+    if (ev->reason == KVM_EXIT_FAIL_ENTRY)
+        snprintf(si->text, sizeof si->text,
+                 "the processor refused to enter the guest (hardware reason 0x%llx): some "
+                 "register holds a value that it does not accept",
+                 (unsigned long long)ev->u.fail.hardware_reason);
+    else
+        snprintf(si->text, sizeof si->text, "KVM_RUN failed: %s", strerror(ev->u.fail.errno_));
+}
+
+/* All vCPUs halted with interrupts off, or still waiting for their start: the end. */
+static void check_dead(struct engine *g, struct vcpu *v)
+{
+    if (atomic_load(&v->idle) != VCPU_DEAD)
+        return;
+    for (unsigned i = 0; i < g->vm->cpus; i++) {
+        int idle = atomic_load(&g->vm->cpu[i]->idle);
+
+        if (idle != VCPU_DEAD && idle != VCPU_WAIT_SIPI)
+            return;
+    }
+    stop(g, v, STOP_HALTED);
+}
+
+/* With the kernel's interrupt chips HLT never leaves the kernel: a kick shows whether the vCPU is
+ * halted with interrupts off. */
+static void check_kernel_halt(struct engine *g, struct vcpu *v)
+{
+    uint32_t state;
+
+    if (!g->vm->m.irqchip_kernel || kvm_get_mp_state(v->fd, &state) < 0)
+        return;
+    atomic_store(&v->idle, state != KVM_MP_STATE_HALTED ? VCPU_ACTIVE
+                           : v->regs->rflags & 0x200    ? VCPU_HALTED
+                                                        : VCPU_DEAD);
+    if (state == KVM_MP_STATE_UNINITIALIZED || state == KVM_MP_STATE_INIT_RECEIVED)
+        atomic_store(&v->idle, VCPU_WAIT_SIPI);
+    check_dead(g, v);
+    /* It is the kernel that waits, so the loop must go on entering it. */
+    if (atomic_load(&v->idle) != VCPU_WAIT_SIPI || v->id)
+        atomic_store(&v->idle, VCPU_ACTIVE);
+}
+
+enum verdict {
+    GO,        /* enter again */
+    GO_PAST,   /* the point at RIP was looked at: step over it first */
+    STOPPED,   /* stop() was called */
+};
+
+static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
+                             const struct exit_event *ev)
+{
+    if (ev->u.debug.exception == 3 || (ev->u.debug.dr6 & 0xf & (want->dr7 ? 0xf : 0)))
+        return points_hit(g, v) ? STOPPED : GO_PAST;
+    return GO; /* a trap flag of the guest's own, seen because ours are on */
+}
+
+/* Deals with one exit that no device answers. */
+static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
+                            struct exit_event *ev)
+{
+    switch (ev->reason) {
+    case KVM_EXIT_DEBUG:
+        return on_debug(g, v, want, ev);
+    case KVM_EXIT_INTERNAL_ERROR:
+        if (plant_here(g, v))
+            return points_hit(g, v) ? STOPPED : GO_PAST;
+        if (!g->assist_off && vcpu_assist(v, ev))
+            return GO;
+        report_internal(g, v, ev);
+        return STOPPED;
+    case KVM_EXIT_SHUTDOWN:
+        report_shutdown(g, v, ev);
+        return STOPPED;
+    case KVM_EXIT_FAIL_ENTRY:
+    case EXIT_ERROR:
+        report_error(g, v, ev);
+        return STOPPED;
+    case KVM_EXIT_HLT:
+        check_dead(g, v);
+        return GO;
+    case EXIT_KICK:
+        check_kernel_halt(g, v);
+        return GO;
+    default:
+        return GO;
+    }
+}
+
+/* ---- stepping ------------------------------------------------------------------------------------------ */
+
+/* What a step that ended oddly means. True when the instruction was carried out after all. */
+static bool after_odd_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
+{
+    struct vcpu_debug none = {0};
+
+    if (info->last.reason == EXIT_KICK)
+        return false;
+    if (info->last.reason == KVM_EXIT_INTERNAL_ERROR && !g->assist_off && !plant_here(g, v) &&
+        vcpu_assist(v, &info->last))
+        return true;
+    on_exit(g, v, &none, &info->last);
+    return false;
+}
+
+/* One instruction with the byte planted at RIP lifted for that time. Returns whether it was made. */
+static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
+{
+    struct onestep_ops ops = {.arg = g, .saw = saw};
+    struct plant *pl = plant_here(g, v);
+    uint8_t *hva = pl ? mem_ptr(&g->vm->mem, pl->gpa, 1) : NULL;
+    enum onestep r;
+    bool made;
+
+    if (hva) {
+        alone_begin(g, v);
+        *hva = pl->original;
+    }
+    r = vcpu_onestep(v, &ops, info);
+    made = r != ONE_OTHER || after_odd_step(g, v, info);
+    if (hva) {
+        if (*hva != pl->original)
+            pl->original = *hva; /* the instruction rewrote itself */
+        *hva = pl->byte;
+        alone_end(g);
+    }
+    if (r == ONE_HALT)
+        check_dead(g, v);
+    return made;
+}
+
+static void report_steps(struct engine *g, struct vcpu *v, const struct onestep_info *info)
+{
+    struct stop_info *si = stop(g, v, STOP_STEP);
+
+    si->vector = info->vector;
+}
+
+static bool call_each(struct cpu_job *job, struct vcpu *v)
+{
+    job->each_state->have = VS_REGS | VS_SREGS;
+    job->each_state->regs = *v->regs;
+    job->each_state->sregs = *v->sregs;
+    return job->each(job->each_arg, job->each_state);
+}
+
+/* One step of a JOB_STEP. A point at the new RIP ends the job early, as it would end a run. */
+static void step_job(struct engine *g, struct vcpu *v, struct cpu_job *job)
+{
+    struct onestep_info info;
+
+    if (!one_step(g, v, &info))
+        return;
+    job->made++;
+    job->steps--;
+    if (job->each && !call_each(job, v))
+        job->steps = 0;
+    if (g->points.exec_points && job->steps && (plant_here(g, v) || dr_here(g, v)) &&
+        points_hit(g, v))
+        return;
+    if (!job->steps)
+        report_steps(g, v, &info);
+}
+
+/* ---- the body ---------------------------------------------------------------------------------------------- */
+
+static void go_past(struct engine *g, struct vcpu *v)
+{
+    struct onestep_info info;
+    bool held = v->hold_irq;
+
+    v->hold_irq = true;
+    one_step(g, v, &info);
+    v->hold_irq = held;
+}
+
+static bool body_once(struct engine *g, struct vcpu *v, bool past)
+{
+    struct cpu_job *job = &g->job[v->id];
+    struct vcpu_debug want;
+    struct exit_event ev;
+    enum verdict next;
+
+    if (job->kind == JOB_STEP) {
+        step_job(g, v, job);
+        return false;
+    }
+    if (past) {
+        go_past(g, v);
+        vcpu_show_idt(v);
+        return false;
+    }
+    want_debug(g, &want);
+    vcpu_enter(v, &want, &ev);
+    saw(g, v, &ev);
+    next = on_exit(g, v, &want, &ev);
+    if (next == STOPPED)
+        ev.flags |= EXIT_F_STOPPED;
+    vcpu_commit(v, &ev);
+    return next == GO_PAST;
+}
+
+void engine_body(void *arg, struct vcpu *v)
+{
+    struct engine *g = arg;
+    bool past;
+
+    body_count(g, 1);
+    v->hold_irq = g->job[v->id].kind == JOB_STEP && !g->step_irq;
+    /* Whoever resumes at a point has already been told of it. */
+    past = g->points.exec_points && points_at(&g->points, linear_rip(v));
+    past = past || plant_here(g, v);
+    while (!vcpu_parking(v)) {
+        if (atomic_load_explicit(&g->alone_wanted, memory_order_acquire))
+            alone_pause(g);
+        if (!vcpu_ready(v)) {
+            check_dead(g, v);
+            continue;
+        }
+        past = body_once(g, v, past);
+    }
+    vcpu_settle(v);
+    vcpu_show_idt(v);
+    v->hold_irq = false;
+    body_count(g, -1);
+}

@@ -1,0 +1,65 @@
+/*
+ * What a vCPU does while it runs: the loop of entries, the recognition of points, steps, and the
+ * decision to stop. Its body runs on vCPU threads; the rest is for the main thread with all vCPUs
+ * parked. Knows no people: reports go to session.c.
+ */
+#ifndef DEBUG_ENGINE_H
+#define DEBUG_ENGINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "debug/points.h"
+#include "vmm/vcpu.h"
+
+enum job_kind {
+    JOB_RUN,
+    JOB_STEP,
+};
+
+/* What one vCPU was asked; set while it is parked. */
+struct cpu_job {
+    enum job_kind kind;
+    uint64_t steps; /* JOB_STEP: still to make */
+    uint64_t made;
+    bool (*each)(void *arg, const struct vcpu_state *st); /* after each step, or NULL */
+    void *each_arg;
+    struct vcpu_state *each_state;
+};
+
+struct stop_report {
+    bool present;
+    struct stop_info info;
+    uint64_t at_ns;
+};
+
+struct engine {
+    struct vm *vm;
+    struct points points;
+    bool step_irq;
+    bool assist_off;
+    bool stop_on_reset;
+    bool reset_on_triple_fault;
+    struct cpu_job job[MACHINE_CPUS_MAX];
+    struct stop_report report[MACHINE_CPUS_MAX]; /* written by its vCPU, read when parked */
+    bool (*symbol_text)(void *arg, uint64_t addr, char *dst, size_t cap);
+    void *symbol_arg;
+
+    /* One vCPU alone in the guest, while it steps over a planted byte that it has lifted. */
+    pthread_mutex_t alone;
+    pthread_cond_t alone_cond;
+    unsigned in_body, paused;
+    struct vcpu *alone_owner;
+    _Atomic int alone_wanted;
+};
+
+void engine_init(struct engine *g, struct vm *vm);
+void engine_fini(struct engine *g);
+/* The body given to vm_open; `arg` is the engine. */
+void engine_body(void *arg, struct vcpu *v);
+/* Names that conditions may use, on top of `symbols` (may be NULL). */
+struct expr_names engine_names(struct engine *g);
+
+#endif

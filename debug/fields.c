@@ -1,0 +1,129 @@
+/*
+ * Exit record fields for the expression evaluator. Pure functions of the record.
+ */
+#include "debug/fields.h"
+
+#include <string.h>
+
+static bool get_kind(const struct exit_event *ev, uint64_t *v)
+{
+    *v = ev->reason;
+    return true;
+}
+
+static bool get_port(const struct exit_event *ev, uint64_t *v)
+{
+    *v = ev->u.io.port;
+    return ev->reason == KVM_EXIT_IO;
+}
+
+static bool get_count(const struct exit_event *ev, uint64_t *v)
+{
+    *v = ev->u.io.count;
+    return ev->reason == KVM_EXIT_IO;
+}
+
+static bool get_gpa(const struct exit_event *ev, uint64_t *v)
+{
+    *v = ev->u.mmio.gpa;
+    return ev->reason == KVM_EXIT_MMIO;
+}
+
+static bool is_msr(const struct exit_event *ev)
+{
+    return ev->reason == KVM_EXIT_X86_RDMSR || ev->reason == KVM_EXIT_X86_WRMSR;
+}
+
+static bool get_msr(const struct exit_event *ev, uint64_t *v)
+{
+    *v = ev->u.msr.index;
+    return is_msr(ev);
+}
+
+static bool get_value(const struct exit_event *ev, uint64_t *v)
+{
+    *v = ev->reason == KVM_EXIT_IO     ? ev->u.io.value
+         : ev->reason == KVM_EXIT_MMIO ? ev->u.mmio.value
+                                       : ev->u.msr.value;
+    return ev->reason == KVM_EXIT_IO || ev->reason == KVM_EXIT_MMIO || is_msr(ev);
+}
+
+static bool get_write(const struct exit_event *ev, uint64_t *v)
+{
+    *v = ev->reason == KVM_EXIT_IO     ? ev->u.io.write
+         : ev->reason == KVM_EXIT_MMIO ? ev->u.mmio.write
+                                       : ev->u.msr.write;
+    return ev->reason == KVM_EXIT_IO || ev->reason == KVM_EXIT_MMIO || is_msr(ev);
+}
+
+static bool get_vector(const struct exit_event *ev, uint64_t *v)
+{
+    *v = ev->reason == EXIT_INJECT ? ev->u.inject.vector : (uint64_t)ev->u.shutdown.vector;
+    return ev->reason == EXIT_INJECT || ev->reason == KVM_EXIT_SHUTDOWN;
+}
+
+#define PLAIN(name, expr)                                                                          \
+    static bool get_##name(const struct exit_event *ev, uint64_t *v)                               \
+    {                                                                                              \
+        *v = expr;                                                                                 \
+        return true;                                                                               \
+    }
+PLAIN(size, ev->size)
+PLAIN(vcpu, ev->vcpu)
+PLAIN(cpl, ev->cpl)
+PLAIN(rip, ev->cs_base + ev->rip)
+PLAIN(cr3, ev->cr3)
+PLAIN(seq, ev->seq)
+PLAIN(guest_ns, ev->guest_ns)
+PLAIN(host_ns, ev->host_ns)
+PLAIN(unclaimed, ev->flags &EXIT_F_UNCLAIMED ? 1 : 0)
+
+const struct field_word field_table[] = {
+    {"kind", "kind of exit: io, mmio, hlt, …", get_kind},
+    {"port", "I/O port", get_port},
+    {"size", "bytes of one access", get_size},
+    {"count", "elements of a string access", get_count},
+    {"value", "what was written or answered", get_value},
+    {"write", "1 for out, stores and wrmsr", get_write},
+    {"gpa", "physical address of an MMIO access", get_gpa},
+    {"msr", "MSR index", get_msr},
+    {"vector", "interrupt given, or exception of a triple fault", get_vector},
+    {"rip", "linear address of the instruction", get_rip},
+    {"cr3", "page table root", get_cr3},
+    {"cpl", "privilege level", get_cpl},
+    {"vcpu", "vCPU number", get_vcpu},
+    {"seq", "number of the record on its vCPU", get_seq},
+    {"guest_ns", "time inside the guest before this exit", get_guest_ns},
+    {"host_ns", "time in the handler", get_host_ns},
+    {"unclaimed", "1 when no device answered", get_unclaimed},
+    {NULL, NULL, NULL},
+};
+
+int field_by_name(const char *name)
+{
+    for (int i = 0; field_table[i].name; i++)
+        if (!strcmp(field_table[i].name, name))
+            return i;
+    return -1;
+}
+
+bool field_constant(const char *name, uint64_t *value)
+{
+    static const struct {
+        const char *name;
+        uint64_t value;
+    } words[] = {{"in", 0}, {"out", 1}, {"read", 0}, {"true", 1}, {"false", 0}};
+    int reason = exit_kind_by_name(name);
+
+    if (reason >= 0) {
+        *value = (uint64_t)reason;
+        return true;
+    }
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (!strcmp(words[i].name, name)) {
+            *value = words[i].value;
+            return true;
+        }
+    }
+    return false;
+}

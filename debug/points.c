@@ -1,0 +1,508 @@
+/*
+ * The table of points, where each is placed, and the planted bytes. Main thread with all vCPUs
+ * parked, except the look-ups.
+ */
+#include "debug/points.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/base/x.h"
+#include "vmm/vcpu.h"
+
+#define PLANT_FREE UINT64_MAX
+#define PLANT_DEAD (UINT64_MAX - 1)
+
+const char *bp_method_name(enum bp_method m)
+{
+    static const char *const names[] = {
+        [BP_NONE] = "disabled",   [BP_PENDING] = "pending: nothing is mapped there yet",
+        [BP_DR] = "debug register", [BP_INT3] = "int3",
+        [BP_ICEBP] = "icebp",     [BP_CATCH] = "exit",
+    };
+
+    return names[m];
+}
+
+/* ---- hashes ----------------------------------------------------------------------------------- */
+
+static unsigned hash(uint64_t key, unsigned slots)
+{
+    return (unsigned)((key * 0x9e3779b97f4a7c15u) >> 32) & (slots - 1);
+}
+
+struct plant *points_plant(const struct points *p, uint64_t gpa)
+{
+    if (!p->plants)
+        return NULL;
+    for (unsigned i = hash(gpa, p->plant_slots);; i = (i + 1) & (p->plant_slots - 1)) {
+        if (p->plant[i].gpa == gpa)
+            return &p->plant[i];
+        if (p->plant[i].gpa == PLANT_FREE)
+            return NULL;
+    }
+}
+
+static void plant_table_grow(struct points *p)
+{
+    struct plant *old = p->plant;
+    unsigned slots = p->plant_slots;
+
+    p->plant_slots = p->plants * 4 < 64 ? 64 : 1;
+    while (p->plant_slots < p->plants * 4)
+        p->plant_slots *= 2;
+    p->plant = xcalloc(p->plant_slots, sizeof *p->plant);
+    for (unsigned i = 0; i < p->plant_slots; i++)
+        p->plant[i].gpa = PLANT_FREE;
+    for (unsigned i = 0; i < slots; i++) {
+        unsigned j;
+
+        if (old[i].gpa >= PLANT_DEAD)
+            continue;
+        for (j = hash(old[i].gpa, p->plant_slots); p->plant[j].gpa != PLANT_FREE;)
+            j = (j + 1) & (p->plant_slots - 1);
+        p->plant[j] = old[i];
+    }
+    p->plants_dead = 0;
+    free(old);
+}
+
+static struct plant *plant_insert(struct points *p, uint64_t gpa)
+{
+    unsigned i;
+
+    if ((p->plants + p->plants_dead + 1) * 2 > p->plant_slots)
+        plant_table_grow(p);
+    i = hash(gpa, p->plant_slots);
+    while (p->plant[i].gpa < PLANT_DEAD)
+        i = (i + 1) & (p->plant_slots - 1);
+    if (p->plant[i].gpa == PLANT_DEAD)
+        p->plants_dead--;
+    p->plants++;
+    p->plant[i] = (struct plant){.gpa = gpa};
+    return &p->plant[i];
+}
+
+struct bp *points_at(const struct points *p, uint64_t linear)
+{
+    struct bp *b = p->addr_buckets ? p->by_addr[hash(linear, p->addr_buckets)] : NULL;
+
+    while (b && b->pub.spec.addr != linear)
+        b = b->same_addr;
+    return b;
+}
+
+static void index_grow(struct points *p)
+{
+    free(p->by_addr);
+    p->addr_buckets = p->addr_buckets ? p->addr_buckets * 4 : 64;
+    p->by_addr = xcalloc(p->addr_buckets, sizeof(struct bp *));
+    for (unsigned i = 0; i < p->count; i++) {
+        struct bp *b = p->bp[i];
+
+        if (b && b->method != BP_NONE && b->pub.spec.kind == POINT_BREAK &&
+            b->pub.spec.space == SPACE_LINEAR) {
+            struct bp **head = &p->by_addr[hash(b->pub.spec.addr, p->addr_buckets)];
+
+            b->same_addr = *head;
+            *head = b;
+        }
+    }
+}
+
+static void index_add(struct points *p, struct bp *b)
+{
+    struct bp **head;
+
+    if (p->exec_points >= p->addr_buckets) {
+        index_grow(p); /* takes `b` in, too: its method is already set */
+        return;
+    }
+    head = &p->by_addr[hash(b->pub.spec.addr, p->addr_buckets)];
+    b->same_addr = *head;
+    *head = b;
+}
+
+static void index_del(struct points *p, struct bp *b)
+{
+    struct bp **at = &p->by_addr[hash(b->pub.spec.addr, p->addr_buckets)];
+
+    while (*at && *at != b)
+        at = &(*at)->same_addr;
+    if (*at)
+        *at = b->same_addr;
+    b->same_addr = NULL;
+}
+
+/* ---- placing ------------------------------------------------------------------------------------ */
+
+/* Where the point's byte lies now, by the page tables of any vCPU that maps it. */
+static bool locate(struct points *p, const struct bp *b, uint64_t *gpa, bool *user, bool *real)
+{
+    *user = *real = false;
+    if (b->pub.spec.space == SPACE_PHYS) {
+        *gpa = b->pub.spec.addr;
+        *real = !(p->vm->cpu[0]->sregs->cr0 & 1);
+        return mem_ptr(&p->vm->mem, *gpa, 1) != NULL;
+    }
+    for (unsigned i = 0; i < p->vm->cpus; i++) {
+        struct vcpu *v = p->vm->cpu[i];
+        struct walk_regs r;
+        struct walk w;
+
+        vcpu_walk_regs(v, &r);
+        walk(&p->vm->mem, &r, b->pub.spec.addr, &w);
+        if (w.result == WALK_OK && mem_ptr(&p->vm->mem, w.gpa, 1)) {
+            *gpa = w.gpa;
+            *user = w.mode != PAGING_NONE && w.user && cpu_cpl(v->sregs) == 3;
+            *real = !(v->sregs->cr0 & 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static int free_dr(const struct points *p)
+{
+    for (unsigned i = 0; i < p->dr_usable; i++)
+        if (!p->dr_owner[i])
+            return (int)i;
+    return -1;
+}
+
+/* The byte that leaves the guest on this host, or 0 when no byte does. */
+static uint8_t plant_byte(const struct points *p, bool real, enum bp_method *m)
+{
+    const struct probe *pr = &p->vm->probe;
+    enum probe_mode mode = real ? PM_REAL : PM_LONG0;
+
+    if (pr->int3[mode] == HOW_DEBUG) {
+        *m = BP_INT3;
+        return 0xcc;
+    }
+    if (pr->icebp[mode] == HOW_INTERNAL) {
+        *m = BP_ICEBP;
+        return 0xf1;
+    }
+    return 0;
+}
+
+static bool put_byte(struct points *p, struct bp *b, uint64_t gpa, uint8_t byte)
+{
+    struct plant *pl = points_plant(p, gpa);
+    uint8_t *hva = mem_ptr(&p->vm->mem, gpa, 1);
+
+    if (!hva)
+        return false;
+    if (!pl) {
+        pl = plant_insert(p, gpa);
+        pl->original = *hva;
+        pl->byte = byte;
+    }
+    pl->users++;
+    *hva = pl->byte;
+    b->gpa = gpa;
+    p->int3_planted |= byte == 0xcc;
+    return true;
+}
+
+static void take_byte(struct points *p, struct bp *b)
+{
+    struct plant *pl = points_plant(p, b->gpa);
+    uint8_t *hva = mem_ptr(&p->vm->mem, b->gpa, 1);
+
+    if (!pl || --pl->users)
+        return;
+    if (hva && *hva == pl->byte)
+        *hva = pl->original;
+    pl->gpa = PLANT_DEAD;
+    p->plants--;
+    p->plants_dead++;
+}
+
+/* Chooses a method: a debug register is best (it survives overwriting, needs no page and no byte),
+ * planted bytes come when they are used up. */
+static enum bp_method choose(struct points *p, struct bp *b)
+{
+    bool user, real, there;
+    enum bp_method m;
+    uint64_t gpa;
+    uint8_t byte;
+    int dr;
+
+    there = locate(p, b, &gpa, &user, &real);
+    dr = b->pub.spec.space == SPACE_LINEAR ? free_dr(p) : -1;
+    if (dr >= 0 && p->vm->probe.hw_exec[user ? PM_LONG3 : PM_LONG0] == HOW_DEBUG) {
+        p->dr_owner[dr] = b;
+        b->dr = dr;
+        return BP_DR;
+    }
+    if (!there)
+        return BP_PENDING;
+    byte = plant_byte(p, real, &m);
+    if (byte && put_byte(p, b, gpa, byte))
+        return m;
+    return BP_PENDING;
+}
+
+static void place(struct points *p, struct bp *b)
+{
+    if (b->pub.spec.kind == POINT_CATCH) {
+        b->method = BP_CATCH;
+        p->catches++;
+    } else {
+        b->method = choose(p, b);
+        p->exec_points++;
+        if (b->pub.spec.space == SPACE_LINEAR)
+            index_add(p, b);
+        else
+            p->phys_points++;
+        if (b->method == BP_PENDING)
+            p->pending++;
+    }
+    b->pub.pending = b->method == BP_PENDING;
+    b->pub.method = bp_method_name(b->method);
+}
+
+static void unplace(struct points *p, struct bp *b)
+{
+    switch (b->method) {
+    case BP_NONE:
+        return;
+    case BP_CATCH:
+        p->catches--;
+        break;
+    case BP_DR:
+        p->dr_owner[b->dr] = NULL;
+        break;
+    case BP_INT3:
+    case BP_ICEBP:
+        take_byte(p, b);
+        break;
+    case BP_PENDING:
+        p->pending--;
+        break;
+    }
+    if (b->method != BP_CATCH) {
+        if (b->pub.spec.space == SPACE_LINEAR)
+            index_del(p, b);
+        else
+            p->phys_points--;
+        p->exec_points--;
+    }
+    b->method = BP_NONE;
+    b->pub.method = bp_method_name(BP_NONE);
+    b->pub.pending = false;
+}
+
+bool points_refresh(struct points *p)
+{
+    bool changed = false;
+
+    for (unsigned i = 0; i < p->count && p->pending; i++) {
+        struct bp *b = p->bp[i];
+
+        if (b && b->method == BP_PENDING) {
+            unplace(p, b);
+            place(p, b);
+            changed |= b->method != BP_PENDING;
+        }
+    }
+    for (unsigned i = 0; i < p->plant_slots; i++) {
+        struct plant *pl = &p->plant[i];
+        uint8_t *hva = pl->gpa < PLANT_DEAD ? mem_ptr(&p->vm->mem, pl->gpa, 1) : NULL;
+
+        if (hva && *hva != pl->byte) {
+            pl->original = *hva; /* the guest loaded other code there */
+            *hva = pl->byte;
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+void points_replant(struct points *p)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        struct bp *b = p->bp[i];
+
+        if (!b || b->method == BP_NONE)
+            continue;
+        unplace(p, b);
+        place(p, b);
+    }
+}
+
+/* ---- the table ----------------------------------------------------------------------------------- */
+
+void points_init(struct points *p, struct vm *vm)
+{
+    *p = (struct points){.vm = vm};
+    p->dr_usable = vm->probe.hw_exec_count;
+    plant_table_grow(p);
+}
+
+static void bp_free(struct bp *b)
+{
+    expr_free(b->cond);
+    expr_free(b->filter);
+    free((char *)(uintptr_t)b->pub.spec.location);
+    free((char *)(uintptr_t)b->pub.spec.condition);
+    free((char *)(uintptr_t)b->pub.spec.catch_filter);
+    free(b);
+}
+
+void points_fini(struct points *p)
+{
+    for (unsigned i = 0; i < p->count; i++)
+        if (p->bp[i])
+            bp_free(p->bp[i]);
+    free(p->bp);
+    free(p->plant);
+    free(p->by_addr);
+    *p = (struct points){0};
+}
+
+static const char *dup_or_null(const char *s)
+{
+    return s ? xstrdup(s) : NULL;
+}
+
+int points_add(struct points *p, const struct point_spec *spec, const struct expr_names *names,
+               struct err *e)
+{
+    struct bp *b = xcalloc(1, sizeof *b);
+
+    b->pub.spec = *spec;
+    b->pub.spec.location = dup_or_null(spec->location);
+    b->pub.spec.condition = dup_or_null(spec->condition);
+    b->pub.spec.catch_filter = dup_or_null(spec->catch_filter);
+    if ((spec->condition && !(b->cond = expr_compile(spec->condition, names, e))) ||
+        (spec->catch_filter && !(b->filter = expr_compile(spec->catch_filter, names, e)))) {
+        bp_free(b);
+        return -EINVAL;
+    }
+    if (p->count == p->cap) {
+        p->cap = p->cap ? p->cap * 2 : 16;
+        p->bp = xrealloc(p->bp, p->cap, sizeof *p->bp);
+    }
+    p->bp[p->count++] = b;
+    b->pub.id = ++p->last_id;
+    b->pub.enabled = true;
+    b->method = BP_NONE;
+    atomic_store(&b->ignore_left, spec->ignore);
+    place(p, b);
+    return b->pub.id;
+}
+
+struct bp *points_next(const struct points *p, int id)
+{
+    for (unsigned i = 0; i < p->count; i++)
+        if (p->bp[i] && p->bp[i]->pub.id > id)
+            return p->bp[i];
+    return NULL;
+}
+
+static int slot_of(const struct points *p, int id)
+{
+    for (unsigned i = 0; i < p->count; i++)
+        if (p->bp[i] && p->bp[i]->pub.id == id)
+            return (int)i;
+    return -1;
+}
+
+struct bp *points_get(const struct points *p, int id)
+{
+    int slot = slot_of(p, id);
+
+    return slot < 0 ? NULL : p->bp[slot];
+}
+
+int points_del(struct points *p, int id)
+{
+    int slot = slot_of(p, id);
+
+    if (slot < 0)
+        return -ENOENT;
+    unplace(p, p->bp[slot]);
+    bp_free(p->bp[slot]);
+    memmove(&p->bp[slot], &p->bp[slot + 1], (p->count - (unsigned)slot - 1) * sizeof *p->bp);
+    p->count--;
+    return 0;
+}
+
+int points_enable(struct points *p, int id, bool on)
+{
+    struct bp *b = points_get(p, id);
+
+    if (!b)
+        return -ENOENT;
+    if (on && !b->pub.enabled)
+        place(p, b);
+    else if (!on)
+        unplace(p, b);
+    b->pub.enabled = on;
+    return 0;
+}
+
+int points_condition(struct points *p, int id, const char *text, const struct expr_names *names,
+                     struct err *e)
+{
+    struct bp *b = points_get(p, id);
+    struct expr *x = NULL;
+
+    if (!b)
+        return err_set(e, ENOENT, "there is no breakpoint %d", id);
+    if (text && !(x = expr_compile(text, names, e)))
+        return -EINVAL;
+    expr_free(b->cond);
+    b->cond = x;
+    free((char *)(uintptr_t)b->pub.spec.condition);
+    b->pub.spec.condition = dup_or_null(text);
+    return 0;
+}
+
+void points_drop_hidden(struct points *p)
+{
+    for (unsigned i = p->count; i-- > 0;) {
+        struct bp *b = p->bp[i];
+
+        if (b->pub.spec.hidden || (b->pub.spec.temporary && atomic_load(&b->hits)))
+            points_del(p, b->pub.id);
+    }
+}
+
+/* ---- what others see of memory -------------------------------------------------------------------- */
+
+void points_hide(const struct points *p, uint64_t gpa, uint8_t *bytes, size_t len)
+{
+    if (!p->plants)
+        return;
+    if (len < p->plant_slots) {
+        for (size_t i = 0; i < len; i++) {
+            const struct plant *pl = points_plant(p, gpa + i);
+
+            if (pl)
+                bytes[i] = pl->original;
+        }
+        return;
+    }
+    for (unsigned i = 0; i < p->plant_slots; i++)
+        if (p->plant[i].gpa < PLANT_DEAD && p->plant[i].gpa - gpa < len)
+            bytes[p->plant[i].gpa - gpa] = p->plant[i].original;
+}
+
+void points_write_through(struct points *p, uint64_t gpa, uint8_t *bytes, size_t len)
+{
+    if (!p->plants)
+        return;
+    for (unsigned i = 0; i < p->plant_slots; i++) {
+        struct plant *pl = &p->plant[i];
+
+        if (pl->gpa < PLANT_DEAD && pl->gpa - gpa < len) {
+            pl->original = bytes[pl->gpa - gpa];
+            bytes[pl->gpa - gpa] = pl->byte;
+        }
+    }
+}

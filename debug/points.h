@@ -1,0 +1,94 @@
+/*
+ * Breakpoints, watchpoints and catchpoints, and the bytes planted in guest memory for them. Owned
+ * by the session. The main thread changes them only while every vCPU is parked, so vCPU threads
+ * read without locks; only the counters are written by them, as atomics.
+ */
+#ifndef DEBUG_POINTS_H
+#define DEBUG_POINTS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "debug/expr.h"
+#include "debug/session.h"
+
+struct vm;
+
+enum bp_method {
+    BP_NONE,     /* disabled */
+    BP_PENDING,  /* nothing is mapped there yet; looked at again at every stop and kick */
+    BP_DR,       /* an execution debug register */
+    BP_INT3,     /* 0xCC */
+    BP_ICEBP,    /* 0xF1, which an emulating KVM refuses with RIP at it */
+    BP_CATCH,    /* looked at after each exit */
+};
+
+struct bp {
+    struct point pub; /* hits and false_hits are copied in when somebody asks */
+    struct expr *cond, *filter;
+    enum bp_method method;
+    int dr;           /* BP_DR: which */
+    uint64_t gpa;     /* of the planted byte */
+    uint64_t min_rsp; /* hidden ones: counts only when RSP is at least this (finish, over) */
+    _Atomic uint64_t hits, false_hits, ignore_left;
+    struct bp *same_addr; /* the next one at this linear address */
+};
+
+struct plant {
+    uint64_t gpa; /* UINT64_MAX: free slot; PLANT_DEAD: was used */
+    uint8_t original, byte;
+    unsigned users;
+};
+
+struct points {
+    struct vm *vm;
+    struct bp **bp; /* by id - 1; NULL when deleted */
+    unsigned count, cap;
+    int last_id;
+    struct bp *dr_owner[4];
+    unsigned dr_usable; /* debug registers that may be used for points */
+    struct plant *plant; /* open-addressed by gpa */
+    unsigned plants, plant_slots, plants_dead;
+    struct bp **by_addr; /* buckets of execution points by linear address */
+    unsigned addr_buckets;
+    unsigned exec_points;  /* enabled execution points */
+    unsigned phys_points;  /* of these, by physical address */
+    unsigned catches;      /* enabled catchpoints */
+    unsigned pending;
+    bool int3_planted;     /* some 0xCC needs USE_SW_BP */
+};
+
+void points_init(struct points *p, struct vm *vm);
+void points_fini(struct points *p);
+
+/* Main thread, all parked. `names` resolves words in conditions. */
+int points_add(struct points *p, const struct point_spec *spec, const struct expr_names *names,
+               struct err *e);
+int points_del(struct points *p, int id);
+int points_enable(struct points *p, int id, bool on);
+int points_condition(struct points *p, int id, const char *text, const struct expr_names *names,
+                     struct err *e);
+struct bp *points_get(const struct points *p, int id);
+/* The visible or hidden point after `id`. */
+struct bp *points_next(const struct points *p, int id);
+/* Deletes hidden points and temporary ones that were hit. */
+void points_drop_hidden(struct points *p);
+/* Places pending points whose page appeared, and plants again where the guest overwrote. Main
+ * thread, all parked. True when something changed. */
+bool points_refresh(struct points *p);
+/* Forgets what is in memory (it was cleared and loaded anew) and places everything again. */
+void points_replant(struct points *p);
+
+/* Any thread while points do not change. */
+struct bp *points_at(const struct points *p, uint64_t linear);
+struct plant *points_plant(const struct points *p, uint64_t gpa);
+/* Replaces planted bytes by the guest's own in a copy of memory [gpa, gpa+len). */
+void points_hide(const struct points *p, uint64_t gpa, uint8_t *bytes, size_t len);
+/* A write by a person or client to [gpa, gpa+len): keeps plants, updates what they hide. The
+ * bytes in `bytes` are changed to what shall be in memory. */
+void points_write_through(struct points *p, uint64_t gpa, uint8_t *bytes, size_t len);
+
+const char *bp_method_name(enum bp_method m);
+
+#endif
