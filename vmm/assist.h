@@ -7,7 +7,6 @@
 #define VMM_ASSIST_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "vmm/exit.h"
@@ -17,9 +16,8 @@ struct vcpu;
 /* True when the refused instruction at RIP was carried out; `ev` becomes an EXIT_ASSIST record. */
 bool vcpu_assist(struct vcpu *v, struct exit_event *ev);
 
-/* One sentence for a KVM_EXIT_INTERNAL_ERROR that cannot be assisted: suberror, instruction
- * bytes, and what to try. */
-void assist_explain(struct vcpu *v, const struct exit_event *ev, char *dst, size_t cap);
+/* Makes `ev` the record of an assisted SYSCALL or int n of ring 3, before registers change. */
+void vcpu_assist_note(struct vcpu *v, struct exit_event *ev, bool is_syscall);
 
 /* Name of assist kind `what` (exit_event.u.assist.what); NULL past the end. */
 const char *assist_name(unsigned what);

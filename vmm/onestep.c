@@ -7,14 +7,12 @@
 #include <string.h>
 
 #include "vmm/base/le.h"
+#include "vmm/insn_head.h"
+#include "vmm/transfer.h"
 #include "vmm/vcpu.h"
 
 #define RFLAGS_TF 0x100u
 #define RFLAGS_IF 0x200u
-#define RFLAGS_RF 0x10000u
-#define MSR_STAR   0xc0000081u
-#define MSR_LSTAR  0xc0000082u
-#define MSR_SFMASK 0xc0000084u
 #define CR0_PE    1u
 #define EFER_LMA  0x400u
 
@@ -22,95 +20,6 @@
 #define ENTRIES_MAX 100000
 
 static const struct vcpu_debug step_flag = {.step = true};
-
-/* ---- what stands at RIP ---------------------------------------------------------------------- */
-
-enum special {
-    SP_NONE,
-    SP_HLT,
-    SP_INT,       /* int n, int3, int1: operand is the vector */
-    SP_IRET,
-    SP_SYSRET,
-    SP_SYSCALL,
-    SP_PUSHF,
-    SP_IDT_INSN,  /* 0F 01: lidt, sidt and relatives must see the real IDT */
-};
-
-struct insn_head {
-    enum special special;
-    unsigned len; /* whole length for SP_HLT, SP_INT, SP_PUSHF */
-    int vector;
-    bool rexw, opsize;
-    bool is_int_n, icebp; /* which of the SP_INT kind */
-};
-
-static bool is_prefix(uint8_t b)
-{
-    switch (b) {
-    case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65:
-    case 0x66: case 0x67: case 0xf0: case 0xf2: case 0xf3:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static void classify(struct vcpu *v, struct insn_head *h)
-{
-    uint8_t b[15];
-    unsigned n = vcpu_fetch(v, b), i = 0;
-
-    *h = (struct insn_head){.vector = -1};
-    while (i < n && is_prefix(b[i])) {
-        h->opsize |= b[i] == 0x66;
-        i++;
-    }
-    if (i < n && v->sregs->cs.l && (v->sregs->efer & EFER_LMA) && (b[i] & 0xf0) == 0x40)
-        h->rexw = b[i++] >> 3 & 1;
-    if (i >= n)
-        return;
-    h->len = i + 1;
-    switch (b[i]) {
-    case 0xf4:
-        h->special = SP_HLT;
-        break;
-    case 0xcc:
-        h->special = SP_INT;
-        h->vector = 3;
-        break;
-    case 0xf1:
-        h->special = SP_INT;
-        h->icebp = true;
-        h->vector = 1;
-        break;
-    case 0xcd:
-        if (i + 1 >= n)
-            return;
-        h->special = SP_INT;
-        h->is_int_n = true;
-        h->vector = b[i + 1];
-        h->len = i + 2;
-        break;
-    case 0xcf:
-        h->special = SP_IRET;
-        break;
-    case 0x9c:
-        h->special = SP_PUSHF;
-        break;
-    case 0x0f:
-        if (i + 1 >= n)
-            return;
-        if (b[i + 1] == 0x05)
-            h->special = SP_SYSCALL;
-        else if (b[i + 1] == 0x07)
-            h->special = SP_SYSRET;
-        else if (b[i + 1] == 0x01)
-            h->special = SP_IDT_INSN;
-        break;
-    default:
-        break;
-    }
-}
 
 /* ---- small pieces --------------------------------------------------------------------------- */
 
@@ -207,38 +116,13 @@ enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops, int vec
 
     vcpu_show_idt(v);
     known = vcpu_gate_target(v, vector, &target);
-    v->events->exception.injected = v->events->exception.pending = 0;
-    v->events->interrupt.injected = 0;
-    if (is_interrupt) {
-        v->events->interrupt.injected = 1;
-        v->events->interrupt.nr = (uint8_t)vector;
-        v->events->interrupt.soft = 0;
-    } else {
-        v->events->exception.injected = 1;
-        v->events->exception.nr = (uint8_t)vector;
-        v->events->exception.has_error_code = has_ec;
-        v->events->exception.error_code = error_code;
-    }
-    v->regs->rflags &= ~(uint64_t)RFLAGS_RF;
-    vcpu_dirty(v, VS_REGS | VS_EVENTS);
+    queue_event(v, vector, is_interrupt, has_ec, error_code);
     out->vector = vector;
     if (known)
         return run_to(v, ops, target, out);
     /* No gate: the processor goes on to #GP, #DF, shutdown; the next exit tells. */
     enter(v, ops, &(struct vcpu_debug){0}, &out->last);
     return ONE_OTHER;
-}
-
-/* The DPL of the gate decides whether ring 3 may use int n; int1 (icebp) is exempt (SDM, INT n). */
-static bool soft_int_allowed(struct vcpu *v, const struct insn_head *h)
-{
-    unsigned size = long_mode(v) ? 16 : 8;
-    uint8_t access;
-
-    if (cpu_cpl(v->sregs) == 0 || h->icebp)
-        return true;
-    return read_linear(v, v->sregs->idt.base + (unsigned)h->vector * size + 5, &access, 1) &&
-           (access >> 5 & 3) >= cpu_cpl(v->sregs);
 }
 
 /* ---- steps that this file makes itself ------------------------------------------------------- */
@@ -258,96 +142,33 @@ static enum onestep step_halt(struct vcpu *v, const struct insn_head *h)
 static enum onestep step_int(struct vcpu *v, const struct onestep_ops *ops,
                              const struct insn_head *h, struct onestep_info *out)
 {
-    if (!soft_int_allowed(v, h))
+    if (!h->icebp && !soft_int_allowed(v, h->vector))
         return vcpu_deliver(v, ops, 13, true, (uint32_t)h->vector << 3 | 2, false, out);
     v->regs->rip += h->len;
     return vcpu_deliver(v, ops, h->vector, false, 0, h->is_int_n, out);
 }
 
-static void user_segment(struct kvm_segment *s, uint64_t selector, bool code, bool is64)
-{
-    *s = (struct kvm_segment){
-        .limit = 0xffffffff,
-        .selector = (uint16_t)selector,
-        .type = code ? 11 : 3,
-        .present = 1,
-        .dpl = 3,
-        .db = code ? !is64 : 1,
-        .s = 1,
-        .l = code && is64,
-        .g = 1,
-    };
-}
-
-/* Loads what iretq to ring 3 pops; a KVM that emulates ring 0 loses the step at that point. */
-static bool load_user_frame(struct vcpu *v, const uint64_t f[5])
-{
-    uint8_t d[8];
-    uint64_t gdt_at = v->sregs->gdt.base + (f[1] & 0xfff8);
-    bool is64;
-
-    if (!read_linear(v, gdt_at, d, 8))
-        return false;
-    is64 = d[6] >> 5 & 1;
-    v->regs->rip = f[0];
-    v->regs->rflags = (f[2] & 0x3f7fd5u) | 2;
-    v->regs->rsp = f[3];
-    user_segment(&v->sregs->cs, f[1], true, is64);
-    user_segment(&v->sregs->ss, f[4], false, false);
-    vcpu_dirty(v, VS_REGS | VS_SREGS);
-    vcpu_flush(v);
-    return true;
-}
 
 static enum onestep step_iretq(struct vcpu *v, const struct onestep_ops *ops,
                                struct onestep_info *out)
 {
-    uint64_t f[5];
+    struct user_frame f;
 
-    if (!read_linear(v, v->regs->rsp, f, sizeof f))
+    if (!frame_read(v, v->regs->rsp, &f))
         return ONE_OTHER;
     vcpu_show_idt(v);
-    if ((f[1] & 3) == 3 && load_user_frame(v, f))
+    /* To ring 3 a KVM that emulates ring 0 loses the step, so the frame is loaded here. */
+    if ((f.cs & 3) == 3 && frame_load(v, &f)) {
+        vcpu_flush(v);
         return ONE_DONE;
-    return run_to(v, ops, f[0], out);
-}
-
-static void kernel_segment(struct kvm_segment *s, uint64_t selector, bool code)
-{
-    user_segment(s, selector, code, code);
-    s->dpl = 0;
-}
-
-/* SYSCALL as the processor makes it (AMD APM volume 3): RCX and R11 take RIP and RFLAGS, segments
- * come from STAR, the entry from LSTAR, and SFMASK clears flags. */
-void vcpu_syscall(struct vcpu *v, uint64_t return_rip)
-{
-    uint64_t star = vcpu_msr(v, MSR_STAR), mask = vcpu_msr(v, MSR_SFMASK);
-    uint64_t flags = v->regs->rflags & ~(uint64_t)(RFLAGS_TF | RFLAGS_RF);
-
-    vcpu_show_idt(v);
-    v->regs->rcx = return_rip;
-    v->regs->r11 = flags;
-    v->regs->rip = vcpu_msr(v, MSR_LSTAR);
-    v->regs->rflags = (flags & ~mask) | 2;
-    kernel_segment(&v->sregs->cs, star >> 32 & 0xfffc, true);
-    kernel_segment(&v->sregs->ss, (star >> 32 & 0xfffc) + 8, false);
-    vcpu_dirty(v, VS_REGS | VS_SREGS);
-    vcpu_flush(v);
+    }
+    return run_to(v, ops, f.rip, out);
 }
 
 static enum onestep step_sysret(struct vcpu *v)
 {
-    uint64_t star = vcpu_msr(v, MSR_STAR);
-    uint64_t f[5] = {v->regs->rcx, ((star >> 48) + 16) | 3, v->regs->r11, v->regs->rsp,
-                     ((star >> 48) + 8) | 3};
-
     vcpu_show_idt(v);
-    v->regs->rip = f[0];
-    v->regs->rflags = (f[2] & 0x3c7fd7u) | 2;
-    user_segment(&v->sregs->cs, f[1], true, true);
-    user_segment(&v->sregs->ss, f[4], false, false);
-    vcpu_dirty(v, VS_REGS | VS_SREGS);
+    sysret_load(v);
     vcpu_flush(v);
     return ONE_DONE;
 }
@@ -442,7 +263,7 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
     *out = (struct onestep_info){.vector = -1};
     if (v->injected >= 0)
         return arrive_at_handler(v, ops, out);
-    classify(v, &h);
+    insn_head_read(v, &h);
     if (emulated && h.special == SP_HLT && cpl == 0)
         return step_halt(v, &h);
     if (emulated && !real) {
@@ -453,7 +274,9 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
         if (h.special == SP_SYSRET && cpl == 0 && h.rexw)
             return step_sysret(v);
         if (h.special == SP_SYSCALL && cpl == 3 && v->vm->probe.syscall_ring3 != HOW_RUNS) {
-            vcpu_syscall(v, v->regs->rip + h.len + 1);
+            vcpu_show_idt(v);
+            syscall_load(v, v->regs->rip + h.len);
+            vcpu_flush(v);
             return ONE_DONE;
         }
     }

@@ -44,9 +44,6 @@ enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops, int vec
 /* Linear address of a vector's handler by the guest's IDT or IVT; false when there is none. */
 bool vcpu_gate_target(struct vcpu *v, int vector, uint64_t *linear);
 
-/* Makes the vCPU carry out SYSCALL that returns to `return_rip`. */
-void vcpu_syscall(struct vcpu *v, uint64_t return_rip);
-
 /* Shows the guest's own IDT again when a step has hidden it. */
 void vcpu_show_idt(struct vcpu *v);
 

@@ -1,0 +1,85 @@
+/*
+ * Recognising a handful of opcodes at RIP.
+ */
+#include "vmm/insn_head.h"
+
+#include "vmm/vcpu.h"
+
+static bool is_prefix(uint8_t b)
+{
+    switch (b) {
+    case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65:
+    case 0x66: case 0x67: case 0xf0: case 0xf2: case 0xf3:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void insn_head_read(struct vcpu *v, struct insn_head *h)
+{
+    uint8_t b[15];
+    unsigned n = vcpu_fetch(v, b), i = 0;
+
+    *h = (struct insn_head){.vector = -1};
+    while (i < n && is_prefix(b[i])) {
+        h->opsize |= b[i] == 0x66;
+        i++;
+    }
+    if (i < n && v->sregs->cs.l && (v->sregs->efer & 0x400) && (b[i] & 0xf0) == 0x40)
+        h->rexw = b[i++] >> 3 & 1;
+    if (i >= n)
+        return;
+    h->len = i + 1;
+    switch (b[i]) {
+    case 0xf4:
+        h->special = SP_HLT;
+        break;
+    case 0xcc:
+        h->special = SP_INT;
+        h->vector = 3;
+        break;
+    case 0xf1:
+        h->special = SP_INT;
+        h->icebp = true;
+        h->vector = 1;
+        break;
+    case 0xcd:
+        if (i + 1 >= n)
+            return;
+        h->special = SP_INT;
+        h->is_int_n = true;
+        h->vector = b[i + 1];
+        h->len = i + 2;
+        break;
+    case 0xcf:
+        h->special = SP_IRET;
+        break;
+    case 0x9c:
+        h->special = SP_PUSHF;
+        break;
+    case 0xcb:
+        h->special = SP_RETF;
+        break;
+    case 0xca:
+        if (i + 2 >= n)
+            return;
+        h->special = SP_RETF;
+        h->imm = (uint16_t)(b[i + 1] | b[i + 2] << 8);
+        h->len = i + 3;
+        break;
+    case 0x0f:
+        if (i + 1 >= n)
+            return;
+        h->len = i + 2;
+        if (b[i + 1] == 0x05)
+            h->special = SP_SYSCALL;
+        else if (b[i + 1] == 0x07)
+            h->special = SP_SYSRET;
+        else if (b[i + 1] == 0x01)
+            h->special = SP_IDT_INSN;
+        break;
+    default:
+        break;
+    }
+}

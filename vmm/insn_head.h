@@ -1,0 +1,37 @@
+/*
+ * The few instructions that stepping and assisting must know by their opcode: those which transfer
+ * control through tables, or show what a debugger does. vCPU thread.
+ */
+#ifndef VMM_INSN_HEAD_H
+#define VMM_INSN_HEAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vcpu;
+
+enum special {
+    SP_NONE,
+    SP_HLT,
+    SP_INT,       /* int n, int3, int1: operand is the vector */
+    SP_IRET,
+    SP_SYSRET,
+    SP_SYSCALL,
+    SP_RETF,
+    SP_PUSHF,
+    SP_IDT_INSN,  /* 0F 01: lidt, sidt and relatives must see the real IDT */
+};
+
+struct insn_head {
+    enum special special;
+    unsigned len; /* up to the opcode; whole for HLT, INT, IRET, PUSHF, RETF, SYSCALL, SYSRET */
+    int vector;
+    uint16_t imm;  /* SP_RETF: bytes to drop */
+    bool rexw, opsize;
+    bool is_int_n, icebp; /* which of the SP_INT kind */
+};
+
+/* Reads the bytes at CS:RIP. SP_NONE also when they cannot be read. */
+void insn_head_read(struct vcpu *v, struct insn_head *h);
+
+#endif
