@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "debug/fields.h"
+#include "debug/hooks.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/log.h"
@@ -65,7 +66,7 @@ static void alone_pause(struct engine *g)
     pthread_mutex_unlock(&g->alone);
 }
 
-static void alone_begin(struct engine *g, struct vcpu *v)
+void engine_alone_begin(struct engine *g, struct vcpu *v)
 {
     if (g->vm->cpus == 1)
         return;
@@ -86,7 +87,7 @@ static void alone_begin(struct engine *g, struct vcpu *v)
     pthread_mutex_unlock(&g->alone);
 }
 
-static void alone_end(struct engine *g)
+void engine_alone_end(struct engine *g)
 {
     if (g->vm->cpus == 1)
         return;
@@ -169,30 +170,6 @@ static bool env_text(void *arg, int fn, uint64_t x, char *dst, size_t cap)
 
     (void)fn; /* symbol() is the only one */
     return a->g->symbol_text && a->g->symbol_text(a->g->symbol_arg, x, dst, cap);
-}
-
-static bool names_symbol(void *arg, const char *name, uint64_t *value)
-{
-    (void)arg;
-    return field_constant(name, value);
-}
-
-static int names_field(void *arg, const char *name)
-{
-    (void)arg;
-    return field_by_name(name);
-}
-
-static int names_text(void *arg, const char *name)
-{
-    (void)arg;
-    return strcmp(name, "symbol") ? -1 : 0;
-}
-
-struct expr_names engine_names(struct engine *g)
-{
-    return (struct expr_names){
-        .arg = g, .symbol = names_symbol, .field = names_field, .text_fn = names_text};
 }
 
 /* A condition that cannot be evaluated stops the guest: a breakpoint is never lost silently. */
@@ -358,9 +335,8 @@ static void saw(void *arg, struct vcpu *v, struct exit_event *ev)
 
 static void report_internal(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 {
-    struct stop_info *si = stop(g, v, STOP_INTERNAL_ERROR);
-
-    assist_explain(v, ev, si->text, sizeof si->text);
+    stop(g, v, STOP_INTERNAL_ERROR);
+    g->report[v->id].ev = *ev;
 }
 
 static void report_shutdown(struct engine *g, struct vcpu *v, const struct exit_event *ev)
@@ -432,15 +408,28 @@ static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu
     return GO; /* a trap flag of the guest's own, seen because ours are on */
 }
 
+/* A gate hook has put the vCPU back into ring 3: at a planted int3, or carried out its call. */
+static enum verdict on_hooked(struct engine *g, struct vcpu *v)
+{
+    if (!plant_here(g, v))
+        return GO;
+    return points_hit(g, v) ? STOPPED : GO_PAST;
+}
+
 /* Deals with one exit that no device answers. */
 static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                             struct exit_event *ev)
 {
+    struct plant *pl;
+
     switch (ev->reason) {
     case KVM_EXIT_DEBUG:
         return on_debug(g, v, want, ev);
     case KVM_EXIT_INTERNAL_ERROR:
-        if (plant_here(g, v))
+        pl = plant_here(g, v);
+        if (pl && pl->hook && hook_taken(g, v, ev))
+            return on_hooked(g, v);
+        if (pl)
             return points_hit(g, v) ? STOPPED : GO_PAST;
         if (!g->assist_off && vcpu_assist(v, ev))
             return GO;
@@ -490,7 +479,7 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     bool made;
 
     if (hva) {
-        alone_begin(g, v);
+        engine_alone_begin(g, v);
         *hva = pl->original;
     }
     r = vcpu_onestep(v, &ops, info);
@@ -499,7 +488,7 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
         if (*hva != pl->original)
             pl->original = *hva; /* the instruction rewrote itself */
         *hva = pl->byte;
-        alone_end(g);
+        engine_alone_end(g);
     }
     if (r == ONE_HALT)
         check_dead(g, v);
@@ -551,7 +540,7 @@ static void go_past(struct engine *g, struct vcpu *v)
     v->hold_irq = held;
 }
 
-static bool body_once(struct engine *g, struct vcpu *v, bool past)
+static void body_once(struct engine *g, struct vcpu *v)
 {
     struct cpu_job *job = &g->job[v->id];
     struct vcpu_debug want;
@@ -559,13 +548,15 @@ static bool body_once(struct engine *g, struct vcpu *v, bool past)
     enum verdict next;
 
     if (job->kind == JOB_STEP) {
+        g->past[v->id] = false;
         step_job(g, v, job);
-        return false;
+        return;
     }
-    if (past) {
+    if (g->past[v->id]) {
+        g->past[v->id] = false;
         go_past(g, v);
         vcpu_show_idt(v);
-        return false;
+        return;
     }
     want_debug(g, &want);
     vcpu_enter(v, &want, &ev);
@@ -574,19 +565,17 @@ static bool body_once(struct engine *g, struct vcpu *v, bool past)
     if (next == STOPPED)
         ev.flags |= EXIT_F_STOPPED;
     vcpu_commit(v, &ev);
-    return next == GO_PAST;
+    if (g->vm->probe.emulated)
+        hooks_refresh(g, v);
+    g->past[v->id] = next == GO_PAST;
 }
 
 void engine_body(void *arg, struct vcpu *v)
 {
     struct engine *g = arg;
-    bool past;
 
     body_count(g, 1);
     v->hold_irq = g->job[v->id].kind == JOB_STEP && !g->step_irq;
-    /* Whoever resumes at a point has already been told of it. */
-    past = g->points.exec_points && points_at(&g->points, linear_rip(v));
-    past = past || plant_here(g, v);
     while (!vcpu_parking(v)) {
         if (atomic_load_explicit(&g->alone_wanted, memory_order_acquire))
             alone_pause(g);
@@ -594,7 +583,7 @@ void engine_body(void *arg, struct vcpu *v)
             check_dead(g, v);
             continue;
         }
-        past = body_once(g, v, past);
+        body_once(g, v);
     }
     vcpu_settle(v);
     vcpu_show_idt(v);

@@ -33,16 +33,36 @@ struct stop_report {
     bool present;
     struct stop_info info;
     uint64_t at_ns;
+    struct exit_event ev; /* STOP_INTERNAL_ERROR: the exit that could not be dealt with */
 };
 
+#define HOOK_VECTORS 4
+
+/* Plants at the handlers of the exceptions by which ring 3 of an emulating KVM escapes us. */
+struct hooks {
+    uint64_t idt_base;
+    uint16_t idt_limit;
+    unsigned countdown;
+    bool assist_off;
+    struct {
+        bool planted;
+        uint64_t linear, gpa;
+    } at[HOOK_VECTORS];
+};
+
+struct session;
+
 struct engine {
+    struct session *session; /* for callbacks; the engine does not look inside */
     struct vm *vm;
     struct points points;
     bool step_irq;
     bool assist_off;
     bool stop_on_reset;
     bool reset_on_triple_fault;
+    struct hooks hooks;
     struct cpu_job job[MACHINE_CPUS_MAX];
+    bool past[MACHINE_CPUS_MAX]; /* the points at the vCPU's RIP were dealt with: step over them */
     struct stop_report report[MACHINE_CPUS_MAX]; /* written by its vCPU, read when parked */
     bool (*symbol_text)(void *arg, uint64_t addr, char *dst, size_t cap);
     void *symbol_arg;
@@ -59,7 +79,8 @@ void engine_init(struct engine *g, struct vm *vm);
 void engine_fini(struct engine *g);
 /* The body given to vm_open; `arg` is the engine. */
 void engine_body(void *arg, struct vcpu *v);
-/* Names that conditions may use, on top of `symbols` (may be NULL). */
-struct expr_names engine_names(struct engine *g);
+/* Makes the calling vCPU the only one inside the guest, and lets the others go on. */
+void engine_alone_begin(struct engine *g, struct vcpu *v);
+void engine_alone_end(struct engine *g);
 
 #endif

@@ -19,7 +19,8 @@ const char *bp_method_name(enum bp_method m)
     static const char *const names[] = {
         [BP_NONE] = "disabled",   [BP_PENDING] = "pending: nothing is mapped there yet",
         [BP_DR] = "debug register", [BP_INT3] = "int3",
-        [BP_ICEBP] = "icebp",     [BP_CATCH] = "exit",
+        [BP_ICEBP] = "icebp",     [BP_GATE] = "int3, caught at the guest's gate",
+        [BP_CATCH] = "exit",
     };
 
     return names[m];
@@ -137,6 +138,16 @@ static void index_del(struct points *p, struct bp *b)
 
 /* ---- placing ------------------------------------------------------------------------------------ */
 
+/* A page that ring 3 may execute usually holds ring-3 code; a kernel that maps everything for ring
+ * 3 is told apart by where the processor is now: the privilege level there, as long as it looks at
+ * the same half of memory. */
+static bool is_user_code(const struct vcpu *v, uint64_t linear)
+{
+    uint64_t here = v->sregs->cs.base + v->regs->rip;
+
+    return cpu_cpl(v->sregs) == 3 || (linear ^ here) >> 21;
+}
+
 /* Where the point's byte lies now, by the page tables of any vCPU that maps it. */
 static bool locate(struct points *p, const struct bp *b, uint64_t *gpa, bool *user, bool *real)
 {
@@ -155,7 +166,7 @@ static bool locate(struct points *p, const struct bp *b, uint64_t *gpa, bool *us
         walk(&p->vm->mem, &r, b->pub.spec.addr, &w);
         if (w.result == WALK_OK && mem_ptr(&p->vm->mem, w.gpa, 1)) {
             *gpa = w.gpa;
-            *user = w.mode != PAGING_NONE && w.user && cpu_cpl(v->sregs) == 3;
+            *user = w.mode != PAGING_NONE && w.user && is_user_code(v, b->pub.spec.addr);
             *real = !(v->sregs->cr0 & 1);
             return true;
         }
@@ -172,11 +183,15 @@ static int free_dr(const struct points *p)
 }
 
 /* The byte that leaves the guest on this host, or 0 when no byte does. */
-static uint8_t plant_byte(const struct points *p, bool real, enum bp_method *m)
+static uint8_t plant_byte(const struct points *p, bool real, bool user, enum bp_method *m)
 {
     const struct probe *pr = &p->vm->probe;
-    enum probe_mode mode = real ? PM_REAL : PM_LONG0;
+    enum probe_mode mode = real ? PM_REAL : user ? PM_LONG3 : PM_LONG0;
 
+    if (user && pr->int3[mode] == HOW_GUEST && pr->icebp[PM_LONG0] == HOW_INTERNAL) {
+        *m = BP_GATE;
+        return 0xcc;
+    }
     if (pr->int3[mode] == HOW_DEBUG) {
         *m = BP_INT3;
         return 0xcc;
@@ -188,7 +203,7 @@ static uint8_t plant_byte(const struct points *p, bool real, enum bp_method *m)
     return 0;
 }
 
-static bool put_byte(struct points *p, struct bp *b, uint64_t gpa, uint8_t byte)
+static bool put_byte(struct points *p, uint64_t gpa, uint8_t byte)
 {
     struct plant *pl = points_plant(p, gpa);
     uint8_t *hva = mem_ptr(&p->vm->mem, gpa, 1);
@@ -202,15 +217,13 @@ static bool put_byte(struct points *p, struct bp *b, uint64_t gpa, uint8_t byte)
     }
     pl->users++;
     *hva = pl->byte;
-    b->gpa = gpa;
-    p->int3_planted |= byte == 0xcc;
     return true;
 }
 
-static void take_byte(struct points *p, struct bp *b)
+static void take_byte(struct points *p, uint64_t gpa)
 {
-    struct plant *pl = points_plant(p, b->gpa);
-    uint8_t *hva = mem_ptr(&p->vm->mem, b->gpa, 1);
+    struct plant *pl = points_plant(p, gpa);
+    uint8_t *hva = mem_ptr(&p->vm->mem, gpa, 1);
 
     if (!pl || --pl->users)
         return;
@@ -219,6 +232,23 @@ static void take_byte(struct points *p, struct bp *b)
     pl->gpa = PLANT_DEAD;
     p->plants--;
     p->plants_dead++;
+}
+
+bool points_plant_hook(struct points *p, uint64_t gpa, uint8_t byte)
+{
+    if (!put_byte(p, gpa, byte))
+        return false;
+    points_plant(p, gpa)->hook = true;
+    return true;
+}
+
+void points_unplant_hook(struct points *p, uint64_t gpa)
+{
+    struct plant *pl = points_plant(p, gpa);
+
+    if (pl)
+        pl->hook = false;
+    take_byte(p, gpa);
 }
 
 /* Chooses a method: a debug register is best (it survives overwriting, needs no page and no byte),
@@ -240,9 +270,12 @@ static enum bp_method choose(struct points *p, struct bp *b)
     }
     if (!there)
         return BP_PENDING;
-    byte = plant_byte(p, real, &m);
-    if (byte && put_byte(p, b, gpa, byte))
+    byte = plant_byte(p, real, user, &m);
+    if (byte && put_byte(p, gpa, byte)) {
+        b->gpa = gpa;
+        p->int3_planted |= m == BP_INT3;
         return m;
+    }
     return BP_PENDING;
 }
 
@@ -278,7 +311,8 @@ static void unplace(struct points *p, struct bp *b)
         break;
     case BP_INT3:
     case BP_ICEBP:
-        take_byte(p, b);
+    case BP_GATE:
+        take_byte(p, b->gpa);
         break;
     case BP_PENDING:
         p->pending--;

@@ -21,6 +21,7 @@ enum bp_method {
     BP_DR,       /* an execution debug register */
     BP_INT3,     /* 0xCC */
     BP_ICEBP,    /* 0xF1, which an emulating KVM refuses with RIP at it */
+    BP_GATE,     /* 0xCC in ring 3, caught at the guest's handler and taken back */
     BP_CATCH,    /* looked at after each exit */
 };
 
@@ -39,6 +40,7 @@ struct plant {
     uint64_t gpa; /* UINT64_MAX: free slot; PLANT_DEAD: was used */
     uint8_t original, byte;
     unsigned users;
+    bool hook; /* one of the users is a gate hook (hooks.c) */
 };
 
 struct points {
@@ -88,6 +90,10 @@ void points_hide(const struct points *p, uint64_t gpa, uint8_t *bytes, size_t le
 /* A write by a person or client to [gpa, gpa+len): keeps plants, updates what they hide. The
  * bytes in `bytes` are changed to what shall be in memory. */
 void points_write_through(struct points *p, uint64_t gpa, uint8_t *bytes, size_t len);
+
+/* A byte that is nobody's point: for gate hooks. 0 when there is no RAM. */
+bool points_plant_hook(struct points *p, uint64_t gpa, uint8_t byte);
+void points_unplant_hook(struct points *p, uint64_t gpa);
 
 const char *bp_method_name(enum bp_method m);
 

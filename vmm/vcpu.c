@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "vmm/base/clock.h"
+#include "vmm/base/le.h"
 #include "vmm/base/log.h"
 #include "vmm/base/x.h"
 #include "vmm/devices/lapic.h"
@@ -96,7 +97,7 @@ static void run_alarms(struct vm *vm)
 
 static void start_ap(struct vcpu *v, unsigned vector)
 {
-    x86_sipi_state(vector, v->sregs, v->regs);
+    x86_sipi_state((uint8_t)vector, v->vm->signature, v->sregs, v->regs);
     vcpu_dirty(v, VS_REGS | VS_SREGS);
     atomic_store(&v->idle, VCPU_ACTIVE);
 }
@@ -107,7 +108,7 @@ static void take_init(struct vcpu *v)
     v->events->exception.injected = v->events->exception.pending = 0;
     v->events->interrupt.injected = 0;
     v->events->nmi.injected = v->events->nmi.pending = v->events->nmi.masked = 0;
-    x86_init_state(v->id == 0, v->sregs, v->regs);
+    x86_reset_state(v->vm->signature, v->sregs, v->regs);
     vcpu_dirty(v, VS_REGS | VS_SREGS | VS_EVENTS);
     atomic_store(&v->idle, v->id == 0 ? VCPU_ACTIVE : VCPU_WAIT_SIPI);
 }

@@ -94,7 +94,7 @@ static int make_kvm(struct vm *vm, struct err *e)
 }
 
 struct entry {
-    const struct boot_state *boot;
+    struct boot_state *boot;
     struct mem *mem;
     unsigned maxphyaddr;
     struct err *e;
@@ -113,7 +113,8 @@ static void set_entry(void *arg, struct vcpu *v)
                 strerror(-en->rc));
         return;
     }
-    x86_reset_state(v->id == 0, &st.sregs, &st.regs);
+    x86_reset_state(v->vm->signature, &st.sregs, &st.regs);
+    st.sregs.apic_base = LAPIC_BASE | 0x800 | (v->id ? 0 : 0x100); /* enabled; boot processor */
     memset(&st.debug, 0, sizeof st.debug);
     st.debug.dr6 = 0xffff0ff0;
     st.debug.dr7 = 0x400;
@@ -151,6 +152,15 @@ static int enter_image(struct vm *vm, struct err *e)
     return 0;
 }
 
+/* Family, model and stepping (CPUID leaf 1, EAX), which EDX holds after reset. */
+static uint32_t signature(const struct cpuid_table *c)
+{
+    for (unsigned i = 0; i < c->head.nent; i++)
+        if (c->entry[i].function == 1)
+            return c->entry[i].eax;
+    return 0;
+}
+
 static int make_cpus(struct vm *vm, struct err *e)
 {
     struct cpu_choice choice = {
@@ -177,6 +187,7 @@ static int make_cpus(struct vm *vm, struct err *e)
         }
         free(got);
         vm->maxphyaddr = cpuid_maxphyaddr(vm->cpuid);
+        vm->signature = signature(vm->cpuid);
     }
     vm->notes = buf_take(&notes);
     return rc;

@@ -1,0 +1,169 @@
+/*
+ * Gate hooks for ring 3 of an emulating KVM. vCPU threads; plants change only while the vCPU is
+ * alone in the guest.
+ */
+#include "debug/hooks.h"
+
+#include "debug/engine.h"
+#include "vmm/assist.h"
+#include "vmm/base/le.h"
+#include "vmm/onestep.h"
+#include "vmm/transfer.h"
+
+#define ICEBP    0xf1
+#define EFER_LMA 0x400u
+/* Exits between two looks at gates whose IDTR did not change. */
+#define LOOK_EVERY 64
+
+static const int vectors[HOOK_VECTORS] = {3, 6, 13, 14};
+
+static bool has_error_code(int vector)
+{
+    return vector == 13 || vector == 14;
+}
+
+static bool to_gpa(struct vcpu *v, uint64_t linear, uint64_t *gpa)
+{
+    struct walk_regs r;
+    struct walk w;
+
+    vcpu_walk_regs(v, &r);
+    walk(&v->vm->mem, &r, linear, &w);
+    *gpa = w.gpa;
+    return w.result == WALK_OK && mem_ptr(&v->vm->mem, w.gpa, 1);
+}
+
+static void refresh_one(struct engine *g, struct vcpu *v, unsigned i)
+{
+    uint64_t linear = 0, gpa = 0;
+    bool want = vcpu_gate_target(v, vectors[i], &linear) && to_gpa(v, linear, &gpa);
+
+    if (want == g->hooks.at[i].planted && (!want || gpa == g->hooks.at[i].gpa))
+        return;
+    engine_alone_begin(g, v);
+    if (g->hooks.at[i].planted)
+        points_unplant_hook(&g->points, g->hooks.at[i].gpa);
+    g->hooks.at[i].planted = want && points_plant_hook(&g->points, gpa, ICEBP);
+    g->hooks.at[i].linear = linear;
+    g->hooks.at[i].gpa = gpa;
+    engine_alone_end(g);
+}
+
+void hooks_refresh(struct engine *g, struct vcpu *v)
+{
+    struct hooks *k = &g->hooks;
+
+    if (k->idt_base == v->sregs->idt.base && k->idt_limit == v->sregs->idt.limit &&
+        k->countdown--)
+        return;
+    k->countdown = LOOK_EVERY;
+    k->idt_base = v->sregs->idt.base;
+    k->idt_limit = v->sregs->idt.limit;
+    if (g->vm->probe.icebp[PM_LONG0] != HOW_INTERNAL || !(v->sregs->efer & EFER_LMA))
+        return;
+    for (unsigned i = 0; i < HOOK_VECTORS; i++)
+        refresh_one(g, v, i);
+}
+
+bool hooks_wanted(const struct engine *g)
+{
+    return g->vm->probe.emulated && !g->hooks.at[1].planted;
+}
+
+void hooks_forget(struct engine *g)
+{
+    for (unsigned i = 0; i < HOOK_VECTORS; i++)
+        if (g->hooks.at[i].planted)
+            points_unplant_hook(&g->points, g->hooks.at[i].gpa);
+    g->hooks = (struct hooks){0};
+}
+
+static int vector_here(const struct engine *g, const struct vcpu *v)
+{
+    uint64_t at = v->sregs->cs.base + v->regs->rip;
+
+    for (unsigned i = 0; i < HOOK_VECTORS; i++)
+        if (g->hooks.at[i].planted && g->hooks.at[i].linear == at)
+            return vectors[i];
+    return -1;
+}
+
+static bool plant_at(struct engine *g, struct vcpu *v, uint64_t linear)
+{
+    uint64_t gpa;
+    struct plant *pl;
+
+    if (!to_gpa(v, linear, &gpa))
+        return false;
+    pl = points_plant(&g->points, gpa);
+    return pl && pl->byte == 0xcc;
+}
+
+/* `int n` of ring 3 that arrived as #UD: done over with its own vector. */
+static bool retry_int(struct engine *g, struct vcpu *v, const struct user_frame *f,
+                      struct exit_event *ev)
+{
+    struct walk_regs r;
+    uint8_t b[2];
+
+    vcpu_walk_regs(v, &r);
+    if (g->assist_off || walk_read(&g->vm->mem, &r, f->rip, b, 2) != 2 || b[0] != 0xcd)
+        return false;
+    if (!frame_load(v, f))
+        return false;
+    vcpu_assist_note(v, ev, false);
+    if (!soft_int_allowed(v, b[1])) {
+        queue_event(v, 13, false, true, (uint32_t)b[1] << 3 | 2);
+        return true;
+    }
+    v->regs->rip += 2;
+    queue_event(v, b[1], true, false, 0);
+    return true;
+}
+
+/* SYSCALL that arrived at its entry in ring 3: RCX and R11 are right, the segments are not. */
+static bool rescue_syscall(struct engine *g, struct vcpu *v, const struct user_frame *f,
+                           struct exit_event *ev)
+{
+    uint64_t rcx = v->regs->rcx, r11 = v->regs->r11;
+
+    if (g->assist_off || f->rip != vcpu_msr(v, MSR_LSTAR) || !frame_load(v, f))
+        return false;
+    vcpu_assist_note(v, ev, true);
+    v->regs->rflags = r11;
+    syscall_load(v, rcx);
+    return true;
+}
+
+bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev)
+{
+    int vector = vector_here(g, v);
+    uint64_t at = v->regs->rsp, error = 0;
+    struct user_frame f;
+
+    if (vector < 0)
+        return false;
+    if (has_error_code(vector)) {
+        struct walk_regs r;
+        uint8_t raw[8];
+
+        vcpu_walk_regs(v, &r);
+        if (walk_read(&g->vm->mem, &r, at, raw, 8) != 8)
+            return false;
+        error = le_load(raw, 8);
+        at += 8;
+    }
+    if (!frame_read(v, at, &f) || (f.cs & 3) != 3)
+        return false;
+    if (vector == 3 && plant_at(g, v, f.rip - 1)) {
+        f.rip--;
+        return frame_load(v, &f);
+    }
+    /* Without a gate that ring 3 may use, int3 is #GP with the vector as error code; compatibility
+     * mode is emulated and makes it #UD. Both leave RIP at the byte. */
+    if ((vector == 6 || (vector == 13 && error == (3 << 3 | 2))) && plant_at(g, v, f.rip))
+        return frame_load(v, &f);
+    if (vector == 6 && retry_int(g, v, &f, ev))
+        return true;
+    return rescue_syscall(g, v, &f, ev);
+}

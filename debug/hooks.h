@@ -1,0 +1,27 @@
+/*
+ * Ring 3 on a KVM that emulates ring 0: there int3 goes to the guest's own handler, `int n` becomes
+ * #UD, and SYSCALL arrives at its entry still in ring 3 and faults. So a byte is planted at the
+ * first instruction of the guest's handlers of #BP, #UD, #GP and #PF; when one is hit for such a
+ * reason the frame is taken back and the right thing done, otherwise the guest's handler goes on.
+ * vCPU threads.
+ */
+#ifndef DEBUG_HOOKS_H
+#define DEBUG_HOOKS_H
+
+#include <stdbool.h>
+
+struct engine;
+struct vcpu;
+struct exit_event;
+
+/* Plants, moves or removes hooks when the guest's IDT changed. Cheap when nothing did. */
+void hooks_refresh(struct engine *g, struct vcpu *v);
+/* The vCPU stands at a hook. True when the exception was ours: the vCPU is back in ring 3 at a
+ * planted int3, or its call was carried out. */
+bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev);
+/* Are hooks in place? (until then the session looks often) */
+bool hooks_wanted(const struct engine *g);
+/* Forgets all (memory was reloaded). Main thread. */
+void hooks_forget(struct engine *g);
+
+#endif

@@ -1,0 +1,730 @@
+/*
+ * The session: control, state and observation of one machine. Main thread.
+ */
+#include "debug/session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "debug/engine.h"
+#include "debug/expr.h"
+#include "debug/fields.h"
+#include "debug/hooks.h"
+#include "debug/session_priv.h"
+#include "debug/stop.h"
+#include "debug/sym.h"
+#include "disasm/disasm.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/log.h"
+#include "vmm/base/x.h"
+
+/* How often running vCPUs are looked at from outside: dead and stuck ones are found, pending points
+ * placed. Often while gate hooks wait for the guest to set up its IDT (hooks.h). */
+#define WATCH_NS      200000000
+#define WATCH_FAST_NS 2000000
+
+/* Console output that the front end has not taken yet; past this the guest outruns us and the rest
+ * is dropped and counted. */
+#define CONSOLE_PENDING_MAX (16u << 20)
+
+/* ---- called on vCPU threads ------------------------------------------------------------------- */
+
+static void ring_bell(struct session *s)
+{
+    uint64_t one = 1;
+
+    if (!atomic_exchange(&s->bell_rung, 1) && write(s->bell_fd, &one, sizeof one) < 0)
+        log_error("cannot wake the main loop: %s", strerror(errno));
+}
+
+static void on_console(void *arg, enum console_chan chan, const void *bytes, size_t len)
+{
+    struct session *s = ((struct engine *)arg)->session;
+
+    pthread_mutex_lock(&s->console_lock);
+    if (s->console[chan].len + len <= CONSOLE_PENDING_MAX)
+        buf_add(&s->console[chan], bytes, len);
+    else
+        s->console_dropped += len;
+    pthread_mutex_unlock(&s->console_lock);
+    ring_bell(s);
+}
+
+static void on_parked(void *arg, struct vcpu *v)
+{
+    struct engine *g = arg;
+
+    if (vm_all_parked(v->vm))
+        ring_bell(g->session);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------ */
+
+static bool symbol_text(void *arg, uint64_t addr, char *dst, size_t cap)
+{
+    const struct symbol *y = symbols_lookup(((struct session *)arg)->symbols, addr);
+
+    if (!y || strlen(y->name) >= cap)
+        return false;
+    memcpy(dst, y->name, strlen(y->name) + 1);
+    return true;
+}
+
+static bool symbol_name(void *arg, uint64_t addr, char *dst, size_t cap)
+{
+    return symbols_format(arg, addr, dst, cap);
+}
+
+static int watch_fds(struct session *s, struct err *e)
+{
+    struct epoll_event ev = {.events = EPOLLIN};
+
+    s->bell_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    s->watch_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    s->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (s->bell_fd < 0 || s->watch_fd < 0 || s->poll_fd < 0 ||
+        epoll_ctl(s->poll_fd, EPOLL_CTL_ADD, s->bell_fd, &ev) < 0 ||
+        epoll_ctl(s->poll_fd, EPOLL_CTL_ADD, s->watch_fd, &ev) < 0)
+        return err_set(e, errno, "cannot make event descriptors: %s", strerror(errno));
+    return 0;
+}
+
+/* "FILE[@ADDR]"; without --symbols the image's own. */
+static int load_symbols(struct session *s, struct err *e)
+{
+    const char *spec = s->cfg.symbols, *at = spec ? strrchr(spec, '@') : NULL;
+    int64_t slide = 0, n;
+    char *path, *end;
+
+    if (!spec) {
+        struct err quiet = {0};
+
+        if (s->vm->boot.symbols &&
+            symbols_load(s->symbols, s->vm->boot.symbols, 0, &quiet) < 0)
+            log_info("no symbols: %s", quiet.msg);
+        return 0;
+    }
+    path = xstrdup(spec);
+    if (at) {
+        slide = (int64_t)strtoull(at + 1, &end, 0);
+        if (!at[1] || *end) {
+            free(path);
+            return err_set(e, EINVAL, "--symbols %s: \"%s\" is not an address", spec, at + 1);
+        }
+        path[at - spec] = 0;
+    }
+    n = symbols_load(s->symbols, path, slide, e);
+    free(path);
+    return n < 0 ? (int)n : 0;
+}
+
+static void stopped_at_entry(struct session *s)
+{
+    struct vcpu *v = s->vm->cpu[0];
+
+    s->state = SS_STOPPED;
+    s->focus = 0;
+    memset(s->engine.past, 0, sizeof s->engine.past);
+    s->told_rip[0] = UINT64_MAX; /* a point at the entry is still to be hit */
+    s->last = (struct stop_info){
+        .kind = STOP_ENTRY,
+        .rip = v->regs->rip,
+        .cs_base = v->sregs->cs.base,
+        .point_id = -1,
+        .vector = -1,
+    };
+    stop_describe(s, &s->last, NULL);
+}
+
+int session_open(struct session **out, const struct session_config *cfg, struct err *e)
+{
+    struct session *s = xcalloc(1, sizeof *s);
+    struct vm_config vc = {
+        .mem_bytes = cfg->mem_bytes ? cfg->mem_bytes : 128ull << 20,
+        .cpus = cfg->cpus ? cfg->cpus : 1,
+        .cpu_features = cfg->cpu_features,
+        .irqchip_kernel = cfg->irqchip_kernel,
+        .boot = cfg->boot,
+        .ring_records = cfg->ring_records ? cfg->ring_records : 65536,
+        .arg = &s->engine,
+        .body = engine_body,
+        .console = on_console,
+        .parked = on_parked,
+    };
+    int rc;
+
+    *out = NULL;
+    s->cfg = *cfg;
+    s->engine.session = s;
+    s->engine.assist_off = cfg->assist_off;
+    s->sched = SCHED_STEP;
+    s->bell_fd = s->watch_fd = s->poll_fd = -1;
+    s->symbols = symbols_new();
+    s->disasm = disasm_new();
+    disasm_symbols(s->disasm, symbol_name, s->symbols);
+    pthread_mutex_init(&s->console_lock, NULL);
+    rc = watch_fds(s, e);
+    if (rc == 0)
+        rc = vm_open(&s->vm, &vc, e);
+    if (rc == 0) {
+        engine_init(&s->engine, s->vm);
+        s->engine.symbol_text = symbol_text;
+        s->engine.symbol_arg = s;
+        rc = load_symbols(s, e);
+    }
+    if (rc < 0) {
+        session_close(s);
+        return rc;
+    }
+    stopped_at_entry(s);
+    *out = s;
+    return 0;
+}
+
+void session_close(struct session *s)
+{
+    if (!s)
+        return;
+    if (s->vm) {
+        vm_park(s->vm);
+        engine_fini(&s->engine);
+        vm_close(s->vm);
+    }
+    for (unsigned i = 0; i < CONSOLE_CHANS; i++)
+        buf_fini(&s->console[i]);
+    symbols_free(s->symbols);
+    disasm_free(s->disasm);
+    if (s->bell_fd >= 0)
+        close(s->bell_fd);
+    if (s->watch_fd >= 0)
+        close(s->watch_fd);
+    if (s->poll_fd >= 0)
+        close(s->poll_fd);
+    pthread_mutex_destroy(&s->console_lock);
+    free(s);
+}
+
+const struct session_config *session_cfg(const struct session *s)
+{
+    return &s->cfg;
+}
+
+const struct boot_state *session_boot(const struct session *s)
+{
+    return &s->vm->boot;
+}
+
+struct vm *session_vm(struct session *s)
+{
+    return s->vm;
+}
+
+struct symbols *session_symbols(struct session *s)
+{
+    return s->symbols;
+}
+
+struct disasm *session_disasm(struct session *s)
+{
+    return s->disasm;
+}
+
+/* ---- events -------------------------------------------------------------------------------------- */
+
+int session_subscribe(struct session *s, unsigned mask, session_fn *fn, void *arg)
+{
+    for (int i = 0; i < SUBSCRIBERS_MAX; i++) {
+        if (!s->sub[i].fn) {
+            s->sub[i].mask = mask;
+            s->sub[i].fn = fn;
+            s->sub[i].arg = arg;
+            return i;
+        }
+    }
+    return -ENOSPC;
+}
+
+void session_unsubscribe(struct session *s, int handle)
+{
+    if (handle >= 0 && handle < SUBSCRIBERS_MAX)
+        s->sub[handle].fn = NULL;
+}
+
+void session_publish(struct session *s, unsigned event, const void *data)
+{
+    for (int i = 0; i < SUBSCRIBERS_MAX; i++)
+        if (s->sub[i].fn && (s->sub[i].mask & event))
+            s->sub[i].fn(s->sub[i].arg, event, data);
+}
+
+static void deliver_console(struct session *s)
+{
+    for (unsigned c = 0; c < CONSOLE_CHANS; c++) {
+        struct buf take;
+
+        pthread_mutex_lock(&s->console_lock);
+        take = s->console[c];
+        s->console[c] = (struct buf){0};
+        pthread_mutex_unlock(&s->console_lock);
+        if (take.len) {
+            struct console_text t = {
+                .chan = (enum console_chan)c, .bytes = take.data, .len = take.len};
+
+            session_publish(s, EV_CONSOLE, &t);
+        }
+        buf_fini(&take);
+    }
+    if (s->console_dropped) {
+        log_warn("%llu bytes of console output were dropped: the guest prints faster than they "
+                 "can be shown",
+                 (unsigned long long)s->console_dropped);
+        s->console_dropped = 0;
+    }
+}
+
+/* ---- running and stopping -------------------------------------------------------------------------- */
+
+void session_set_watch(struct session *s)
+{
+    struct itimerspec when = {0};
+    long ns = 0;
+
+    if (s->state == SS_RUNNING)
+        ns = hooks_wanted(&s->engine) ? WATCH_FAST_NS : WATCH_NS;
+    if (ns == s->watch_ns)
+        return;
+    s->watch_ns = ns;
+    when.it_value.tv_nsec = when.it_interval.tv_nsec = ns;
+    if (timerfd_settime(s->watch_fd, 0, &when, NULL) < 0)
+        log_error("cannot set the watch timer: %s", strerror(errno));
+}
+
+void session_launch(struct session *s, uint32_t mask)
+{
+    for (unsigned i = 0; i < s->vm->cpus; i++) {
+        const struct vcpu *v = s->vm->cpu[i];
+        struct stop_report *r = &s->engine.report[i];
+
+        /* Whoever goes on from an instruction at which its stop was shown passes the points there;
+         * a vCPU that merely came to stand at one has still to report it. */
+        s->engine.past[i] |= (r->present || i == s->focus) &&
+                             s->told_rip[i] == v->sregs->cs.base + v->regs->rip;
+        r->present = false;
+        s->cpu[i].have = 0;
+    }
+    s->run_mask = mask;
+    points_refresh(&s->engine.points);
+    s->state = SS_RUNNING;
+    s->user_stop = false;
+    session_set_watch(s);
+    vm_run(s->vm, mask);
+}
+
+static int must_be_stopped(const struct session *s, struct err *e)
+{
+    if (s->state == SS_RUNNING)
+        return err_set(e, EBUSY, "the guest is running; stop it first (Ctrl-C or `stop`)");
+    return 0;
+}
+
+int session_can_run(const struct session *s, struct err *e)
+{
+    if (s->state == SS_ENDED)
+        return err_set(e, ESRCH, "the guest has ended; `run` starts it again from its entry");
+    return must_be_stopped(s, e);
+}
+
+int session_run(struct session *s, struct err *e)
+{
+    int rc = session_can_run(s, e);
+
+    if (rc < 0)
+        return rc;
+    s->over_left = 0;
+    session_launch_all(s);
+    session_publish(s, EV_RUNNING, NULL);
+    return 0;
+}
+
+int session_stop(struct session *s)
+{
+    if (s->state != SS_RUNNING)
+        return 0;
+    s->user_stop = true;
+    s->over_left = 0;
+    vm_park_ask(s->vm);
+    return 0;
+}
+
+/* The stop that counts: the earliest reason; none at all means that somebody asked. */
+static const struct stop_report *first_report(const struct session *s)
+{
+    const struct stop_report *first = NULL;
+
+    for (unsigned i = 0; i < s->vm->cpus; i++) {
+        const struct stop_report *r = &s->engine.report[i];
+
+        if (r->present && (!first || r->at_ns < first->at_ns))
+            first = r;
+    }
+    return first;
+}
+
+static bool ends_guest(enum stop_kind k)
+{
+    return k == STOP_POWER_OFF || k == STOP_DEBUG_EXIT || k == STOP_HALTED ||
+           k == STOP_TRIPLE_FAULT;
+}
+
+static bool resets(const struct session *s, enum stop_kind k)
+{
+    return (k == STOP_RESET && s->cfg.on_reset == ON_RESET_RESET) ||
+           (k == STOP_TRIPLE_FAULT && s->cfg.on_triple_fault == ON_TRIPLE_RESET);
+}
+
+static void publish_stop(struct session *s, struct stop_info si, const struct exit_event *ev)
+{
+    const struct vcpu *v;
+
+    s->focus = si.vcpu;
+    v = s->vm->cpu[si.vcpu];
+    si.rip = v->regs->rip;
+    si.cs_base = v->sregs->cs.base;
+    si.steps = s->engine.job[si.vcpu].made;
+    s->state = ends_guest(si.kind) ? SS_ENDED : SS_STOPPED;
+    stop_describe(s, &si, ev);
+    s->last = si;
+    for (unsigned i = 0; i < s->vm->cpus; i++)
+        s->told_rip[i] = s->vm->cpu[i]->sregs->cs.base + s->vm->cpu[i]->regs->rip;
+    session_set_watch(s);
+    points_drop_hidden(&s->engine.points);
+    deliver_console(s);
+    session_publish(s, EV_STOPPED, &s->last);
+}
+
+static void reset_and_go(struct session *s)
+{
+    struct err e = {0};
+
+    s->state = SS_STOPPED;
+    if (session_reset_quiet(s, &e) < 0 || session_run(s, &e) < 0) {
+        struct stop_info si = {.kind = STOP_HOST_ERROR, .point_id = -1, .vector = -1};
+
+        snprintf(si.text, sizeof si.text, "the reset failed: %.300s", e.msg);
+        publish_stop(s, si, NULL);
+    }
+}
+
+static void all_parked(struct session *s)
+{
+    const struct stop_report *r = first_report(s);
+    struct stop_info si = {
+        .kind = STOP_USER, .vcpu = s->focus, .point_id = -1, .vector = -1};
+
+    vm_park(s->vm);
+    if (r)
+        si = r->info;
+    if (r && resets(s, si.kind)) {
+        reset_and_go(s);
+        return;
+    }
+    if (s->over_left && (si.kind == STOP_STEP || si.kind == STOP_TEMPORARY) && --s->over_left) {
+        points_drop_hidden(&s->engine.points);
+        session_over_once(s, si.vcpu);
+        return;
+    }
+    if (!r && !s->user_stop) {
+        vm_run(s->vm, s->run_mask); /* nobody asked: a stray park */
+        return;
+    }
+    publish_stop(s, si, r ? &r->ev : NULL);
+}
+
+static void watch_tick(struct session *s)
+{
+    uint64_t n;
+
+    if (read(s->watch_fd, &n, sizeof n) != sizeof n || s->state != SS_RUNNING)
+        return;
+    for (unsigned i = 0; i < s->vm->cpus; i++)
+        vcpu_kick(s->vm->cpu[i]);
+    session_set_watch(s);
+}
+
+static bool trace_news(struct session *s)
+{
+    uint64_t n = session_exit_count(s);
+    bool news = n != s->trace_seen;
+
+    s->trace_seen = n;
+    return news;
+}
+
+void session_dispatch(struct session *s)
+{
+    uint64_t n;
+
+    atomic_store(&s->bell_rung, 0);
+    if (read(s->bell_fd, &n, sizeof n) < 0 && errno != EAGAIN)
+        log_error("cannot read the event descriptor: %s", strerror(errno));
+    deliver_console(s);
+    watch_tick(s);
+    if (s->state == SS_RUNNING && vm_all_parked(s->vm))
+        all_parked(s);
+    if (trace_news(s))
+        session_publish(s, EV_TRACE, NULL);
+}
+
+int session_fd(const struct session *s)
+{
+    return s->poll_fd;
+}
+
+bool session_wait(struct session *s, uint64_t timeout_ns, const volatile int *interrupt)
+{
+    uint64_t start = clock_ns();
+
+    for (;;) {
+        uint64_t gone = clock_ns() - start;
+        struct pollfd p = {.fd = s->poll_fd, .events = POLLIN};
+        int ms = -1;
+
+        if (s->state != SS_RUNNING)
+            return true;
+        if ((interrupt && *interrupt) || (timeout_ns != UINT64_MAX && gone >= timeout_ns))
+            return false;
+        if (timeout_ns != UINT64_MAX) {
+            uint64_t left = (timeout_ns - gone + 999999) / 1000000;
+
+            ms = left > 60000 ? 60000 : (int)left;
+        }
+        if (poll(&p, 1, ms) > 0)
+            session_dispatch(s);
+    }
+}
+
+/* ---- small state ---------------------------------------------------------------------------------- */
+
+enum session_state session_state(const struct session *s)
+{
+    return s->state;
+}
+
+const struct stop_info *session_last_stop(const struct session *s)
+{
+    return &s->last;
+}
+
+unsigned session_cpus(const struct session *s)
+{
+    return s->vm->cpus;
+}
+
+unsigned session_focus(const struct session *s)
+{
+    return s->focus;
+}
+
+int session_set_focus(struct session *s, unsigned vcpu, struct err *e)
+{
+    if (vcpu >= s->vm->cpus)
+        return err_set(e, EINVAL, "there is no vCPU %u: this machine has %u (0 to %u)", vcpu,
+                       s->vm->cpus, s->vm->cpus - 1);
+    s->focus = vcpu;
+    session_publish(s, EV_STATE, NULL);
+    return 0;
+}
+
+const char *session_cpu_status(const struct session *s, unsigned vcpu)
+{
+    return vcpu < s->vm->cpus ? vcpu_status(s->vm->cpu[vcpu]) : "absent";
+}
+
+void session_set_step_irq(struct session *s, bool on)
+{
+    s->engine.step_irq = on;
+}
+
+bool session_step_irq(const struct session *s)
+{
+    return s->engine.step_irq;
+}
+
+void session_set_sched_lock(struct session *s, enum sched_lock v)
+{
+    s->sched = v;
+}
+
+enum sched_lock session_sched_lock(const struct session *s)
+{
+    return s->sched;
+}
+
+int session_reset_quiet(struct session *s, struct err *e)
+{
+    int rc;
+
+    hooks_forget(&s->engine);
+    rc = vm_reset(s->vm, e);
+    for (unsigned i = 0; i < s->vm->cpus; i++)
+        s->cpu[i].have = 0;
+    points_replant(&s->engine.points);
+    return rc;
+}
+
+int session_reset(struct session *s, struct err *e)
+{
+    int rc = must_be_stopped(s, e);
+
+    if (rc < 0)
+        return rc;
+    rc = session_reset_quiet(s, e);
+    if (rc < 0)
+        return rc;
+    stopped_at_entry(s);
+    session_publish(s, EV_STOPPED, &s->last);
+    return 0;
+}
+
+/* ---- trace ------------------------------------------------------------------------------------------ */
+
+void session_trace_start(const struct session *s, struct trace_cursor *c, bool tail)
+{
+    *c = (struct trace_cursor){0};
+    for (unsigned i = 0; i < s->vm->cpus; i++) {
+        uint64_t oldest, end;
+
+        ring_range(&s->vm->cpu[i]->ring, &oldest, &end);
+        c->next[i] = tail ? end : oldest;
+    }
+}
+
+/* The next record of one vCPU, catching up when the writer overtook the cursor. */
+static bool cursor_peek(const struct session *s, struct trace_cursor *c, unsigned i,
+                        struct exit_event *ev)
+{
+    const struct exit_ring *r = &s->vm->cpu[i]->ring;
+    uint64_t oldest, end;
+
+    for (;;) {
+        ring_range(r, &oldest, &end);
+        if (c->next[i] < oldest) {
+            c->dropped += oldest - c->next[i];
+            c->next[i] = oldest;
+        }
+        if (c->next[i] >= end)
+            return false;
+        if (ring_get(r, c->next[i], ev))
+            return true;
+    }
+}
+
+size_t session_trace_next(const struct session *s, struct trace_cursor *c, struct exit_event *out,
+                          size_t max)
+{
+    struct exit_event head[MACHINE_CPUS_MAX];
+    bool have[MACHINE_CPUS_MAX];
+    size_t n = 0;
+
+    for (unsigned i = 0; i < s->vm->cpus; i++)
+        have[i] = cursor_peek(s, c, i, &head[i]);
+    while (n < max) {
+        unsigned best = s->vm->cpus;
+
+        for (unsigned i = 0; i < s->vm->cpus; i++)
+            if (have[i] && (best == s->vm->cpus || head[i].at_ns < head[best].at_ns))
+                best = i;
+        if (best == s->vm->cpus)
+            break;
+        out[n++] = head[best];
+        c->next[best] = head[best].seq + 1;
+        have[best] = cursor_peek(s, c, best, &head[best]);
+    }
+    return n;
+}
+
+bool session_trace_get(const struct session *s, unsigned vcpu, uint64_t seq,
+                       struct exit_event *out)
+{
+    return vcpu < s->vm->cpus && ring_get(&s->vm->cpu[vcpu]->ring, seq, out);
+}
+
+uint64_t session_exit_count(const struct session *s)
+{
+    uint64_t n = 0, oldest, end;
+
+    for (unsigned i = 0; i < s->vm->cpus; i++) {
+        ring_range(&s->vm->cpu[i]->ring, &oldest, &end);
+        n += end;
+    }
+    return n;
+}
+
+void session_exit_counts(const struct session *s, uint64_t counts[EXIT_COUNTERS])
+{
+    memset(counts, 0, EXIT_COUNTERS * sizeof counts[0]);
+    for (unsigned i = 0; i < s->vm->cpus; i++)
+        for (unsigned k = 0; k < EXIT_COUNTERS; k++)
+            counts[k] += atomic_load_explicit(&s->vm->cpu[i]->counts[k], memory_order_relaxed);
+}
+
+/* ---- console and devices ------------------------------------------------------------------------------ */
+
+size_t session_input(struct session *s, enum door_input in, const void *bytes, size_t len)
+{
+    return vm_input(s->vm, in, bytes, len);
+}
+
+const char *session_device_name(struct session *s, unsigned i)
+{
+    return i < s->vm->m.devs ? s->vm->m.dev[i].ops->name : NULL;
+}
+
+int session_device_describe(struct session *s, const char *name, struct buf *out)
+{
+    struct dev *d;
+
+    pthread_mutex_lock(&s->vm->m.lock);
+    d = machine_dev(&s->vm->m, name);
+    if (d)
+        dev_describe(d, out);
+    pthread_mutex_unlock(&s->vm->m.lock);
+    return d ? 0 : -ENOENT;
+}
+
+const char *session_reg_name(struct session *s, const struct exit_event *ev)
+{
+    struct machine *m = &s->vm->m;
+    const char *name = NULL;
+    struct dev *d = NULL;
+    uint64_t off = 0;
+    bool write = false;
+
+    if (ev->reason == KVM_EXIT_IO) {
+        d = bus_port_dev(m, ev->u.io.port); /* the port map does not change while it runs */
+        off = ev->u.io.port;
+        write = ev->u.io.write;
+    } else if (ev->reason == KVM_EXIT_MMIO) {
+        d = bus_mmio_dev(m, ev->u.mmio.gpa, &off);
+        write = ev->u.mmio.write != 0;
+    }
+    if (d && d->ops->reg_name)
+        name = d->ops->reg_name(d, off, write);
+    return name ? name : d ? d->ops->name : NULL;
+}
+
+uint64_t session_guest_time(struct session *s)
+{
+    uint64_t now;
+
+    pthread_mutex_lock(&s->vm->m.lock);
+    now = door_now(&s->vm->m.door);
+    pthread_mutex_unlock(&s->vm->m.lock);
+    return now;
+}

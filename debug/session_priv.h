@@ -1,0 +1,62 @@
+/*
+ * The inside of a session, shared by session*.c. Main thread, except what says otherwise.
+ */
+#ifndef DEBUG_SESSION_PRIV_H
+#define DEBUG_SESSION_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "debug/engine.h"
+#include "debug/session.h"
+
+#define SUBSCRIBERS_MAX 16
+
+struct session {
+    struct session_config cfg;
+    struct vm *vm;
+    struct engine engine;
+    struct symbols *symbols;
+    struct disasm *disasm;
+
+    enum session_state state;
+    struct stop_info last;
+    unsigned focus;
+    enum sched_lock sched;
+    bool user_stop;     /* session_stop was called for this run */
+    uint64_t over_left; /* step-overs still to make */
+    uint32_t run_mask;                    /* vCPUs of the present or last run */
+    uint64_t told_rip[MACHINE_CPUS_MAX];  /* where each stood at the last published stop */
+    struct vcpu_state cpu[MACHINE_CPUS_MAX]; /* cache; .have is 0 after every run */
+
+    struct {
+        unsigned mask;
+        session_fn *fn;
+        void *arg;
+    } sub[SUBSCRIBERS_MAX];
+
+    int bell_fd, watch_fd, poll_fd;
+    long watch_ns;           /* period of the watch timer, 0 off */
+    _Atomic int bell_rung;   /* vCPU threads: written once until the main thread looks */
+    uint64_t trace_seen;
+    pthread_mutex_t console_lock; /* guards the next two, vCPU threads write them */
+    struct buf console[CONSOLE_CHANS];
+    uint64_t console_dropped;
+};
+
+void session_publish(struct session *s, unsigned event, const void *data);
+/* Lets the vCPUs of `mask` go with the jobs already set. */
+void session_launch(struct session *s, uint32_t mask);
+/* Lets all run freely (with scheduler-locking on: the focus alone). */
+void session_launch_all(struct session *s);
+/* What names mean in expressions of this session. */
+struct expr_names session_names(struct session *s);
+void session_set_watch(struct session *s);
+/* 0, or why the guest cannot run now. */
+int session_can_run(const struct session *s, struct err *e);
+/* Starts one step-over of `vcpu`. */
+void session_over_once(struct session *s, unsigned vcpu);
+/* Reset without an event. */
+int session_reset_quiet(struct session *s, struct err *e);
+
+#endif

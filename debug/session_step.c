@@ -1,0 +1,185 @@
+/*
+ * Stepping of a session: jobs for vCPUs, step over, finish, until. Main thread.
+ */
+#include "debug/session_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "debug/sym.h"
+#include "disasm/disasm.h"
+#include "vmm/base/le.h"
+#include "vmm/base/x.h"
+
+static int check(struct session *s, unsigned vcpu, struct err *e)
+{
+    int rc = session_can_run(s, e);
+
+    if (rc == 0 && vcpu >= s->vm->cpus)
+        rc = err_set(e, EINVAL, "there is no vCPU %u", vcpu);
+    if (rc == 0 && atomic_load(&s->vm->cpu[vcpu]->idle) == VCPU_WAIT_SIPI)
+        rc = err_set(e, EINVAL, "vCPU %u waits for its start-up IPI: it has nothing to step", vcpu);
+    return rc;
+}
+
+static uint32_t every_cpu(const struct session *s)
+{
+    return (uint32_t)((1ull << s->vm->cpus) - 1);
+}
+
+static void all_run(struct session *s)
+{
+    for (unsigned i = 0; i < s->vm->cpus; i++)
+        s->engine.job[i] = (struct cpu_job){.kind = JOB_RUN};
+}
+
+void session_launch_all(struct session *s)
+{
+    all_run(s);
+    session_launch(s, s->sched == SCHED_ON ? 1u << s->focus : every_cpu(s));
+}
+
+/* Steps `vcpu`; the others run or stand by the scheduler setting. */
+static void launch_step(struct session *s, unsigned vcpu, uint64_t n)
+{
+    all_run(s);
+    s->engine.job[vcpu] = (struct cpu_job){.kind = JOB_STEP, .steps = n};
+    session_launch(s, s->sched == SCHED_OFF ? every_cpu(s) : 1u << vcpu);
+}
+
+int session_step(struct session *s, unsigned vcpu, uint64_t n, struct err *e)
+{
+    int rc = check(s, vcpu, e);
+
+    if (rc < 0)
+        return rc;
+    s->over_left = 0;
+    launch_step(s, vcpu, n ? n : 1);
+    session_publish(s, EV_RUNNING, NULL);
+    return 0;
+}
+
+static int add_hidden(struct session *s, unsigned vcpu, uint64_t linear, uint64_t min_rsp,
+                      bool any_cpu, struct err *e)
+{
+    struct point_spec spec = {
+        .kind = POINT_BREAK,
+        .space = SPACE_LINEAR,
+        .addr = linear,
+        .hidden = true,
+        .vcpu = any_cpu ? -1 : (int)vcpu,
+    };
+    struct expr_names names = session_names(s);
+    int id = points_add(&s->engine.points, &spec, &names, e);
+
+    if (id > 0)
+        points_get(&s->engine.points, id)->min_rsp = min_rsp;
+    return id;
+}
+
+void session_over_once(struct session *s, unsigned vcpu)
+{
+    struct vcpu *v = s->vm->cpu[vcpu];
+    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    struct insn in;
+
+    s->state = SS_STOPPED;
+    if (session_insn(s, vcpu, at, &in) && (in.effects & (INSN_CALL | INSN_INT | INSN_REP |
+                                                         INSN_SYSCALL)) &&
+        !(in.effects & INSN_BAD)) {
+        if (add_hidden(s, vcpu, at + in.len, v->regs->rsp, false, NULL) > 0) {
+            session_launch_all(s);
+            return;
+        }
+    }
+    launch_step(s, vcpu, 1);
+}
+
+int session_step_over(struct session *s, unsigned vcpu, uint64_t n, struct err *e)
+{
+    int rc = check(s, vcpu, e);
+
+    if (rc < 0)
+        return rc;
+    s->over_left = n ? n : 1;
+    session_over_once(s, vcpu);
+    session_publish(s, EV_RUNNING, NULL);
+    return 0;
+}
+
+/* The caller's address and the stack pointer after the return. At a function's first instruction
+ * the return address is on top of the stack; elsewhere the frame pointer leads to it. */
+static int caller(struct session *s, unsigned vcpu, uint64_t *ret, uint64_t *rsp, struct err *e)
+{
+    const struct vcpu *v = s->vm->cpu[vcpu];
+    unsigned size = cpu_mode_bits(session_mode(s, vcpu)) / 8;
+    uint64_t at = v->sregs->cs.base + v->regs->rip, slot;
+    const struct symbol *y = symbols_lookup(s->symbols, at);
+    uint8_t raw[8];
+
+    slot = y && y->addr == at ? v->regs->rsp : v->regs->rbp + size;
+    if (session_mem_read(s, vcpu, SPACE_LINEAR, v->sregs->ss.base + slot, raw, size) !=
+        (int64_t)size)
+        return err_set(e, EFAULT,
+                       "cannot find the caller: there is no return address at 0x%llx (a function "
+                       "without a frame pointer?); use `until` with an address",
+                       (unsigned long long)slot);
+    *ret = v->sregs->cs.base + le_load(raw, size);
+    *rsp = slot + size;
+    return 0;
+}
+
+int session_finish(struct session *s, unsigned vcpu, struct err *e)
+{
+    uint64_t ret, rsp;
+    int rc = check(s, vcpu, e);
+
+    if (rc == 0)
+        rc = caller(s, vcpu, &ret, &rsp, e);
+    if (rc == 0)
+        rc = add_hidden(s, vcpu, ret, rsp, false, e);
+    if (rc < 0)
+        return rc;
+    s->over_left = 0;
+    session_launch_all(s);
+    session_publish(s, EV_RUNNING, NULL);
+    return 0;
+}
+
+int session_until(struct session *s, uint64_t linear, struct err *e)
+{
+    int rc = session_can_run(s, e);
+
+    if (rc == 0)
+        rc = add_hidden(s, 0, linear, 0, true, e);
+    if (rc < 0)
+        return rc;
+    s->over_left = 0;
+    session_launch_all(s);
+    session_publish(s, EV_RUNNING, NULL);
+    return 0;
+}
+
+int64_t session_step_each(struct session *s, unsigned vcpu, uint64_t n,
+                          bool (*fn)(void *arg, const struct vcpu_state *st), void *arg,
+                          struct err *e)
+{
+    int rc = check(s, vcpu, e);
+    struct vcpu_state *st;
+    int64_t made;
+
+    if (rc < 0)
+        return rc;
+    st = xcalloc(1, sizeof *st);
+    s->over_left = 0;
+    all_run(s);
+    s->engine.job[vcpu] = (struct cpu_job){
+        .kind = JOB_STEP, .steps = n, .each = fn, .each_arg = arg, .each_state = st};
+    session_launch(s, 1u << vcpu);
+    session_wait(s, UINT64_MAX, NULL);
+    made = (int64_t)s->engine.job[vcpu].made;
+    s->engine.job[vcpu] = (struct cpu_job){.kind = JOB_RUN};
+    free(st);
+    return made;
+}
