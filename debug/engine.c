@@ -9,11 +9,11 @@
 
 #include "debug/fields.h"
 #include "debug/hooks.h"
+#include "vmm/assist.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/log.h"
 #include "vmm/base/x.h"
-#include "vmm/assist.h"
 #include "vmm/onestep.h"
 
 void engine_init(struct engine *g, struct vm *vm)
@@ -31,7 +31,8 @@ void engine_fini(struct engine *g)
     pthread_mutex_destroy(&g->alone);
 }
 
-/* ---- stopping ------------------------------------------------------------------------------------ */
+/* ---- stopping
+ * ------------------------------------------------------------------------------------ */
 
 static uint64_t linear_rip(const struct vcpu *v)
 {
@@ -46,14 +47,14 @@ static struct stop_info *stop(struct engine *g, struct vcpu *v, enum stop_kind k
     if (!r->present) {
         r->present = true;
         r->at_ns = clock_ns();
-        r->info = (struct stop_info){
-            .kind = kind, .vcpu = v->id, .point_id = -1, .vector = -1};
+        r->info = (struct stop_info){.kind = kind, .vcpu = v->id, .point_id = -1, .vector = -1};
     }
     vm_park_ask(g->vm);
     return &r->info;
 }
 
-/* ---- being alone --------------------------------------------------------------------------------- */
+/* ---- being alone
+ * --------------------------------------------------------------------------------- */
 
 static void alone_pause(struct engine *g)
 {
@@ -108,7 +109,8 @@ static void body_count(struct engine *g, int change)
     pthread_mutex_unlock(&g->alone);
 }
 
-/* ---- conditions ---------------------------------------------------------------------------------- */
+/* ---- conditions
+ * ---------------------------------------------------------------------------------- */
 
 struct env_arg {
     struct engine *g;
@@ -188,7 +190,8 @@ static bool holds(struct engine *g, struct vcpu *v, const struct expr *x,
     return value != 0;
 }
 
-/* ---- execution points ------------------------------------------------------------------------------ */
+/* ---- execution points
+ * ------------------------------------------------------------------------------ */
 
 static bool point_counts(struct engine *g, struct vcpu *v, struct bp *b)
 {
@@ -212,8 +215,8 @@ static bool point_counts(struct engine *g, struct vcpu *v, struct bp *b)
     si->point_id = b->pub.id;
     if (why.code)
         snprintf(si->text, sizeof si->text,
-                 "its condition \"%.120s\" could not be evaluated: %.200s",
-                 b->pub.spec.condition, why.msg);
+                 "its condition \"%.120s\" could not be evaluated: %.200s", b->pub.spec.condition,
+                 why.msg);
     return true;
 }
 
@@ -238,8 +241,7 @@ static bool points_hit(struct engine *g, struct vcpu *v)
         if (b->pub.spec.addr == at)
             stops |= point_counts(g, v, b);
     if (g->points.phys_points && linear_to_gpa(v, at, &gpa)) {
-        for (struct bp *b = points_next(&g->points, 0); b;
-             b = points_next(&g->points, b->pub.id))
+        for (struct bp *b = points_next(&g->points, 0); b; b = points_next(&g->points, b->pub.id))
             if (b->pub.enabled && b->pub.spec.kind == POINT_BREAK &&
                 b->pub.spec.space == SPACE_PHYS && b->pub.spec.addr == gpa)
                 stops |= point_counts(g, v, b);
@@ -279,7 +281,8 @@ static void want_debug(struct engine *g, struct vcpu_debug *want)
         want->dr7 |= 0x400; /* bit 10 reads as one */
 }
 
-/* ---- catchpoints ------------------------------------------------------------------------------------ */
+/* ---- catchpoints
+ * ------------------------------------------------------------------------------------ */
 
 static void catches(struct engine *g, struct vcpu *v, struct exit_event *ev)
 {
@@ -303,7 +306,8 @@ static void catches(struct engine *g, struct vcpu *v, struct exit_event *ev)
     }
 }
 
-/* ---- exits -------------------------------------------------------------------------------------------- */
+/* ---- exits
+ * -------------------------------------------------------------------------------------------- */
 
 static void board_wish(struct engine *g, struct vcpu *v)
 {
@@ -395,9 +399,9 @@ static void check_kernel_halt(struct engine *g, struct vcpu *v)
 }
 
 enum verdict {
-    GO,        /* enter again */
-    GO_PAST,   /* the point at RIP was looked at: step over it first */
-    STOPPED,   /* stop() was called */
+    GO,      /* enter again */
+    GO_PAST, /* the point at RIP was looked at: step over it first */
+    STOPPED, /* stop() was called */
 };
 
 static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
@@ -453,7 +457,8 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
     }
 }
 
-/* ---- stepping ------------------------------------------------------------------------------------------ */
+/* ---- stepping
+ * ------------------------------------------------------------------------------------------ */
 
 /* What a step that ended oddly means. True when the instruction was carried out after all. */
 static bool after_odd_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
@@ -469,7 +474,8 @@ static bool after_odd_step(struct engine *g, struct vcpu *v, struct onestep_info
     return false;
 }
 
-/* One instruction with the byte planted at RIP lifted for that time. Returns whether it was made. */
+/* One instruction with the byte planted at RIP lifted for that time. Returns whether it was made.
+ */
 static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
 {
     struct onestep_ops ops = {.arg = g, .saw = saw};
@@ -528,7 +534,8 @@ static void step_job(struct engine *g, struct vcpu *v, struct cpu_job *job)
         report_steps(g, v, &info);
 }
 
-/* ---- the body ---------------------------------------------------------------------------------------------- */
+/* ---- the body
+ * ---------------------------------------------------------------------------------------------- */
 
 static void go_past(struct engine *g, struct vcpu *v)
 {

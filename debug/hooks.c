@@ -53,8 +53,7 @@ void hooks_refresh(struct engine *g, struct vcpu *v)
 {
     struct hooks *k = &g->hooks;
 
-    if (k->idt_base == v->sregs->idt.base && k->idt_limit == v->sregs->idt.limit &&
-        k->countdown--)
+    if (k->idt_base == v->sregs->idt.base && k->idt_limit == v->sregs->idt.limit && k->countdown--)
         return;
     k->countdown = LOOK_EVERY;
     k->idt_base = v->sregs->idt.base;

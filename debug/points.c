@@ -17,16 +17,17 @@
 const char *bp_method_name(enum bp_method m)
 {
     static const char *const names[] = {
-        [BP_NONE] = "disabled",   [BP_PENDING] = "pending: nothing is mapped there yet",
+        [BP_NONE] = "disabled",     [BP_PENDING] = "pending: nothing is mapped there yet",
         [BP_DR] = "debug register", [BP_INT3] = "int3",
-        [BP_ICEBP] = "icebp",     [BP_GATE] = "int3, caught at the guest's gate",
+        [BP_ICEBP] = "icebp",       [BP_GATE] = "int3, caught at the guest's gate",
         [BP_CATCH] = "exit",
     };
 
     return names[m];
 }
 
-/* ---- hashes ----------------------------------------------------------------------------------- */
+/* ---- hashes -----------------------------------------------------------------------------------
+ */
 
 static unsigned hash(uint64_t key, unsigned slots)
 {
@@ -136,7 +137,8 @@ static void index_del(struct points *p, struct bp *b)
     b->same_addr = NULL;
 }
 
-/* ---- placing ------------------------------------------------------------------------------------ */
+/* ---- placing ------------------------------------------------------------------------------------
+ */
 
 /* A page that ring 3 may execute usually holds ring-3 code; a kernel that maps everything for ring
  * 3 is told apart by where the processor is now: the privilege level there, as long as it looks at
@@ -368,7 +370,8 @@ void points_replant(struct points *p)
     }
 }
 
-/* ---- the table ----------------------------------------------------------------------------------- */
+/* ---- the table
+ * ----------------------------------------------------------------------------------- */
 
 void points_init(struct points *p, struct vm *vm)
 {
@@ -507,7 +510,8 @@ void points_drop_hidden(struct points *p)
     }
 }
 
-/* ---- what others see of memory -------------------------------------------------------------------- */
+/* ---- what others see of memory
+ * -------------------------------------------------------------------- */
 
 void points_hide(const struct points *p, uint64_t gpa, uint8_t *bytes, size_t len)
 {

@@ -33,7 +33,8 @@
  * is dropped and counted. */
 #define CONSOLE_PENDING_MAX (16u << 20)
 
-/* ---- called on vCPU threads ------------------------------------------------------------------- */
+/* ---- called on vCPU threads -------------------------------------------------------------------
+ */
 
 static void ring_bell(struct session *s)
 {
@@ -64,7 +65,8 @@ static void on_parked(void *arg, struct vcpu *v)
         ring_bell(g->session);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------------
+ */
 
 static bool symbol_text(void *arg, uint64_t addr, char *dst, size_t cap)
 {
@@ -105,8 +107,7 @@ static int load_symbols(struct session *s, struct err *e)
     if (!spec) {
         struct err quiet = {0};
 
-        if (s->vm->boot.symbols &&
-            symbols_load(s->symbols, s->vm->boot.symbols, 0, &quiet) < 0)
+        if (s->vm->boot.symbols && symbols_load(s->symbols, s->vm->boot.symbols, 0, &quiet) < 0)
             log_info("no symbols: %s", quiet.msg);
         return 0;
     }
@@ -235,7 +236,8 @@ struct disasm *session_disasm(struct session *s)
     return s->disasm;
 }
 
-/* ---- events -------------------------------------------------------------------------------------- */
+/* ---- events
+ * -------------------------------------------------------------------------------------- */
 
 int session_subscribe(struct session *s, unsigned mask, session_fn *fn, void *arg)
 {
@@ -288,7 +290,8 @@ static void deliver_console(struct session *s)
     }
 }
 
-/* ---- running and stopping -------------------------------------------------------------------------- */
+/* ---- running and stopping
+ * -------------------------------------------------------------------------- */
 
 void session_set_watch(struct session *s)
 {
@@ -313,8 +316,8 @@ void session_launch(struct session *s, uint32_t mask)
 
         /* Whoever goes on from an instruction at which its stop was shown passes the points there;
          * a vCPU that merely came to stand at one has still to report it. */
-        s->engine.past[i] |= (r->present || i == s->focus) &&
-                             s->told_rip[i] == v->sregs->cs.base + v->regs->rip;
+        s->engine.past[i] |=
+            (r->present || i == s->focus) && s->told_rip[i] == v->sregs->cs.base + v->regs->rip;
         r->present = false;
         s->cpu[i].have = 0;
     }
@@ -424,8 +427,7 @@ static void reset_and_go(struct session *s)
 static void all_parked(struct session *s)
 {
     const struct stop_report *r = first_report(s);
-    struct stop_info si = {
-        .kind = STOP_USER, .vcpu = s->focus, .point_id = -1, .vector = -1};
+    struct stop_info si = {.kind = STOP_USER, .vcpu = s->focus, .point_id = -1, .vector = -1};
 
     vm_park(s->vm);
     if (r)
@@ -509,7 +511,8 @@ bool session_wait(struct session *s, uint64_t timeout_ns, const volatile int *in
     }
 }
 
-/* ---- small state ---------------------------------------------------------------------------------- */
+/* ---- small state
+ * ---------------------------------------------------------------------------------- */
 
 enum session_state session_state(const struct session *s)
 {
@@ -592,7 +595,8 @@ int session_reset(struct session *s, struct err *e)
     return 0;
 }
 
-/* ---- trace ------------------------------------------------------------------------------------------ */
+/* ---- trace
+ * ------------------------------------------------------------------------------------------ */
 
 void session_trace_start(const struct session *s, struct trace_cursor *c, bool tail)
 {
@@ -649,8 +653,7 @@ size_t session_trace_next(const struct session *s, struct trace_cursor *c, struc
     return n;
 }
 
-bool session_trace_get(const struct session *s, unsigned vcpu, uint64_t seq,
-                       struct exit_event *out)
+bool session_trace_get(const struct session *s, unsigned vcpu, uint64_t seq, struct exit_event *out)
 {
     return vcpu < s->vm->cpus && ring_get(&s->vm->cpu[vcpu]->ring, seq, out);
 }
@@ -674,7 +677,8 @@ void session_exit_counts(const struct session *s, uint64_t counts[EXIT_COUNTERS]
             counts[k] += atomic_load_explicit(&s->vm->cpu[i]->counts[k], memory_order_relaxed);
 }
 
-/* ---- console and devices ------------------------------------------------------------------------------ */
+/* ---- console and devices
+ * ------------------------------------------------------------------------------ */
 
 size_t session_input(struct session *s, enum door_input in, const void *bytes, size_t len)
 {

@@ -79,7 +79,7 @@ struct stop_info {
     uint64_t addr, old_value, new_value;
     uint64_t steps; /* instructions made by this step request */
     int vector;     /* exception or interrupt entered during the last step, -1 none */
-    char text[400]; /* the whole story in one sentence, safe for a terminal */
+    char text[600]; /* the whole story in one sentence, safe for a terminal */
 };
 
 /* Short name ("breakpoint"), static text. */

@@ -56,8 +56,7 @@ static int bad_reg(const struct session *s, unsigned vcpu, int reg, struct err *
     return 0;
 }
 
-int session_reg_get(struct session *s, unsigned vcpu, int reg, struct reg_value *out,
-                    struct err *e)
+int session_reg_get(struct session *s, unsigned vcpu, int reg, struct reg_value *out, struct err *e)
 {
     int rc = bad_reg(s, vcpu, reg, e);
     const struct vcpu_state *st;
@@ -108,7 +107,8 @@ enum cpu_mode session_mode(struct session *s, unsigned vcpu)
     return st ? cpu_mode_of(&st->sregs, st->regs.rflags) : MODE_REAL;
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------- */
+/* ---- memory
+ * ---------------------------------------------------------------------------------------- */
 
 int session_walk_regs(struct session *s, unsigned vcpu, struct walk_regs *out)
 {
@@ -189,9 +189,7 @@ static int64_t mem_move(struct session *s, unsigned vcpu, enum space sp, uint64_
 
         if (sp == SPACE_LINEAR)
             n = page_run(s, &r, addr + done, n, &gpa);
-        made = !n  ? 0
-               : to ? phys_read(s, gpa, to + done, n)
-                    : phys_write(s, gpa, from + done, n);
+        made = !n ? 0 : to ? phys_read(s, gpa, to + done, n) : phys_write(s, gpa, from + done, n);
         done += made;
         if (!n || made < n)
             break;
@@ -226,7 +224,8 @@ bool session_insn(struct session *s, unsigned vcpu, uint64_t linear, struct insn
     return true;
 }
 
-/* ---- expressions ------------------------------------------------------------------------------------- */
+/* ---- expressions
+ * ------------------------------------------------------------------------------------- */
 
 static bool name_symbol(void *arg, const char *name, uint64_t *value)
 {
@@ -301,7 +300,8 @@ int session_eval(struct session *s, unsigned vcpu, const char *text, uint64_t *o
     return rc;
 }
 
-/* ---- points --------------------------------------------------------------------------------------------- */
+/* ---- points
+ * --------------------------------------------------------------------------------------------- */
 
 /* Points change only while everything is parked: a running machine is held for the moment. */
 static bool hold(struct session *s)

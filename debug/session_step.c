@@ -85,8 +85,8 @@ void session_over_once(struct session *s, unsigned vcpu)
     struct insn in;
 
     s->state = SS_STOPPED;
-    if (session_insn(s, vcpu, at, &in) && (in.effects & (INSN_CALL | INSN_INT | INSN_REP |
-                                                         INSN_SYSCALL)) &&
+    if (session_insn(s, vcpu, at, &in) &&
+        (in.effects & (INSN_CALL | INSN_INT | INSN_REP | INSN_SYSCALL)) &&
         !(in.effects & INSN_BAD)) {
         if (add_hidden(s, vcpu, at + in.len, v->regs->rsp, false, NULL) > 0) {
             session_launch_all(s);
@@ -132,7 +132,7 @@ static int caller(struct session *s, unsigned vcpu, uint64_t *ret, uint64_t *rsp
 
 int session_finish(struct session *s, unsigned vcpu, struct err *e)
 {
-    uint64_t ret, rsp;
+    uint64_t ret = 0, rsp = 0;
     int rc = check(s, vcpu, e);
 
     if (rc == 0)

@@ -3,6 +3,7 @@
  */
 #include "debug/stop.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,13 +34,41 @@ const char *stop_kind_name(enum stop_kind k)
     return k < STOP_KINDS ? names[k] : "unknown";
 }
 
+/* Cut at the end rather than refused: a long symbol must not hide the story. */
+static void say(struct stop_info *si, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct stop_info *si, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(si->text, sizeof si->text, fmt, ap);
+    va_end(ap);
+}
+
 static const char *exception_name(int vector)
 {
     static const char *const names[32] = {
-        "#DE divide error", "#DB debug", "NMI", "#BP breakpoint", "#OF overflow", "#BR bound range",
-        "#UD invalid opcode", "#NM no FPU", "#DF double fault", "coprocessor overrun", "#TS invalid TSS",
-        "#NP segment not present", "#SS stack fault", "#GP general protection", "#PF page fault",
-        "15", "#MF x87", "#AC alignment check", "#MC machine check", "#XM SIMD", "#VE virtualization",
+        "#DE divide error",
+        "#DB debug",
+        "NMI",
+        "#BP breakpoint",
+        "#OF overflow",
+        "#BR bound range",
+        "#UD invalid opcode",
+        "#NM no FPU",
+        "#DF double fault",
+        "coprocessor overrun",
+        "#TS invalid TSS",
+        "#NP segment not present",
+        "#SS stack fault",
+        "#GP general protection",
+        "#PF page fault",
+        "15",
+        "#MF x87",
+        "#AC alignment check",
+        "#MC machine check",
+        "#XM SIMD",
+        "#VE virtualization",
         "#CP control protection",
     };
 
@@ -73,35 +102,32 @@ static const char *suberror(uint32_t n)
     }
 }
 
-static void describe_internal(struct session *s, struct stop_info *si,
-                              const struct exit_event *ev, const char *at)
+static void describe_internal(struct session *s, struct stop_info *si, const struct exit_event *ev,
+                              const char *at)
 {
     struct insn in;
     unsigned n = ev->u.internal.insn_len;
     char bytes[3 * 15 + 1] = "";
 
     if (ev->u.internal.suberror != KVM_INTERNAL_ERROR_EMULATION) {
-        snprintf(si->text, sizeof si->text,
-                 "KVM gave up at %s: %s (suberror %u); the guest cannot go on from here", at,
-                 suberror(ev->u.internal.suberror), ev->u.internal.suberror);
+        say(si, "KVM gave up at %s: %s (suberror %u); the guest cannot go on from here", at,
+            suberror(ev->u.internal.suberror), ev->u.internal.suberror);
         return;
     }
     if (!n) {
-        snprintf(si->text, sizeof si->text,
-                 "the guest jumped to %s, where there is no memory to execute", at);
+        say(si, "the guest jumped to %s, where there is no memory to execute", at);
         return;
     }
-    disasm_one(session_disasm(s), cpu_mode_bits((enum cpu_mode)ev->mode),
-               ev->cs_base + ev->rip, ev->u.internal.insn, n, &in);
+    disasm_one(session_disasm(s), cpu_mode_bits((enum cpu_mode)ev->mode), ev->cs_base + ev->rip,
+               ev->u.internal.insn, n, &in);
     for (unsigned i = 0; i < in.len; i++)
         snprintf(bytes + 3 * i, sizeof bytes - 3 * i, "%02x ", ev->u.internal.insn[i]);
-    snprintf(si->text, sizeof si->text,
-             "this host's KVM cannot run `%s%s%s` (%.*s) at %s in %s: its emulator lacks the "
-             "instruction; `vmscope doctor` lists such gaps, and --cpu can hide the feature if the "
-             "guest asks CPUID first",
-             in.mnemonic, in.operands[0] ? " " : "", in.operands,
-             in.len ? (int)(3 * in.len - 1) : 0, bytes, at,
-             cpu_mode_name((enum cpu_mode)ev->mode));
+    say(si,
+        "this host's KVM cannot run `%s%s%s` (%.*s) at %s in %s: its emulator lacks the "
+        "instruction; `vmscope doctor` lists such gaps, and --cpu can hide the feature if the "
+        "guest asks CPUID first",
+        in.mnemonic, in.operands[0] ? " " : "", in.operands, in.len ? (int)(3 * in.len - 1) : 0,
+        bytes, at, cpu_mode_name((enum cpu_mode)ev->mode));
 }
 
 void stop_describe(struct session *s, struct stop_info *si, const struct exit_event *ev)
@@ -113,66 +139,60 @@ void stop_describe(struct session *s, struct stop_info *si, const struct exit_ev
     snprintf(detail, sizeof detail, "%s", si->text);
     switch (si->kind) {
     case STOP_ENTRY:
-        snprintf(si->text, sizeof si->text, "Stopped before the first instruction at %s", at);
+        say(si, "Stopped before the first instruction at %s", at);
         break;
     case STOP_STEP:
         if (si->vector >= 0)
-            snprintf(si->text, sizeof si->text, "Entered the handler of vector %d (%s) at %s",
-                     si->vector, exception_name(si->vector), at);
+            say(si, "Entered the handler of vector %d (%s) at %s", si->vector,
+                exception_name(si->vector), at);
         else
-            snprintf(si->text, sizeof si->text, "Stepped to %s", at);
+            say(si, "Stepped to %s", at);
         break;
     case STOP_BREAKPOINT:
-        snprintf(si->text, sizeof si->text, "%s %d, %s%s%.200s",
-                 p && p->spec.temporary ? "Temporary breakpoint" : "Breakpoint", si->point_id, at,
-                 *detail ? ": " : "", detail);
+        say(si, "%s %d, %s%s%.200s", p && p->spec.temporary ? "Temporary breakpoint" : "Breakpoint",
+            si->point_id, at, *detail ? ": " : "", detail);
         break;
     case STOP_WATCHPOINT:
-        snprintf(si->text, sizeof si->text,
-                 "Watchpoint %d, 0x%llx changed from 0x%llx to 0x%llx by %s", si->point_id,
-                 (unsigned long long)si->addr, (unsigned long long)si->old_value,
-                 (unsigned long long)si->new_value, at);
+        say(si, "Watchpoint %d, 0x%llx changed from 0x%llx to 0x%llx by %s", si->point_id,
+            (unsigned long long)si->addr, (unsigned long long)si->old_value,
+            (unsigned long long)si->new_value, at);
         break;
     case STOP_CATCH:
-        snprintf(si->text, sizeof si->text, "Catchpoint %d (%s), %s%s%.200s", si->point_id,
-                 p && p->spec.location ? p->spec.location : "exit", at, *detail ? ": " : "",
-                 detail);
+        say(si, "Catchpoint %d (%s), %s%s%.200s", si->point_id,
+            p && p->spec.location ? p->spec.location : "exit", at, *detail ? ": " : "", detail);
         break;
     case STOP_TEMPORARY:
-        snprintf(si->text, sizeof si->text, "Arrived at %s", at);
+        say(si, "Arrived at %s", at);
         break;
     case STOP_USER:
-        snprintf(si->text, sizeof si->text, "Interrupted at %s", at);
+        say(si, "Interrupted at %s", at);
         break;
     case STOP_HALTED:
-        snprintf(si->text, sizeof si->text,
-                 "The guest halted with interrupts off at %s: nothing can wake it", at);
+        say(si, "The guest halted with interrupts off at %s: nothing can wake it", at);
         break;
     case STOP_POWER_OFF:
-        snprintf(si->text, sizeof si->text, "The guest powered off");
+        say(si, "The guest powered off");
         break;
     case STOP_DEBUG_EXIT:
-        snprintf(si->text, sizeof si->text,
-                 "The guest wrote %u to the debug-exit port 0xf4 (exit status %u)", si->code,
-                 (si->code << 1 | 1) & 0xff);
+        say(si, "The guest wrote %u to the debug-exit port 0xf4 (exit status %u)", si->code,
+            (si->code << 1 | 1) & 0xff);
         break;
     case STOP_RESET:
-        snprintf(si->text, sizeof si->text, "The guest asked for a reset at %s", at);
+        say(si, "The guest asked for a reset at %s", at);
         break;
     case STOP_TRIPLE_FAULT:
-        snprintf(si->text, sizeof si->text,
-                 "Triple fault at %s: the processor could not deliver vector %d (%s), nor the "
-                 "double fault after it",
-                 at, si->vector, exception_name(si->vector));
+        say(si,
+            "Triple fault at %s: the processor could not deliver vector %d (%s), nor the "
+            "double fault after it",
+            at, si->vector, exception_name(si->vector));
         break;
     case STOP_INTERNAL_ERROR:
         if (ev)
             describe_internal(s, si, ev, at);
         break;
     case STOP_STUCK:
-        snprintf(si->text, sizeof si->text,
-                 "vCPU %u is stuck at %s: it burns time inside the kernel without an exit", si->vcpu,
-                 at);
+        say(si, "vCPU %u is stuck at %s: it burns time inside the kernel without an exit", si->vcpu,
+            at);
         break;
     case STOP_HOST_ERROR:
     case STOP_NONE:

@@ -148,7 +148,6 @@ static enum onestep step_int(struct vcpu *v, const struct onestep_ops *ops,
     return vcpu_deliver(v, ops, h->vector, false, 0, h->is_int_n, out);
 }
 
-
 static enum onestep step_iretq(struct vcpu *v, const struct onestep_ops *ops,
                                struct onestep_info *out)
 {
@@ -173,7 +172,8 @@ static enum onestep step_sysret(struct vcpu *v)
     return ONE_DONE;
 }
 
-/* ---- the step that KVM makes ------------------------------------------------------------------ */
+/* ---- the step that KVM makes ------------------------------------------------------------------
+ */
 
 /* The stack image of a pushf made under the trap flag shows it; the guest must not see it. */
 static void scrub_pushf(struct vcpu *v)
@@ -184,7 +184,7 @@ static void scrub_pushf(struct vcpu *v)
     vcpu_walk_regs(v, &r);
     if (walk_read(&v->vm->mem, &r, v->sregs->ss.base + v->regs->rsp, flags, 2) != 2)
         return;
-    flags[1] &= (uint8_t)~(RFLAGS_TF >> 8);
+    flags[1] &= (uint8_t) ~(RFLAGS_TF >> 8);
     walk_write(&v->vm->mem, &r, v->sregs->ss.base + v->regs->rsp, flags, 2);
 }
 

@@ -129,8 +129,7 @@ static unsigned operand_size(const struct vcpu *v, const struct insn_head *h)
 /* Data segments that the outer ring may not use are nulled (SDM, RET and IRET). */
 static void drop_inner_segments(struct vcpu *v, unsigned cpl)
 {
-    struct kvm_segment *const data[] = {&v->sregs->ds, &v->sregs->es, &v->sregs->fs,
-                                        &v->sregs->gs};
+    struct kvm_segment *const data[] = {&v->sregs->ds, &v->sregs->es, &v->sregs->fs, &v->sregs->gs};
 
     for (unsigned i = 0; i < 4; i++) {
         bool conforming = (data[i]->type & 12) == 12;

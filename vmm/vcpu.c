@@ -369,8 +369,7 @@ static void note_internal(struct vcpu *v, struct exit_event *ev)
     ev->u.internal.ndata = run->internal.ndata;
     ev->u.internal.data0 = run->internal.data[0];
     if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION &&
-        (run->emulation_failure.flags &
-         KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) &&
+        (run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) &&
         run->emulation_failure.ndata >= 3) {
         unsigned n = run->emulation_failure.insn_size;
 
@@ -547,7 +546,7 @@ void vcpu_settle(struct vcpu *v)
             break; /* EINTR: completed */
         part.reason = (uint16_t)v->run->exit_reason;
         if (part.reason != KVM_EXIT_MMIO && part.reason != KVM_EXIT_IO)
-            break; /* the end of a step that the completion finished */
+            break;       /* the end of a step that the completion finished */
         serve(v, &part); /* the next fragment of the same access */
     }
     v->unsettled = false;

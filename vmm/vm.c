@@ -207,8 +207,9 @@ static int build(struct vm *vm, struct err *e)
         return rc;
     methods_choose(&vm->probe, &vm->methods);
     if (!vm->probe.sync_regs)
-        return err_set(e, ENOSYS, "this kernel's KVM has no KVM_CAP_SYNC_REGS (Linux 4.17 and "
-                                  "later do); vmscope reads registers through it");
+        return err_set(e, ENOSYS,
+                       "this kernel's KVM has no KVM_CAP_SYNC_REGS (Linux 4.17 and "
+                       "later do); vmscope reads registers through it");
     rc = mem_init(&vm->mem, vm->cfg.mem_bytes, e);
     if (rc == 0)
         rc = machine_init(&vm->m, vm->cpus, &vm->mem, vm->cfg.irqchip_kernel, false, &hooks, e);
