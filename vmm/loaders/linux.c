@@ -280,7 +280,7 @@ int linux_load(struct load *l)
     out->mode = z.is_64 ? BOOT_MODE_LONG : BOOT_MODE_PROT;
     out->entry = out->rip = z.addr + (z.is_64 ? ENTRY_64 : 0);
     snprintf(detail, sizeof detail, "protocol %u.%02u, %u-bit entry%s", z.version >> 8,
-             z.version & 0xff, z.is_64 ? 64 : 32, l->cfg->initrd ? ", initrd" : "");
+             z.version & 0xff, z.is_64 ? 64u : 32u, l->cfg->initrd ? ", initrd" : "");
     load_summary(l, "Linux bzImage, ", detail);
     return 0;
 }
