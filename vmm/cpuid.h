@@ -17,7 +17,7 @@
 struct cpu_feature {
     const char *name; /* "cx16" as Linux's /proc/cpuinfo spells it */
     uint32_t leaf, subleaf;
-    char reg;  /* 'a' 'b' 'c' 'd' */
+    char reg; /* 'a' 'b' 'c' 'd' */
     uint8_t bit;
     const char *help;
 };
@@ -39,9 +39,9 @@ struct cpu_choice {
 };
 
 /* Fills `out` with the leaves of vCPU `id` (its APIC id): one package of `cpus` cores, the same in
- * leaves 1, 4, 0xb and their AMD forms. `p` may be NULL: nothing is hidden by itself. An unknown or impossible feature name is a sentence
- * that lists near matches. `notes` (may be NULL) gets one line for each feature that was hidden
- * by the probe. */
+ * leaves 1, 4, 0xb and their AMD forms. `p` may be NULL: nothing is hidden by itself. An unknown or
+ * impossible feature name is a sentence that lists near matches. `notes` (may be NULL) gets one
+ * line for each feature that was hidden by the probe. */
 int cpuid_build(int kvm, const struct probe *p, const struct cpu_choice *choice, unsigned id,
                 struct cpuid_table *out, struct buf *notes, struct err *e);
 /* Features asked to be off that this KVM shows all the same (it forces them in): compares what

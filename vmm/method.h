@@ -96,8 +96,8 @@ bool method_usable(const struct methods *m, enum method_feature f, enum probe_mo
 /* False when the feature has one answer for all modes, or none in this mode (see the enum). */
 bool method_applies(enum method_feature f, enum probe_mode mode);
 
-const char *method_name(enum method m);     /* one word, as in VMSCOPE_FORCE_METHODS */
-const char *method_help(enum method m);     /* a phrase for people */
+const char *method_name(enum method m); /* one word, as in VMSCOPE_FORCE_METHODS */
+const char *method_help(enum method m); /* a phrase for people */
 const char *method_feature_name(enum method_feature f);
 const char *method_feature_help(enum method_feature f);
 /* Why the pick is what it is: one line of what the probe saw about this rung and those above. */

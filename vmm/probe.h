@@ -13,11 +13,11 @@
 
 /* What happened to the event under test. */
 enum probe_how {
-    HOW_UNKNOWN,   /* not run */
-    HOW_NEVER,     /* nothing happened, the guest ran on */
-    HOW_DEBUG,     /* KVM_EXIT_DEBUG: intercepted as promised, RIP where it belongs */
-    HOW_INTERNAL,  /* KVM_EXIT_INTERNAL_ERROR suberror 1 with RIP at the instruction */
-    HOW_GUEST,     /* delivered to the guest's own handler */
+    HOW_UNKNOWN,  /* not run */
+    HOW_NEVER,    /* nothing happened, the guest ran on */
+    HOW_DEBUG,    /* KVM_EXIT_DEBUG: intercepted as promised, RIP where it belongs */
+    HOW_INTERNAL, /* KVM_EXIT_INTERNAL_ERROR suberror 1 with RIP at the instruction */
+    HOW_GUEST,    /* delivered to the guest's own handler */
     HOW_SHUTDOWN,
     HOW_HLT,
     HOW_MMIO,
@@ -34,9 +34,30 @@ enum probe_mode { PM_REAL, PM_PROT, PM_LONG0, PM_LONG3, PM_COMPAT3, PROBE_MODES 
 /* Instructions that emulating hosts are known to lack, tried in long mode ring 0 (IRET_PROT in
  * 32-bit protected mode). HOW_GUEST: an exception, as on processors without the instruction. */
 enum probe_insn {
-    PI_CMPXCHG16B, PI_POPCNT, PI_LZCNT, PI_TZCNT, PI_MOVBE, PI_RDTSCP, PI_XGETBV, PI_FWAIT,
-    PI_FLD1, PI_PXOR, PI_MOVD, PI_LDMXCSR, PI_VPXOR, PI_BMI_ANDN, PI_CRC32, PI_RDPID, PI_CLAC,
-    PI_INT_N, PI_INT3, PI_IRET_PROT, PI_LRET_OUTER, PI_INVPCID, PI_FXSAVE, PI_XSAVE,
+    PI_CMPXCHG16B,
+    PI_POPCNT,
+    PI_LZCNT,
+    PI_TZCNT,
+    PI_MOVBE,
+    PI_RDTSCP,
+    PI_XGETBV,
+    PI_FWAIT,
+    PI_FLD1,
+    PI_PXOR,
+    PI_MOVD,
+    PI_LDMXCSR,
+    PI_VPXOR,
+    PI_BMI_ANDN,
+    PI_CRC32,
+    PI_RDPID,
+    PI_CLAC,
+    PI_INT_N,
+    PI_INT3,
+    PI_IRET_PROT,
+    PI_LRET_OUTER,
+    PI_INVPCID,
+    PI_FXSAVE,
+    PI_XSAVE,
     PROBE_INSNS,
 };
 
@@ -53,7 +74,7 @@ struct probe {
     enum probe_how hole_read[PROBE_MODES];
     enum probe_how hole_fetch[PROBE_MODES];
     uint8_t int3_vector[PROBE_MODES]; /* where int3 is HOW_GUEST: 3, or 6 when it became #UD */
-    enum probe_how planted_hlt; /* long ring 0 */
+    enum probe_how planted_hlt;       /* long ring 0 */
     enum probe_how step_hlt;
     enum probe_how step_iret;   /* HOW_DEBUG: the step over iretq stops at its target */
     enum probe_how step_fault;  /* step onto ud2: HOW_DEBUG stops at the handler's first insn,
@@ -69,14 +90,14 @@ struct probe {
     unsigned hw_exec_count; /* how many at once, 0 to 4 */
     bool paging32;          /* 32-bit paging without EFER.LME */
     bool paging_pae;
-    bool shutdown_keeps_state;  /* registers and exception.nr survive KVM_EXIT_SHUTDOWN */
-    bool hidden_idt;            /* IDT limit 0 makes a usable exception trap, rings 0 and 3 */
-    bool out_exit_past;         /* RIP is past the instruction at an OUT exit */
-    bool sync_regs;             /* KVM_CAP_SYNC_REGS with all three parts */
-    bool block_irq;             /* KVM_GUESTDBG_BLOCKIRQ offered */
-    bool insn_counter_exact;    /* stat insn_emulation counts every ring-0 instruction */
-    int inject_bp_rip_delta;    /* pushed RIP minus RIP for INJECT_BP; PROBE_NO_DELTA: no event */
-    bool emulated;              /* ring 0 runs in KVM's emulator */
+    bool shutdown_keeps_state; /* registers and exception.nr survive KVM_EXIT_SHUTDOWN */
+    bool hidden_idt;           /* IDT limit 0 makes a usable exception trap, rings 0 and 3 */
+    bool out_exit_past;        /* RIP is past the instruction at an OUT exit */
+    bool sync_regs;            /* KVM_CAP_SYNC_REGS with all three parts */
+    bool block_irq;            /* KVM_GUESTDBG_BLOCKIRQ offered */
+    bool insn_counter_exact;   /* stat insn_emulation counts every ring-0 instruction */
+    int inject_bp_rip_delta;   /* pushed RIP minus RIP for INJECT_BP; PROBE_NO_DELTA: no event */
+    bool emulated;             /* ring 0 runs in KVM's emulator */
     /* Measured, different each time: */
     double ring0_minsn, ring3_minsn; /* speed, million instructions a second */
     double pio_exits_s, steps_s;     /* OUT exits and ring-0 single steps a second */
@@ -93,8 +114,9 @@ const char *probe_insn_name(enum probe_insn i);
  * no VM can be made at all. Any thread, several at once; makes its own VM and closes it. Uses one
  * real-time signal, blocked in the calling thread meanwhile: no handler, no process-wide timer. */
 int probe_run(int kvm, struct probe *out, struct err *e);
-/* The same from a cache file below $XDG_RUNTIME_DIR or /tmp keyed by boot, kernel and /dev/kvm, else
- * by running. Never fails because of the cache; `took_ns` stays that of the run that measured. */
+/* The same from a cache file below $XDG_RUNTIME_DIR or /tmp keyed by boot, kernel and /dev/kvm,
+ * else by running. Never fails because of the cache; `took_ns` stays that of the run that measured.
+ */
 int probe_cached(int kvm, struct probe *out, struct err *e);
 
 /* The result as text, one "name value…" line a field, and back; for the cache and for reports.
