@@ -1,0 +1,361 @@
+/*
+ * The workbench's loop: sleeps in poll on the terminal, the session and signals; redraws at most
+ * 30 times a second, at once after a key or a stop. While the guest stands nothing wakes it.
+ *
+ * Signals arrive by a handler that stores and writes a byte to a pipe, for they may be delivered on
+ * any thread: the vCPU threads exist before the screen does.
+ */
+#include "tui/tui.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tui/prompt.h"
+#include "tui/screen.h"
+#include "tui/ui.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/log.h"
+#include "vmm/base/x.h"
+
+#define FRAME_NS  33000000u  /* between two redraws that nobody waits for */
+#define STATUS_NS 250000000u /* guest time and rates while it runs without events */
+#define BURST_MAX 16         /* dispatches in one frame before the rest waits for the next */
+#define KEYS_MAX  64         /* keys taken between two looks at everything else */
+
+struct loop {
+    struct ui ui;
+    bool dirty;   /* something changed that can wait for the next frame */
+    bool urgent;  /* redraw now */
+    bool full;    /* send every cell */
+    bool stopped; /* EV_STOPPED arrived during this dispatch */
+    uint64_t drawn_ns;
+    unsigned burst; /* dispatches since the last frame */
+    int died_of;    /* signal that ends us */
+};
+
+/* ---- signals -------------------------------------------------------------------------------- */
+
+static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP, SIGCONT};
+static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+static volatile sig_atomic_t arrived[NSIG];
+static int wake_pipe[2] = {-1, -1};
+static struct sigaction old_watched[ARRAY_LEN(watched)], old_fatal[ARRAY_LEN(fatal)];
+
+static void on_signal(int sig)
+{
+    int keep = errno;
+    ssize_t n;
+
+    arrived[sig] = 1;
+    n = write(wake_pipe[1], "", 1); /* a full pipe wakes as well */
+    (void)n;
+    errno = keep;
+}
+
+static void on_fatal(int sig)
+{
+    screen_emergency();
+    signal(sig, SIG_DFL);
+    raise(sig);
+}
+
+static void on_bug(const char *sentence)
+{
+    (void)sentence; /* bug() prints it; the terminal must be fit to show it */
+    screen_emergency();
+}
+
+static int signals_open(struct err *e)
+{
+    static char stack[65536]; /* a stack overflow needs another stack to tell of it */
+    stack_t alt = {.ss_sp = stack, .ss_size = sizeof stack};
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+    if (pipe2(wake_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+        return err_set(e, errno, "cannot make a pipe for signals: %s", strerror(errno));
+    if (sigaltstack(&alt, NULL) < 0)
+        log_warn("no signal stack: %s", strerror(errno));
+    sigfillset(&sa.sa_mask);
+    for (size_t i = 0; i < ARRAY_LEN(watched); i++)
+        sigaction(watched[i], &sa, &old_watched[i]);
+    sa.sa_handler = on_fatal;
+    sa.sa_flags = (int)(SA_ONSTACK | SA_NODEFER | SA_RESETHAND);
+    sigemptyset(&sa.sa_mask);
+    for (size_t i = 0; i < ARRAY_LEN(fatal); i++)
+        sigaction(fatal[i], &sa, &old_fatal[i]);
+    bug_hook(on_bug);
+    return 0;
+}
+
+static void signals_close(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(watched); i++)
+        sigaction(watched[i], &old_watched[i], NULL);
+    for (size_t i = 0; i < ARRAY_LEN(fatal); i++)
+        sigaction(fatal[i], &old_fatal[i], NULL);
+    for (int i = 0; i < 2; i++) {
+        close(wake_pipe[i]);
+        wake_pipe[i] = -1;
+    }
+}
+
+static bool take_signal(int sig)
+{
+    bool was = arrived[sig];
+
+    arrived[sig] = 0;
+    return was;
+}
+
+/* Stops our whole job as the terminal's own Ctrl-Z would, so that a shell script or make around us
+ * stops too. In a job without a shell nothing stops us, and we go on after a second. */
+static void suspend(struct loop *l)
+{
+    struct sigaction sa = {.sa_handler = SIG_DFL}, ours;
+    struct pollfd p = {.fd = wake_pipe[0], .events = POLLIN};
+    char byte;
+
+    screen_suspend();
+    arrived[SIGCONT] = 0;
+    sigaction(SIGTSTP, &sa, &ours);
+    kill(0, SIGTSTP);
+    while (!arrived[SIGCONT] && poll(&p, 1, 1000) > 0 && read(wake_pipe[0], &byte, 1) == 1)
+        ;
+    sigaction(SIGTSTP, &ours, NULL);
+    arrived[SIGCONT] = arrived[SIGTSTP] = 0;
+    screen_resume();
+    l->full = l->urgent = true;
+}
+
+static void handle_size(struct loop *l)
+{
+    int w, h;
+
+    screen_size(&w, &h);
+    if (w != l->ui.lay.w || h != l->ui.lay.h)
+        ui_resize(&l->ui, w, h);
+    l->dirty = true;
+}
+
+static void handle_signals(struct loop *l)
+{
+    char drain[64];
+
+    while (read(wake_pipe[0], drain, sizeof drain) > 0)
+        ;
+    if (take_signal(SIGWINCH))
+        handle_size(l);
+    if (take_signal(SIGCONT)) { /* someone else stopped and continued us */
+        screen_resume();
+        l->full = l->urgent = true;
+    }
+    if (take_signal(SIGTSTP))
+        suspend(l);
+    if (take_signal(SIGINT)) {
+        ui_key(&l->ui, KEY_CTRL('c'), 0, 0);
+        l->urgent = true;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(watched); i++)
+        if ((watched[i] == SIGTERM || watched[i] == SIGHUP || watched[i] == SIGQUIT) &&
+            take_signal(watched[i]))
+            l->died_of = watched[i];
+}
+
+/* ---- session -------------------------------------------------------------------------------- */
+
+static void on_event(void *arg, unsigned event, const void *data)
+{
+    struct loop *l = arg;
+
+    if (event & EV_CONSOLE) {
+        const struct console_text *t = data;
+
+        view_console_add(&l->ui.v, t->chan, t->bytes, t->len);
+    }
+    if (event & EV_STOPPED)
+        l->stopped = true;
+    if (event & (EV_STOPPED | EV_RUNNING | EV_POINTS | EV_STATE))
+        l->urgent = true;
+    if (event & EV_STATE)
+        l->ui.v.code.follow = true; /* RIP or the focus may be another */
+    l->ui.refill = true;
+    l->dirty = true;
+}
+
+static void handle_stop(struct loop *l)
+{
+    if (!l->stopped)
+        return;
+    l->stopped = false;
+    ui_stopped(&l->ui);
+}
+
+/* ---- keys ----------------------------------------------------------------------------------- */
+
+static void carry_wish(struct loop *l)
+{
+    enum ui_wish wish = l->ui.wish;
+
+    if (wish == UI_WISH_LEAVE)
+        return;
+    l->ui.wish = UI_WISH_NONE;
+    if (wish == UI_WISH_SUSPEND)
+        suspend(l);
+    if (wish == UI_WISH_REDRAW)
+        l->full = true;
+}
+
+static void handle_keys(struct loop *l)
+{
+    int key, x, y;
+
+    for (int i = 0; i < KEYS_MAX && l->ui.wish != UI_WISH_LEAVE && screen_key(&key, &x, &y); i++) {
+        if (key == K_NONE)
+            continue;
+        ui_key(&l->ui, key, x, y);
+        handle_stop(l);
+        carry_wish(l);
+        l->urgent = true;
+    }
+}
+
+static void on_line(void *arg, const char *line)
+{
+    ui_line(arg, line);
+}
+
+static char *on_complete(void *arg, const char *line, size_t n)
+{
+    struct ui *ui = arg;
+
+    return cmd_complete(ui->c, line, n);
+}
+
+static void on_list(void *arg, const char *text)
+{
+    ui_answer(arg, text);
+}
+
+/* ---- drawing -------------------------------------------------------------------------------- */
+
+static void draw(struct loop *l)
+{
+    struct frame_prompt prompt = prompt_shown();
+    struct frame_cursor cur;
+    struct canvas c;
+
+    if (l->ui.refill || session_state(l->ui.s) == SS_RUNNING)
+        ui_fill(&l->ui);
+    canvas_init(&c, l->ui.lay.w, l->ui.lay.h);
+    frame_draw(&l->ui, &prompt, &c, &cur);
+    screen_draw(&c, l->ui.theme, cur, l->full);
+    canvas_fini(&c);
+    l->drawn_ns = clock_ns();
+    l->dirty = l->urgent = l->full = false;
+    l->burst = 0;
+}
+
+/* Milliseconds until something must be done without an event; -1: never. */
+static int time_left(const struct loop *l, bool runs)
+{
+    uint64_t since = clock_ns() - l->drawn_ns;
+    uint64_t due = l->dirty || l->burst > BURST_MAX ? FRAME_NS : STATUS_NS;
+
+    if (!runs && !l->dirty && l->burst <= BURST_MAX)
+        return -1;
+    return since >= due ? 0 : (int)((due - since) / 1000000) + 1;
+}
+
+/* A guest in a storm of exits makes the session's descriptor readable all the time: after some
+ * dispatches the rest waits for the next frame, and the processor is the guest's. */
+static void wait_and_serve(struct loop *l)
+{
+    bool runs = session_state(l->ui.s) == SS_RUNNING;
+    bool calm = l->burst <= BURST_MAX;
+    struct pollfd p[3] = {{.fd = STDIN_FILENO, .events = POLLIN},
+                          {.fd = wake_pipe[0], .events = POLLIN},
+                          {.fd = calm ? session_fd(l->ui.s) : -1, .events = POLLIN}};
+    int n = poll(p, 3, time_left(l, runs));
+
+    if (n < 0 && errno != EINTR)
+        l->died_of = SIGHUP;
+    if (n == 0) {
+        l->dirty = true;
+        l->burst = 0;
+    }
+    if (p[1].revents)
+        handle_signals(l);
+    if (p[2].revents) {
+        session_dispatch(l->ui.s);
+        l->burst++;
+        handle_stop(l);
+    }
+    if (p[0].revents & POLLIN)
+        handle_keys(l);
+    else if (p[0].revents) /* the terminal is gone */
+        l->died_of = SIGHUP;
+}
+
+static void run(struct loop *l)
+{
+    while (l->ui.wish != UI_WISH_LEAVE && !l->died_of) {
+        if (l->urgent || l->full || (l->dirty && clock_ns() - l->drawn_ns >= FRAME_NS))
+            draw(l);
+        wait_and_serve(l);
+    }
+}
+
+static int open_all(struct loop *l, struct session *s, struct cmd_client *c, struct err *e)
+{
+    struct prompt_calls calls = {
+        .arg = &l->ui, .done = on_line, .complete = on_complete, .list = on_list};
+    int rc = signals_open(e), w, h;
+
+    if (rc < 0)
+        return rc;
+    rc = screen_open(e);
+    if (rc < 0) {
+        signals_close();
+        return rc;
+    }
+    ui_init(&l->ui, s, c);
+    l->ui.has_colours = screen_has_colours();
+    l->ui.theme = theme_choose(l->ui.has_colours);
+    screen_size(&w, &h);
+    ui_resize(&l->ui, w, h);
+    prompt_init(&calls);
+    return 0;
+}
+
+int tui_run(struct session *s, struct cmd_client *c, struct err *e)
+{
+    struct loop *l = xcalloc(1, sizeof *l);
+    int handle, rc = open_all(l, s, c, e);
+
+    if (rc < 0) {
+        free(l);
+        return rc;
+    }
+    handle = session_subscribe(
+        s, EV_STOPPED | EV_RUNNING | EV_CONSOLE | EV_POINTS | EV_STATE | EV_TRACE, on_event, l);
+    session_dispatch(s); /* what the guest said and did before the screen opened */
+    ui_stopped(&l->ui);
+    l->stopped = false;
+    l->urgent = true;
+    run(l);
+    session_unsubscribe(s, handle);
+    prompt_fini();
+    screen_close();
+    signals_close();
+    if (l->died_of)
+        rc = err_set(e, EINTR, "ended by signal %d (%s)", l->died_of, strsignal(l->died_of));
+    ui_fini(&l->ui);
+    free(l);
+    return rc;
+}

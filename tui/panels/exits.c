@@ -1,0 +1,166 @@
+/*
+ * The exits panel: one row for each return from the guest, live.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tui/panel.h"
+
+/* Columns appear as the width allows. */
+struct columns {
+    int when, vcpu, kind, where, ns;
+};
+
+static struct columns columns_for(const struct view *v, int w)
+{
+    struct columns k = {.when = 9};
+
+    if (w >= 50)
+        k.kind = 6;
+
+    k.vcpu = v->status.cpus > 1 ? 3 : 0;
+    if (w >= 56)
+        k.ns = 7;
+    if (w >= 72)
+        k.where = w >= 100 ? 30 : 20;
+    if (w >= 60)
+        k.when = 12;
+    return k;
+}
+
+static void draw_exit(struct pen *p, const struct view_exit *ev, struct columns k)
+{
+    size_t n = strlen(ev->when);
+    char text[24];
+
+    /* Of a long time the last digits tell neighbours apart. */
+    snprintf(text, sizeof text, "%*s", k.when - 1,
+             n > (size_t)k.when - 1 ? ev->when + n - (size_t)(k.when - 1) : ev->when);
+    pen_cell(p, ST_DIM, k.when, text);
+    if (k.vcpu) {
+        snprintf(text, sizeof text, "%u", ev->vcpu);
+        pen_cell(p, ST_NUMBER, k.vcpu, text);
+    }
+    if (!k.kind) {
+        pen_text(p, ev->unclaimed ? ST_ERROR : ST_NORMAL, ev->brief);
+        return;
+    }
+    pen_cell(p, ev->unclaimed ? ST_ERROR : ST_KIND, k.kind - 1, ev->kind);
+    pen_to(p, p->x + 1);
+    if (k.where || k.ns) {
+        int room = pen_left(p) - k.where - k.ns - (k.where > 0) - (k.ns > 0);
+
+        pen_cell(p, ST_NORMAL, room > 0 ? room : 0, ev->what);
+    } else {
+        pen_text(p, ST_NORMAL, ev->what);
+    }
+    if (k.where) {
+        pen_to(p, p->x + 1);
+        pen_cell(p, ST_SYMBOL, k.where, ev->where);
+    }
+    if (k.ns) {
+        char dur[16];
+
+        snprintf(text, sizeof text, "%7s", panel_duration(dur, sizeof dur, ev->guest_ns));
+        pen_to(p, p->x + 1);
+        pen_cell(p, ST_DIM, k.ns, text);
+    }
+}
+
+static void draw(const struct view *v, struct canvas *c, struct rect r, bool focus)
+{
+    const struct view_exits *ex = &v->exits;
+    struct columns k = columns_for(v, r.w);
+    struct pen p = pen_new(c, r);
+
+    if (!ex->rows)
+        panel_hint(c, r,
+                   "No exits yet: s steps one instruction, c runs the guest. Each return "
+                   "of the guest to its monitor becomes a line here.");
+    for (unsigned i = 0; i < ex->rows && pen_row(&p, (int)i); i++) {
+        draw_exit(&p, &ex->row[i], k);
+        if (focus && ex->row[i].index == ex->sel)
+            canvas_select(c, (struct rect){r.x, r.y + (int)i, r.w, 1});
+    }
+}
+
+static uint64_t oldest(const struct view_exits *ex)
+{
+    return ex->next > VIEW_EXITS ? ex->next - VIEW_EXITS : 0;
+}
+
+static const struct view_exit *selected(const struct view_exits *ex)
+{
+    for (unsigned i = 0; i < ex->rows; i++)
+        if (ex->row[i].index == ex->sel)
+            return &ex->row[i];
+    return NULL;
+}
+
+static unsigned key(struct view *v, int key, struct panel_ask *ask)
+{
+    struct view_exits *ex = &v->exits;
+    unsigned rows = v->rows[PANEL_EXITS] > 0 ? (unsigned)v->rows[PANEL_EXITS] : 1;
+    uint64_t low = oldest(ex), count = ex->next - low;
+    unsigned first, sel;
+
+    if (key == K_ENTER) {
+        const struct view_exit *ev = selected(ex);
+
+        if (ev) {
+            ask->to_code = true;
+            ask->addr = ev->rip;
+        }
+        return PANEL_HANDLED;
+    }
+    if (!ex->next)
+        return PANEL_IGNORED;
+    first = ex->top < low ? 0 : (unsigned)(ex->top - low);
+    sel = ex->sel < low ? 0 : (unsigned)(ex->sel - low);
+    if (!panel_list_key(key, (unsigned)count, rows, &first, &sel))
+        return PANEL_IGNORED;
+    ex->top = low + first;
+    ex->sel = low + sel;
+    ex->follow = ex->sel + 1 == ex->next;
+    return PANEL_HANDLED | PANEL_REFILL;
+}
+
+static void subtitle(const struct view *v, char *dst, size_t cap)
+{
+    const struct view_exits *ex = &v->exits;
+    int n = snprintf(dst, cap, "%" PRIu64, v->status.exits);
+
+    if (ex->dropped && n > 0 && (size_t)n < cap)
+        n += snprintf(dst + n, cap - (size_t)n, ", %" PRIu64 " not shown", ex->dropped);
+    if (!ex->follow && ex->next && n > 0 && (size_t)n < cap)
+        snprintf(dst + n, cap - (size_t)n, ", End: newest");
+}
+
+static void describe(const struct view *v, struct buf *out)
+{
+    const struct view_exit *ev = selected(&v->exits);
+    char dur[16];
+
+    if (!ev)
+        return;
+    buf_addf(out, "#%" PRIu64 " vCPU %u %s: %s at %s", ev->seq, ev->vcpu, ev->kind, ev->what,
+             ev->where);
+    buf_addf(out, ", %s in the guest", panel_duration(dur, sizeof dur, ev->guest_ns));
+    buf_addf(out, ", %s in the handler", panel_duration(dur, sizeof dur, ev->host_ns));
+    if (ev->unclaimed)
+        buf_adds(out, ", no device there");
+    buf_adds(out, "  (Enter: code)");
+}
+
+const struct panel panel_exits = {
+    .id = PANEL_EXITS,
+    .name = "exits",
+    .title = "Exits",
+    .help = "every return of the guest to its monitor, newest at the bottom",
+    .keys = "Enter shows the code that caused the exit, End follows the newest",
+    .draw = draw,
+    .key = key,
+    .subtitle = subtitle,
+    .describe = describe,
+};
