@@ -15,16 +15,19 @@
 struct symbols;
 
 struct symbol {
-    const char *name; /* owned by the table */
+    const char *name; /* owned by the table, safe for a terminal, at most 500 bytes */
     uint64_t addr, size;
     bool is_function;
 };
 
 struct symbols *symbols_new(void);
-void symbols_free(struct symbols *t);
-/* Adds a file's symbols moved by `slide`. Returns the count, 0 for a stripped file, or -errno. */
+void symbols_free(struct symbols *t); /* takes NULL */
+/* Adds the symbols of an ELF file of either class (functions, objects, labels; .symtab and
+ * .dynsym), moved by `slide`, and keeps the file open for lines and frames. Returns the count, 0
+ * for a stripped file, or -errno with a sentence. Pointers to symbols stay valid until
+ * symbols_clear, but for doubles. */
 int64_t symbols_load(struct symbols *t, const char *path, int64_t slide, struct err *e);
-/* Adds one symbol (scripts, map files). */
+/* Adds one symbol (scripts, map files); it wins over others of its name or address. */
 void symbols_add(struct symbols *t, const char *name, uint64_t addr, uint64_t size,
                  bool is_function);
 void symbols_clear(struct symbols *t);
@@ -33,14 +36,18 @@ size_t symbols_count(const struct symbols *t);
 const struct symbol *symbols_at(const struct symbols *t, size_t i);
 /* By exact name (the global one before a local one of that name); NULL when unknown. */
 const struct symbol *symbols_find(const struct symbols *t, const char *name);
-/* The symbol that holds `addr`, or the nearest before it without a size; NULL when none. Labels
- * inside a sized function do not hide the function. */
+/* The symbol that holds `addr`, or the nearest label (no size) before it in the same section; NULL
+ * when none. Labels inside a sized function do not hide the function; of nested ones the innermost
+ * is meant. */
 const struct symbol *symbols_lookup(const struct symbols *t, uint64_t addr);
 /* "name+0x12" (or "name"); false and an empty string when unknown. */
 bool symbols_format(const struct symbols *t, uint64_t addr, char *dst, size_t cap);
-/* The source line of an address ("main.c", 12); false without debug information. `file` is owned
- * by the table. */
+/* The source line of an address ("main.c", 12); false without debug information. `file` is as the
+ * compiler wrote it, owned by the table, safe for a terminal. */
 bool symbols_line(const struct symbols *t, uint64_t addr, const char **file, int *line);
+/* The lowest address of a source line, or of the next line with code after it; `file` may be the
+ * last part of the path. False when unknown. */
+bool symbols_line_addr(const struct symbols *t, const char *file, int line, uint64_t *addr);
 /* Completion: the n-th (from 0) name that starts with `prefix`, or NULL. */
 const char *symbols_complete(const struct symbols *t, const char *prefix, size_t n);
 

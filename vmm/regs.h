@@ -43,10 +43,10 @@ struct vcpu_state {
     struct kvm_sregs sregs;
     struct kvm_vcpu_events events;
     struct kvm_debugregs debug;
-    struct kvm_xsave xsave;
     struct kvm_xcrs xcrs;
     uint64_t msr[VS_MSRS_MAX]; /* in the order of the M() rows in regs.def */
     bool msr_known[VS_MSRS_MAX];
+    struct kvm_xsave xsave; /* last: the kernel's struct ends in a flexible array */
 };
 
 /* R  an integer of the named part; A  segment attributes; V  a vector or x87 value in the XSAVE
