@@ -94,16 +94,21 @@ static unsigned rank(const struct pic_chip *c, unsigned set)
  * -1. */
 static int pending(const struct pic_chip *c)
 {
-    unsigned busy = c->isr, r;
+    unsigned busy = c->isr, r, irq;
+    bool nests;
 
     if (!c->ready || c->step)
         return -1;
     if (c->special_mask)
         busy &= ~(unsigned)c->imr;
-    if (c->icw4 & ICW4_SFNM)
-        busy &= ~(unsigned)c->icw3; /* on the master ICW3 has the slaves' inputs */
     r = rank(c, requests(c) & ~c->imr);
-    return r < rank(c, busy) ? (int)((c->lowest + 1 + r) & 7) : -1;
+    irq = (c->lowest + 1 + r) & 7;
+    if (r < rank(c, busy))
+        return (int)irq;
+    /* A slave in service may still bring a more urgent request of its own; on the master ICW3 has
+     * the slaves' inputs. */
+    nests = c->icw4 & ICW4_SFNM && c->icw3 >> irq & 1;
+    return r < 8 && nests && r == rank(c, busy) ? (int)irq : -1;
 }
 
 static void update(struct machine *m, struct pic *p)
