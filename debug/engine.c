@@ -563,6 +563,7 @@ static void body_once(struct engine *g, struct vcpu *v)
         g->past[v->id] = false;
         go_past(g, v);
         vcpu_show_idt(v);
+        vcpu_dr6_restore(v);
         return;
     }
     want_debug(g, &want);
@@ -594,6 +595,7 @@ void engine_body(void *arg, struct vcpu *v)
     }
     vcpu_settle(v);
     vcpu_show_idt(v);
+    vcpu_dr6_restore(v);
     v->hold_irq = false;
     body_count(g, -1);
 }

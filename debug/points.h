@@ -16,13 +16,13 @@
 struct vm;
 
 enum bp_method {
-    BP_NONE,     /* disabled */
-    BP_PENDING,  /* nothing is mapped there yet; looked at again at every stop and kick */
-    BP_DR,       /* an execution debug register */
-    BP_INT3,     /* 0xCC */
-    BP_ICEBP,    /* 0xF1, which an emulating KVM refuses with RIP at it */
-    BP_GATE,     /* 0xCC in ring 3, caught at the guest's handler and taken back */
-    BP_CATCH,    /* looked at after each exit */
+    BP_NONE,    /* disabled */
+    BP_PENDING, /* nothing is mapped there yet; looked at again at every stop and kick */
+    BP_DR,      /* an execution debug register */
+    BP_INT3,    /* 0xCC */
+    BP_ICEBP,   /* 0xF1, which an emulating KVM refuses with RIP at it */
+    BP_GATE,    /* 0xCC in ring 3, caught at the guest's handler and taken back */
+    BP_CATCH,   /* looked at after each exit */
 };
 
 struct bp {
@@ -49,16 +49,16 @@ struct points {
     unsigned count, cap;
     int last_id;
     struct bp *dr_owner[4];
-    unsigned dr_usable; /* debug registers that may be used for points */
+    unsigned dr_usable;  /* debug registers that may be used for points */
     struct plant *plant; /* open-addressed by gpa */
     unsigned plants, plant_slots, plants_dead;
     struct bp **by_addr; /* buckets of execution points by linear address */
     unsigned addr_buckets;
-    unsigned exec_points;  /* enabled execution points */
-    unsigned phys_points;  /* of these, by physical address */
-    unsigned catches;      /* enabled catchpoints */
+    unsigned exec_points; /* enabled execution points */
+    unsigned phys_points; /* of these, by physical address */
+    unsigned catches;     /* enabled catchpoints */
     unsigned pending;
-    bool int3_planted;     /* some 0xCC needs USE_SW_BP */
+    bool int3_planted; /* some 0xCC needs USE_SW_BP */
 };
 
 void points_init(struct points *p, struct vm *vm);

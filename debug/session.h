@@ -37,11 +37,11 @@ struct session_config {
     const char *cpu_features; /* "-cx16,+…", or NULL */
     bool irqchip_kernel;
     struct boot_config boot;
-    const char *symbols;       /* FILE[@ADDR] that replaces the image's own, or NULL */
-    unsigned ring_records;     /* per vCPU, a power of two; 0: 65536 */
+    const char *symbols;   /* FILE[@ADDR] that replaces the image's own, or NULL */
+    unsigned ring_records; /* per vCPU, a power of two; 0: 65536 */
     enum { ON_TRIPLE_STOP, ON_TRIPLE_RESET, ON_TRIPLE_EXIT } on_triple_fault;
     enum { ON_RESET_RESET, ON_RESET_STOP } on_reset;
-    bool assist_off;           /* do not carry out what this KVM refuses */
+    bool assist_off; /* do not carry out what this KVM refuses */
 };
 
 enum session_state {
@@ -74,7 +74,7 @@ struct stop_info {
     enum stop_kind kind;
     unsigned vcpu;
     uint64_t rip, cs_base;
-    int point_id;  /* -1 when none */
+    int point_id; /* -1 when none */
     uint32_t code;
     uint64_t addr, old_value, new_value;
     uint64_t steps; /* instructions made by this step request */
@@ -162,15 +162,15 @@ struct point_spec {
     enum point_kind kind;
     enum space space;
     uint64_t addr;
-    uint64_t len;            /* watch: bytes, at least 1 */
+    uint64_t len; /* watch: bytes, at least 1 */
     enum watch_access access;
-    const char *location;    /* what the user typed, for lists and for pending symbols; copied */
-    const char *condition;   /* expression, or NULL; copied */
-    uint64_t ignore;         /* hits to pass over first */
-    bool temporary;          /* deleted when it stopped the machine */
-    bool hidden;             /* ours (until, finish): not in lists */
-    int vcpu;                /* -1: all */
-    unsigned catch_reason;   /* catch: KVM_EXIT_* or EXIT_* */
+    const char *location;     /* what the user typed, for lists and for pending symbols; copied */
+    const char *condition;    /* expression, or NULL; copied */
+    uint64_t ignore;          /* hits to pass over first */
+    bool temporary;           /* deleted when it stopped the machine */
+    bool hidden;              /* ours (until, finish): not in lists */
+    int vcpu;                 /* -1: all */
+    unsigned catch_reason;    /* catch: KVM_EXIT_* or EXIT_* */
     const char *catch_filter; /* catch: expression over the exit's fields, or NULL; copied */
 };
 
@@ -178,10 +178,10 @@ struct point {
     int id;
     struct point_spec spec; /* strings owned by the session */
     bool enabled;
-    bool pending;         /* its page or symbol is not there yet */
-    uint64_t hits;        /* times it was reached with its condition true */
-    uint64_t false_hits;  /* times the condition said no */
-    const char *method;   /* how it is done on this host ("int3", "debug register", …) */
+    bool pending;        /* its page or symbol is not there yet */
+    uint64_t hits;       /* times it was reached with its condition true */
+    uint64_t false_hits; /* times the condition said no */
+    const char *method;  /* how it is done on this host ("int3", "debug register", …) */
 };
 
 /* Allowed at any time (the machine is parked for a moment when it runs). Returns the id (1 and

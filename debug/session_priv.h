@@ -23,10 +23,10 @@ struct session {
     struct stop_info last;
     unsigned focus;
     enum sched_lock sched;
-    bool user_stop;     /* session_stop was called for this run */
-    uint64_t over_left; /* step-overs still to make */
-    uint32_t run_mask;                    /* vCPUs of the present or last run */
-    uint64_t told_rip[MACHINE_CPUS_MAX];  /* where each stood at the last published stop */
+    bool user_stop;                          /* session_stop was called for this run */
+    uint64_t over_left;                      /* step-overs still to make */
+    uint32_t run_mask;                       /* vCPUs of the present or last run */
+    uint64_t told_rip[MACHINE_CPUS_MAX];     /* where each stood at the last published stop */
     struct vcpu_state cpu[MACHINE_CPUS_MAX]; /* cache; .have is 0 after every run */
 
     struct {
@@ -36,8 +36,8 @@ struct session {
     } sub[SUBSCRIBERS_MAX];
 
     int bell_fd, watch_fd, poll_fd;
-    long watch_ns;           /* period of the watch timer, 0 off */
-    _Atomic int bell_rung;   /* vCPU threads: written once until the main thread looks */
+    long watch_ns;         /* period of the watch timer, 0 off */
+    _Atomic int bell_rung; /* vCPU threads: written once until the main thread looks */
     uint64_t trace_seen;
     pthread_mutex_t console_lock; /* guards the next two, vCPU threads write them */
     struct buf console[CONSOLE_CHANS];

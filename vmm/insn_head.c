@@ -85,7 +85,10 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
             h->special = SP_SYSCALL;
         else if (b[i + 1] == 0x07)
             h->special = SP_SYSRET;
-        else if (b[i + 1] == 0x01)
+        else if (b[i + 1] == 0x01 && i + 2 < n && b[i + 2] == 0xf8) {
+            h->special = SP_SWAPGS;
+            h->len = i + 3;
+        } else if (b[i + 1] == 0x01)
             h->special = SP_IDT_INSN;
         break;
     default:

@@ -13,20 +13,21 @@ struct vcpu;
 enum special {
     SP_NONE,
     SP_HLT,
-    SP_INT,       /* int n, int3, int1: operand is the vector */
+    SP_INT, /* int n, int3, int1: operand is the vector */
     SP_IRET,
     SP_SYSRET,
     SP_SYSCALL,
     SP_RETF,
+    SP_SWAPGS,
     SP_PUSHF,
-    SP_IDT_INSN,  /* 0F 01: lidt, sidt and relatives must see the real IDT */
+    SP_IDT_INSN, /* 0F 01: lidt, sidt and relatives must see the real IDT */
 };
 
 struct insn_head {
     enum special special;
     unsigned len; /* up to the opcode; whole for HLT, INT, IRET, PUSHF, RETF, SYSCALL, SYSRET */
     int vector;
-    uint16_t imm;  /* SP_RETF: bytes to drop */
+    uint16_t imm; /* SP_RETF: bytes to drop */
     bool rexw, opsize;
     bool is_int_n, icebp; /* which of the SP_INT kind */
 };

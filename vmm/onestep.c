@@ -130,7 +130,8 @@ enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops, int vec
 static enum onestep step_halt(struct vcpu *v, const struct insn_head *h)
 {
     v->regs->rip += h->len;
-    vcpu_dirty(v, VS_REGS);
+    v->events->interrupt.shadow = 0; /* of an `sti` just before: HLT is what it protects */
+    vcpu_dirty(v, VS_REGS | VS_EVENTS);
     vcpu_flush(v);
     if (v->vm->m.irqchip_kernel)
         kvm_set_mp_state(v->fd, KVM_MP_STATE_HALTED);
@@ -271,6 +272,12 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
             return step_int(v, ops, &h, out);
         if (h.special == SP_IRET && cpl == 0 && h.rexw && v->sregs->cs.l)
             return step_iretq(v, ops, out);
+        /* That KVM forgets the trap after swapgs and runs one instruction more. */
+        if (h.special == SP_SWAPGS && cpl == 0 && swapgs_load(v)) {
+            v->regs->rip += h.len;
+            vcpu_dirty(v, VS_REGS);
+            return ONE_DONE;
+        }
         if (h.special == SP_SYSRET && cpl == 0 && h.rexw)
             return step_sysret(v);
         if (h.special == SP_SYSCALL && cpl == 3 && v->vm->probe.syscall_ring3 != HOW_RUNS) {
@@ -286,6 +293,8 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
         hide_idt(v);
     else
         vcpu_show_idt(v);
+    if (emulated && cpl == 3)
+        vcpu_dr6_keep(v);
     r = step_by_kvm(v, ops, out);
     if (r == ONE_DONE && h.special == SP_PUSHF && (!emulated || cpl == 3))
         scrub_pushf(v);

@@ -31,8 +31,7 @@ struct onestep_ops {
     void (*saw)(void *arg, struct vcpu *v, struct exit_event *ev);
 };
 
-enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops,
-                          struct onestep_info *out);
+enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct onestep_info *out);
 
 /* Injects an exception (with error code where has_ec) or, `is_interrupt`, a software or external
  * interrupt, and runs the vCPU up to the first instruction of its handler. RIP and RFLAGS must

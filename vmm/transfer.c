@@ -119,6 +119,17 @@ void sysret_load(struct vcpu *v)
     vcpu_dirty(v, VS_REGS | VS_SREGS);
 }
 
+bool swapgs_load(struct vcpu *v)
+{
+    uint64_t kernel = vcpu_msr(v, MSR_KERNEL_GS_BASE);
+
+    if (vcpu_set_msr(v, MSR_KERNEL_GS_BASE, v->sregs->gs.base) < 0)
+        return false;
+    v->sregs->gs.base = kernel;
+    vcpu_dirty(v, VS_SREGS);
+    return true;
+}
+
 static unsigned operand_size(const struct vcpu *v, const struct insn_head *h)
 {
     if (v->sregs->cs.l && long_mode(v))

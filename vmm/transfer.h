@@ -14,9 +14,10 @@
 struct vcpu;
 struct insn_head;
 
-#define MSR_STAR   0xc0000081u
-#define MSR_LSTAR  0xc0000082u
-#define MSR_SFMASK 0xc0000084u
+#define MSR_STAR           0xc0000081u
+#define MSR_LSTAR          0xc0000082u
+#define MSR_SFMASK         0xc0000084u
+#define MSR_KERNEL_GS_BASE 0xc0000102u
 
 /* A 64-bit interrupt frame as on the handler's stack. */
 struct user_frame {
@@ -32,6 +33,8 @@ bool frame_read(struct vcpu *v, uint64_t linear, struct user_frame *f);
 bool frame_load(struct vcpu *v, const struct user_frame *f);
 void syscall_load(struct vcpu *v, uint64_t return_rip);
 void sysret_load(struct vcpu *v);
+/* SWAPGS; false when KVM does not let the MSR be written. */
+bool swapgs_load(struct vcpu *v);
 /* IRET (with `flags`) or RETF of 16- and 32-bit protected mode and of long mode, to the same or an
  * outer ring. False when the stack or a descriptor does not allow it (the processor would raise
  * a fault, which is then left to KVM). */

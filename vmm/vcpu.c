@@ -254,7 +254,9 @@ static int arm(struct vcpu *v, const struct vcpu_debug *want)
 
     if (!must_arm(v, want))
         return 0;
-    vcpu_flush(v); /* dirty registers would be applied after this call and undo it */
+    if (want->step)
+        vcpu_flush(v); /* dirty registers would be applied after this call and undo it */
+    /* Otherwise they must wait: applied while a step is still armed they get a trap flag. */
     if (want->step)
         d.control |= KVM_GUESTDBG_SINGLESTEP;
     if (want->step && v->hold_irq && v->vm->m.irqchip_kernel && v->vm->probe.block_irq)
@@ -667,6 +669,39 @@ uint64_t vcpu_msr(struct vcpu *v, uint32_t index)
 
     one.entry[0].index = index;
     return kvm_get_msrs(v->fd, &one) == 1 ? one.entry[0].data : 0;
+}
+
+int vcpu_set_msr(struct vcpu *v, uint32_t index, uint64_t value)
+{
+    struct kvm_msr_buf one = {.head.nmsrs = 1};
+
+    one.entry[0].index = index;
+    one.entry[0].data = value;
+    return kvm_set_msrs(v->fd, &one) == 1 ? 0 : -EINVAL;
+}
+
+void vcpu_dr6_keep(struct vcpu *v)
+{
+    struct kvm_debugregs d;
+
+    if (v->dr6_kept || kvm_get_debugregs(v->fd, &d) < 0)
+        return;
+    v->dr6_kept = true;
+    v->dr6 = d.dr6;
+}
+
+void vcpu_dr6_restore(struct vcpu *v)
+{
+    struct kvm_debugregs d;
+
+    if (!v->dr6_kept)
+        return;
+    v->dr6_kept = false;
+    if (kvm_get_debugregs(v->fd, &d) < 0 || d.dr6 == v->dr6)
+        return;
+    d.dr6 = v->dr6;
+    if (kvm_set_debugregs(v->fd, &d) < 0)
+        log_error("vCPU %u: DR6 keeps the trace of a step", v->id);
 }
 
 void vcpu_walk_regs(const struct vcpu *v, struct walk_regs *out)

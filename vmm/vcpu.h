@@ -44,8 +44,8 @@ struct vcpu {
     size_t run_bytes;
     pthread_t thread;
     timer_t timer;
-    struct kvm_regs *regs;     /* in the kvm_run page */
-    struct kvm_sregs *sregs;   /* likewise */
+    struct kvm_regs *regs;   /* in the kvm_run page */
+    struct kvm_sregs *sregs; /* likewise */
     struct kvm_vcpu_events *events;
     struct exit_ring ring;
     _Atomic uint64_t counts[80]; /* by reason, EXIT_COUNTERS of session.h */
@@ -66,6 +66,9 @@ struct vcpu {
     uint16_t idt_limit_real; /* while idt_hidden */
     bool idt_hidden;         /* sregs->idt.limit is 0 by us */
 
+    bool dr6_kept; /* dr6 holds the guest's value from before our steps */
+    uint64_t dr6;
+
     struct vcpu_debug debug_set; /* as last given to KVM */
     bool debug_valid;            /* false: registers were written since, KVM dropped the flag */
 
@@ -73,7 +76,7 @@ struct vcpu {
     uint32_t wish_value;
     uint64_t cr8_seen;
 
-    int injected; /* vector given by KVM_INTERRUPT for the next entry; -1 none */
+    int injected;            /* vector given by KVM_INTERRUPT for the next entry; -1 none */
     uint64_t irq_pending_ns; /* since when an interrupt waits for a window; 0: none waits */
     uint64_t last_ns;        /* clock when the last exit was dealt with */
 };
@@ -113,6 +116,12 @@ unsigned vcpu_fetch(struct vcpu *v, uint8_t insn[15]);
 
 /* One MSR now; 0 when KVM does not have it. */
 uint64_t vcpu_msr(struct vcpu *v, uint32_t index);
+int vcpu_set_msr(struct vcpu *v, uint32_t index, uint64_t value);
+
+/* Steps in ring 3 of an emulating KVM leave DR6.BS set for the guest to see: remembers the guest's
+ * value before the first of them, and puts it back. */
+void vcpu_dr6_keep(struct vcpu *v);
+void vcpu_dr6_restore(struct vcpu *v);
 
 /* Makes the vCPU look at its flags soon; any thread. */
 void vcpu_kick(struct vcpu *v);

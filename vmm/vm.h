@@ -52,8 +52,8 @@ struct vm {
     struct boot_state boot;
     struct cpuid_table *cpuid; /* of vCPU 0, as KVM took it */
     unsigned maxphyaddr;
-    uint32_t signature;        /* CPUID leaf 1 EAX */
-    char *notes; /* lines about hidden features, for people */
+    uint32_t signature; /* CPUID leaf 1 EAX */
+    char *notes;        /* lines about hidden features, for people */
     unsigned cpus;
     struct vcpu *cpu[MACHINE_CPUS_MAX];
 
