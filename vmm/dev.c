@@ -43,7 +43,7 @@ static void add_scalar(const struct dev *d, const struct field *f, struct buf *o
         buf_addf(out, "%" PRIu64, v);
     else
         buf_addf(out, "0x%0*" PRIx64, f->size * 2, v);
-    if (f->size > 1 && f->size < 8 && v > 9)
+    if (f->size > 1 && f->size < 8 && v > 9 && v < 1000000000)
         buf_addf(out, " (%" PRIu64 ")", v);
     if (f->bits)
         add_bits(f, v, out);
@@ -57,22 +57,33 @@ static bool row_is_zero(const struct dev *d, const struct field *f, unsigned fir
     return true;
 }
 
-/* Rows of 16 bytes; rows of zeros after the first are left out. */
+static void add_row(const struct dev *d, const struct field *f, unsigned first, unsigned n,
+                    struct buf *out)
+{
+    for (unsigned i = first; i < first + n; i++)
+        buf_addf(out, "%0*" PRIx64 "%s", f->size * 2, field_get(d, f, i),
+                 i + 1 < first + n ? " " : "");
+}
+
+/* Up to 8 bytes stand on the line of the name; more follow in rows of 16 bytes, of which those of
+ * zeros are left out after the first. */
 static void add_array(const struct dev *d, const struct field *f, struct buf *out)
 {
     unsigned per_row = f->size ? 16u / f->size : 16;
 
+    if (f->count * f->size <= 8) {
+        add_row(d, f, 0, f->count, out);
+        return;
+    }
+    buf_addf(out, "%s\n", f->help);
     for (unsigned i = 0; i < f->count; i += per_row) {
         unsigned n = f->count - i < per_row ? f->count - i : per_row;
 
         if (i && row_is_zero(d, f, i, n))
             continue;
-        if (i)
-            buf_addf(out, "\n  +%02x", i * f->size);
-        buf_pad(out, 22);
-        for (unsigned k = i; k < i + n; k++)
-            buf_addf(out, "%0*" PRIx64 "%s", f->size * 2, field_get(d, f, k),
-                     k + 1 < i + n ? " " : "");
+        buf_addf(out, "  +%02x  ", i * f->size);
+        add_row(d, f, i, n, out);
+        buf_addc(out, '\n');
     }
 }
 
@@ -88,6 +99,8 @@ void dev_describe(const struct dev *d, struct buf *out)
             add_array(d, f, out);
         else
             add_scalar(d, f, out);
+        if (f->count * f->size > 8)
+            continue; /* its help stands above its rows */
         buf_adds(out, "  ");
         buf_pad(out, 48);
         buf_addf(out, "%s\n", f->help);

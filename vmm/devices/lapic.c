@@ -5,7 +5,7 @@
  * machine lock held.
  *
  * The timer's input is a bus of exactly 1 GHz in guest time, so an undivided count is a number of
- * nanoseconds; guests measure it against the PIT or find it in CPUID leaf 0x15 where offered.
+ * nanoseconds. Guests measure it against the PIT, as they must on most hardware.
  *
  * Two settings after reset are those that firmware leaves, because most guests here start without
  * any: the boot processor's LINT0 is ExtINT (virtual wire from the 8259s) and LINT1 is NMI.
@@ -106,6 +106,7 @@ static const char *const esr_bits[] = {"SEND_CHECKSUM", "RECV_CHECKSUM", "SEND_A
         ROW(n, fired_ns, 1, NULL, "guest time of its last interrupt"),                             \
         ROW(n, fired, 1, NULL, "timer interrupts given"),                                          \
         ROW(n, missed, 1, NULL, "timer interrupts that the host was too late for"),                \
+        ROW(n, alarm.at_ns, 1, NULL, "guest time of the timer's alarm"),                           \
         ROW(n, extint, 1, NULL, "an ExtINT message waits")
 static const struct field fields[] = {
     CPU(0),

@@ -497,7 +497,7 @@ static void describe_rate(const struct dev *d, const struct pit_channel *c, stru
         buf_addf(out, ", %" PRIu64 ".%03" PRIu64 " Hz", mhz / 1000, mhz % 1000);
     else
         buf_addf(out, ", %" PRIu64 " us", ticks_ns(c->count, PIT_HZ) / 1000);
-    buf_addf(out, ", now 0x%04x", counting(c, now_tick(d)));
+    buf_addf(out, c->bcd ? ", now %x" : ", now %u", counting(c, now_tick(d)));
 }
 
 static void describe(const struct dev *d, struct buf *out)

@@ -71,7 +71,7 @@ static const struct field fields[] = {
     FIELD(struct uart, fcr, fcr_bits, "FIFO control"),
     FIELD(struct uart, lcr, lcr_bits, "line control"),
     FIELD(struct uart, mcr, mcr_bits, "modem control; OUT2 connects the interrupt"),
-    FIELD(struct uart, lsr, lsr_bits, "line status"),
+    FIELD(struct uart, lsr, lsr_bits, "line status; the transmitter bits always read set"),
     FIELD(struct uart, msr, msr_bits, "modem status"),
     FIELD(struct uart, scr, NULL, "scratch"),
     FIELD(struct uart, last, NULL, "last byte read"),
