@@ -241,6 +241,8 @@ static void errors(void)
     get(0, 0x3f0); /* no such register */
     put(0, 0x280, 0);
     CHECK_EQ(get(0, 0x280), 0xc0);
+    put(0, 0x310, 9u << 24); /* a message to nobody is none */
+    put(0, 0x300, 0x4040);
     put(0, 0x280, 0);
     CHECK_EQ(get(0, 0x280), 0);
     board_down();
