@@ -17,9 +17,9 @@
 #include "debug/session.h"
 #include "vmm/base/clock.h"
 
-#define PAIRS    7
-#define OUTS     60000
-#define STEPS    60000
+#define PAIRS    9
+#define OUTS     100000
+#define STEPS    100000
 #define GUEST_AT 0x7c00u
 
 /* mov $OUTS,%ecx; 1: out %al,$0x80; dec %ecx; jnz 1b; out %al,$0xf4; 2: hlt; jmp 2b */
@@ -30,7 +30,7 @@ static const uint8_t storm[] = {0x66,       0xb9, OUTS & 255, OUTS >> 8 & 255,
                                 0xfd};
 /* 1: inc %ax; add %ax,%bx; mov %bx,(0x7000); mov (0x7000),%dx; jmp 1b */
 static const uint8_t stroll[] = {0x40, 0x01, 0xc3, 0x89, 0x1e, 0x00, 0x70,
-                               0x8b, 0x16, 0x00, 0x70, 0xeb, 0xf3};
+                                 0x8b, 0x16, 0x00, 0x70, 0xeb, 0xf3};
 /* mov $0x3f8,%dx; mov $'A',%al; out %al,(%dx); out %al,$0xf4; 1: hlt; jmp 1b */
 static const uint8_t hello[] = {0xba, 0xf8, 0x03, 0xb0, 'A', 0xee, 0xe6, 0xf4, 0xf4, 0xeb, 0xfd};
 
