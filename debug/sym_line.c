@@ -69,32 +69,65 @@ bool symbols_line(const struct symbols *t, uint64_t addr, const char **file, int
     return found;
 }
 
+/* Whether `raw` is `file` or ends in "/file". */
+static bool names_file(const char *raw, const char *file)
+{
+    size_t have = strlen(raw), want = strlen(file);
+
+    return have >= want && !strcmp(raw + have - want, file) &&
+           (have == want || raw[have - want - 1] == '/');
+}
+
+/* The best line of one unit: the lowest number from `line` on, and of those the lowest address.
+ * *best is 0 before the first find. */
+static void line_addr_in_unit(Dwarf_Die *unit, const char *file, int line, int *best,
+                              uint64_t *addr)
+{
+    const char *last = NULL;
+    Dwarf_Lines *lines;
+    bool named = false;
+    size_t n;
+
+    if (dwarf_getsrclines(unit, &lines, &n))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        Dwarf_Line *l = dwarf_onesrcline(lines, i);
+        const char *raw = l ? dwarf_linesrc(l, NULL, NULL) : NULL;
+        bool is_stmt = false;
+        Dwarf_Addr at;
+        int no;
+
+        if (!raw || dwarf_lineno(l, &no) || no < line || no <= 0 || (*best && no > *best))
+            continue;
+        if (raw != last)
+            named = names_file(raw, file);
+        last = raw;
+        if (!named || dwarf_lineaddr(l, &at) || dwarf_linebeginstatement(l, &is_stmt) || !is_stmt)
+            continue;
+        if (!*best || no < *best || at < *addr) {
+            *best = no;
+            *addr = at;
+        }
+    }
+}
+
+/* Not dwarf_getsrc_file: elfutils 0.188 leaks in it when a line table is broken. */
 static bool line_addr_in_image(const struct sym_image *m, const char *file, int line,
                                uint64_t *addr)
 {
-    Dwarf_Line **lines = NULL;
-    size_t n = 0;
-    bool found = false;
+    Dwarf_Off at = 0, next;
+    size_t header;
     int best = 0;
 
-    if (dwarf_getsrc_file(m->dwarf, file, line, 0, &lines, &n))
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        Dwarf_Addr at;
-        bool is_stmt = false;
-        int no;
+    for (unsigned i = 0; i < UNITS_MAX; i++, at = next) {
+        Dwarf_Die unit;
 
-        if (dwarf_lineno(lines[i], &no) || dwarf_lineaddr(lines[i], &at) || no < line ||
-            dwarf_linebeginstatement(lines[i], &is_stmt) || !is_stmt)
-            continue;
-        if (!found || no < best || (no == best && at < *addr)) {
-            *addr = at;
-            best = no;
-            found = true;
-        }
+        if (dwarf_nextcu(m->dwarf, at, &next, &header, NULL, NULL, NULL) || next <= at)
+            break;
+        if (dwarf_offdie(m->dwarf, at + header, &unit))
+            line_addr_in_unit(&unit, file, line, &best, addr);
     }
-    free(lines);
-    return found;
+    return best != 0;
 }
 
 bool symbols_line_addr(const struct symbols *t, const char *file, int line, uint64_t *addr)
