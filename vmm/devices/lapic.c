@@ -12,122 +12,16 @@
  */
 #include "vmm/devices/lapic.h"
 
-#include <inttypes.h>
-#include <string.h>
-
-#include "vmm/base/x.h"
 #include "vmm/devices/ioapic.h"
-#include "vmm/devices/pic.h"
+#include "vmm/devices/lapic_int.h"
 #include "vmm/devices/table.h"
 #include "vmm/machine.h"
 
 #define VERSION         0x00050014u /* integrated APIC, six LVT entries */
-#define SVR_ENABLED     0x100u
-#define LVT_MASKED      0x10000u
-#define LVT_LEVEL       0x8000u
-#define LVT_REMOTE      0x4000u
-#define LVT_PERIOD      0x20000u
 #define ESR_SEND_VECTOR 0x20u
 #define ESR_RECV_VECTOR 0x40u
 #define ESR_REGISTER    0x80u
 #define FIRE_MIN_NS     10000u /* the timer interrupts at most this often; the rest is missed */
-
-enum { D_FIXED, D_LOWEST, D_SMI, D_RESERVED, D_NMI, D_INIT, D_SIPI, D_EXTINT };
-enum { LVT_TIMER, LVT_THERMAL, LVT_PMC, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVTS };
-
-/* Offsets of registers (table 11-1). */
-enum {
-    R_ID = 0x020,
-    R_VERSION = 0x030,
-    R_TPR = 0x080,
-    R_APR = 0x090,
-    R_PPR = 0x0a0,
-    R_EOI = 0x0b0,
-    R_RRD = 0x0c0,
-    R_LDR = 0x0d0,
-    R_DFR = 0x0e0,
-    R_SVR = 0x0f0,
-    R_ISR = 0x100,
-    R_TMR = 0x180,
-    R_IRR = 0x200,
-    R_ESR = 0x280,
-    R_CMCI = 0x2f0,
-    R_ICR = 0x300,
-    R_ICR2 = 0x310,
-    R_LVT = 0x320,
-    R_INITIAL = 0x380,
-    R_CURRENT = 0x390,
-    R_DIVIDE = 0x3e0,
-};
-
-struct lapic_cpu {
-    struct dev *dev;
-    uint32_t index;
-    uint32_t tpr, ldr, dfr, svr, esr, esr_next, icr, icr2, divide, initial;
-    uint32_t lvt[LVTS];
-    uint32_t isr[8], tmr[8], irr[8];
-    uint64_t zero_ns; /* guest time at which the count reaches 0; DOOR_NEVER: stopped */
-    uint64_t fired_ns;
-    uint64_t fired, missed;
-    uint8_t extint; /* an ExtINT message waits for its INTA */
-    struct alarm alarm;
-};
-struct lapic {
-    struct lapic_cpu cpu[MACHINE_CPUS_MAX];
-    uint8_t pic_level;
-    uint8_t last_lowest; /* vCPU that took the last lowest-priority message */
-};
-
-static const char *const svr_bits[] = {"", "", "", "", "", "", "", "", "ENABLED", NULL};
-static const char *const esr_bits[] = {"SEND_CHECKSUM", "RECV_CHECKSUM", "SEND_ACCEPT",
-                                       "RECV_ACCEPT",   "REDIRECTABLE",  "SEND_VECTOR",
-                                       "RECV_VECTOR",   "REGISTER",      NULL};
-#define ROW(n, member, count_, bits_, help_)                                                       \
-    {                                                                                              \
-        .name = "cpu[" #n "]." #member, .offset = offsetof(struct lapic, cpu[n].member),           \
-        .size = sizeof(((struct lapic *)0)->cpu[n].member) / (count_), .count = count_,            \
-        .bits = bits_, .help = help_, .min_cpus = n + 1                                            \
-    }
-#define CPU(n)                                                                                     \
-    ROW(n, tpr, 1, NULL, "task priority"), ROW(n, ldr, 1, NULL, "logical destination"),            \
-        ROW(n, dfr, 1, NULL, "destination format: 0xffffffff flat, 0x0fffffff cluster"),           \
-        ROW(n, svr, 1, svr_bits, "spurious vector and software enable"),                           \
-        ROW(n, esr, 1, esr_bits, "error status as last latched"),                                  \
-        ROW(n, esr_next, 1, esr_bits, "errors since then"),                                        \
-        ROW(n, icr, 1, NULL, "interrupt command, low half"),                                       \
-        ROW(n, icr2, 1, NULL, "interrupt command, high half: destination"),                        \
-        ROW(n, lvt, LVTS, NULL, "timer, thermal, PMC, LINT0, LINT1, error"),                       \
-        ROW(n, isr, 8, NULL, "vectors in service"),                                                \
-        ROW(n, tmr, 8, NULL, "vectors that came level-triggered"),                                 \
-        ROW(n, irr, 8, NULL, "vectors requested"), ROW(n, divide, 1, NULL, "timer divider"),       \
-        ROW(n, initial, 1, NULL, "timer initial count"),                                           \
-        ROW(n, zero_ns, 1, NULL, "guest time at which the timer reaches zero"),                    \
-        ROW(n, fired_ns, 1, NULL, "guest time of its last interrupt"),                             \
-        ROW(n, fired, 1, NULL, "timer interrupts given"),                                          \
-        ROW(n, missed, 1, NULL, "timer interrupts that the host was too late for"),                \
-        ROW(n, alarm.at_ns, 1, NULL, "guest time of the timer's alarm"),                           \
-        ROW(n, extint, 1, NULL, "an ExtINT message waits")
-static const struct field fields[] = {
-    CPU(0),
-    CPU(1),
-    CPU(2),
-    CPU(3),
-    CPU(4),
-    CPU(5),
-    CPU(6),
-    CPU(7),
-    CPU(8),
-    CPU(9),
-    CPU(10),
-    CPU(11),
-    CPU(12),
-    CPU(13),
-    CPU(14),
-    CPU(15),
-    FIELD(struct lapic, pic_level, NULL, "output of the 8259s, on LINT0 of vCPU 0"),
-    FIELD(struct lapic, last_lowest, NULL, "vCPU that took the last lowest-priority message"),
-    {0},
-};
 
 static struct lapic_cpu *cpu_of(struct machine *m, unsigned cpu)
 {
@@ -136,12 +30,12 @@ static struct lapic_cpu *cpu_of(struct machine *m, unsigned cpu)
     return s && cpu < m->cpus ? &s->cpu[cpu] : NULL;
 }
 
-static bool enabled(const struct lapic_cpu *c)
+bool lapic_enabled(const struct lapic_cpu *c)
 {
     return c->svr & SVR_ENABLED;
 }
 
-static int highest(const uint32_t *set)
+int lapic_highest(const uint32_t *set)
 {
     for (int i = 7; i >= 0; i--)
         if (set[i])
@@ -157,25 +51,25 @@ static void put(uint32_t *set, unsigned vector, bool on)
 }
 
 /* 11.8.3.1: the higher class of the task and of what is in service. */
-static uint32_t ppr(const struct lapic_cpu *c)
+uint32_t lapic_ppr(const struct lapic_cpu *c)
 {
-    int isrv = highest(c->isr);
+    int isrv = lapic_highest(c->isr);
 
     if (isrv < 0 || (c->tpr >> 4) >= (uint32_t)isrv >> 4)
         return c->tpr;
     return (uint32_t)isrv & 0xf0;
 }
 
-static int deliverable(const struct lapic_cpu *c)
+int lapic_deliverable(const struct lapic_cpu *c)
 {
-    int v = highest(c->irr);
+    int v = lapic_highest(c->irr);
 
-    return v >= 0 && (uint32_t)v >> 4 > ppr(c) >> 4 ? v : -1;
+    return v >= 0 && (uint32_t)v >> 4 > lapic_ppr(c) >> 4 ? v : -1;
 }
 
 static void wake(const struct lapic_cpu *c)
 {
-    if (deliverable(c) >= 0)
+    if (lapic_deliverable(c) >= 0)
         machine_attention(c->dev->m, c->index, CPU_ATTN_INTR);
 }
 
@@ -194,7 +88,7 @@ static void error(struct lapic_cpu *c, uint32_t bit)
 
 static bool accept_fixed(struct lapic_cpu *c, uint8_t vector, bool level)
 {
-    if (!enabled(c))
+    if (!lapic_enabled(c))
         return false;
     if (vector < 16) {
         error(c, ESR_RECV_VECTOR);
@@ -265,9 +159,9 @@ static int lowest_of(struct machine *m, struct lapic *s, uint32_t set)
     for (unsigned k = 1; k <= m->cpus; k++) {
         unsigned i = (s->last_lowest + k) % m->cpus;
 
-        if (!(set >> i & 1) || !enabled(&s->cpu[i]))
+        if (!(set >> i & 1) || !lapic_enabled(&s->cpu[i]))
             continue;
-        if (best < 0 || ppr(&s->cpu[i]) >> 4 < ppr(&s->cpu[best]) >> 4)
+        if (best < 0 || lapic_ppr(&s->cpu[i]) >> 4 < lapic_ppr(&s->cpu[best]) >> 4)
             best = (int)i;
     }
     if (best >= 0)
@@ -344,7 +238,7 @@ static void send_ipi(struct machine *m, struct lapic *s, struct lapic_cpu *c)
 }
 
 /* 11.5.4: divider 1, 2, 4 … 128 from bits 3, 1 and 0. */
-static uint64_t tick_ns(const struct lapic_cpu *c)
+uint64_t lapic_tick_ns(const struct lapic_cpu *c)
 {
     unsigned code = (c->divide & 3) | (c->divide >> 1 & 4);
 
@@ -363,7 +257,7 @@ static void timer_arm(struct lapic_cpu *c)
 /* Brings the timer up to now: gives one interrupt for all the times it reached zero. */
 static void timer_run(struct lapic_cpu *c)
 {
-    uint64_t now = door_now(&c->dev->m->door), period = c->initial * tick_ns(c), turns = 1;
+    uint64_t now = door_now(&c->dev->m->door), period = c->initial * lapic_tick_ns(c), turns = 1;
 
     if (c->zero_ns > now)
         return;
@@ -387,9 +281,9 @@ static void on_alarm(void *arg)
     timer_arm(arg);
 }
 
-static uint32_t timer_count(const struct lapic_cpu *c)
+uint32_t lapic_timer_count(const struct lapic_cpu *c)
 {
-    uint64_t now = door_now(&c->dev->m->door), tick = tick_ns(c);
+    uint64_t now = door_now(&c->dev->m->door), tick = lapic_tick_ns(c);
 
     if (c->zero_ns == DOOR_NEVER || c->zero_ns <= now)
         return 0;
@@ -398,7 +292,7 @@ static uint32_t timer_count(const struct lapic_cpu *c)
 
 static void timer_start(struct lapic_cpu *c, uint32_t count)
 {
-    c->zero_ns = count ? door_now(&c->dev->m->door) + count * tick_ns(c) : DOOR_NEVER;
+    c->zero_ns = count ? door_now(&c->dev->m->door) + count * lapic_tick_ns(c) : DOOR_NEVER;
     timer_arm(c);
 }
 
@@ -408,7 +302,7 @@ static void lint0_level(struct lapic_cpu *c, bool level, bool rose)
     uint32_t lvt = c->lvt[LVT_LINT0];
     unsigned mode = lvt >> 8 & 7;
 
-    if (!enabled(c) || (mode == D_EXTINT && !(lvt & LVT_MASKED))) {
+    if (!lapic_enabled(c) || (mode == D_EXTINT && !(lvt & LVT_MASKED))) {
         if (level)
             machine_attention(c->dev->m, c->index, CPU_ATTN_INTR);
         return;
@@ -448,7 +342,7 @@ static void look_again(struct machine *m, struct lapic_cpu *c)
 /* 11.8.5: ends the most urgent service; a level-triggered one is told to the IOAPIC. */
 static void write_eoi(struct machine *m, struct lapic_cpu *c)
 {
-    int v = highest(c->isr);
+    int v = lapic_highest(c->isr);
 
     if (v < 0)
         return;
@@ -464,17 +358,17 @@ static void write_eoi(struct machine *m, struct lapic_cpu *c)
 /* 11.4.7.2: software disable masks every local vector, and they stay so. */
 static void write_svr(struct machine *m, struct lapic_cpu *c, uint32_t v)
 {
-    bool was = enabled(c);
+    bool was = lapic_enabled(c);
 
     c->svr = v & 0x3ff;
-    if (!enabled(c)) {
+    if (!lapic_enabled(c)) {
         for (unsigned i = 0; i < LVTS; i++)
             if (was)
                 c->lvt[i] |= LVT_MASKED;
         timer_arm(c);
     }
     look_again(m, c);
-    if (enabled(c) && !was)
+    if (lapic_enabled(c) && !was)
         ioapic_retry(m);
 }
 
@@ -483,7 +377,7 @@ static void write_lvt(struct machine *m, struct lapic_cpu *c, unsigned i, uint32
     static const uint32_t writable[LVTS] = {0x300ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff};
 
     c->lvt[i] = (v & writable[i]) | (c->lvt[i] & LVT_REMOTE);
-    if (!enabled(c))
+    if (!lapic_enabled(c))
         c->lvt[i] |= LVT_MASKED;
     if (!(c->lvt[i] & LVT_LEVEL))
         c->lvt[i] &= ~LVT_REMOTE;
@@ -495,7 +389,7 @@ static void write_lvt(struct machine *m, struct lapic_cpu *c, unsigned i, uint32
 
 static void write_divide(struct lapic_cpu *c, uint32_t v)
 {
-    uint32_t left = timer_count(c);
+    uint32_t left = lapic_timer_count(c);
 
     c->divide = v & 0xb;
     timer_start(c, left);
@@ -567,7 +461,7 @@ static uint32_t read_reg(struct lapic_cpu *c, uint32_t reg)
         return c->tpr;
     case R_APR:
     case R_PPR:
-        return ppr(c);
+        return lapic_ppr(c);
     case R_LDR:
         return c->ldr;
     case R_DFR:
@@ -583,7 +477,7 @@ static uint32_t read_reg(struct lapic_cpu *c, uint32_t reg)
     case R_INITIAL:
         return c->initial;
     case R_CURRENT:
-        return timer_count(c);
+        return lapic_timer_count(c);
     case R_DIVIDE:
         return c->divide;
     case R_EOI:
@@ -619,13 +513,13 @@ int lapic_pending(struct machine *m, unsigned cpu)
 {
     const struct lapic_cpu *c = cpu_of(m, cpu);
 
-    return c ? deliverable(c) : -1;
+    return c ? lapic_deliverable(c) : -1;
 }
 
 int lapic_ack(struct machine *m, unsigned cpu)
 {
     struct lapic_cpu *c = cpu_of(m, cpu);
-    int v = c ? deliverable(c) : -1;
+    int v = c ? lapic_deliverable(c) : -1;
 
     if (v < 0)
         return -1;
@@ -646,7 +540,7 @@ bool lapic_accepts_extint(struct machine *m, unsigned cpu)
         return true;
     if (cpu)
         return false; /* the 8259s are wired to the boot processor */
-    return !enabled(c) || (!(lvt & LVT_MASKED) && (lvt >> 8 & 7) == D_EXTINT);
+    return !lapic_enabled(c) || (!(lvt & LVT_MASKED) && (lvt >> 8 & 7) == D_EXTINT);
 }
 
 void lapic_extint_done(struct machine *m, unsigned cpu)
@@ -731,117 +625,16 @@ static void reset(struct dev *d)
         lapic_init_cpu(d->m, i);
 }
 
-static void describe_set(const char *what, const uint32_t *set, struct buf *out)
-{
-    if (highest(set) < 0)
-        return;
-    buf_addf(out, "  %s:", what);
-    for (unsigned v = 0; v < 256; v++)
-        if (set[v / 32] >> (v & 31) & 1)
-            buf_addf(out, " 0x%02x", v);
-    buf_addc(out, '\n');
-}
-
-static void describe_timer(const struct lapic_cpu *c, struct buf *out)
-{
-    uint32_t lvt = c->lvt[LVT_TIMER];
-    uint64_t period = c->initial * tick_ns(c);
-
-    buf_addf(out, "  timer: %s, vector 0x%02x%s, divide by %u",
-             lvt & LVT_PERIOD ? "periodic" : "one-shot", lvt & 0xff,
-             lvt & LVT_MASKED ? ", masked" : "", (unsigned)tick_ns(c));
-    if (c->zero_ns == DOOR_NEVER)
-        buf_adds(out, ", stopped");
-    else
-        buf_addf(out, ", count %u of %u (%" PRIu64 " ns a turn)", timer_count(c), c->initial,
-                 period);
-    buf_addf(out, "; %" PRIu64 " given, %" PRIu64 " missed\n", c->fired, c->missed);
-}
-
-static void describe(const struct dev *d, struct buf *out)
-{
-    static const char *const lvt_name[LVTS] = {"timer", "thermal", "PMC",
-                                               "LINT0", "LINT1",   "error"};
-    static const char *const mode_name[] = {
-        "fixed", "lowest priority", "SMI", "reserved", "NMI", "INIT", "SIPI", "ExtINT"};
-    const struct lapic *s = d->state;
-
-    for (unsigned i = 0; i < d->m->cpus; i++) {
-        const struct lapic_cpu *c = &s->cpu[i];
-        int next = deliverable(c);
-
-        buf_addf(out, "vCPU %u: APIC ID %u, %s, TPR 0x%02x, PPR 0x%02x, spurious vector 0x%02x\n",
-                 i, i, enabled(c) ? "enabled" : "software-disabled (SVR bit 8 is 0)", c->tpr,
-                 ppr(c), c->svr & 0xff);
-        describe_set("requested (IRR)", c->irr, out);
-        describe_set("in service (ISR)", c->isr, out);
-        if (next >= 0)
-            buf_addf(out, "  next: vector 0x%02x\n", (unsigned)next);
-        else if (highest(c->irr) >= 0)
-            buf_adds(out, "  requests wait: their class is not above PPR\n");
-        describe_timer(c, out);
-        for (unsigned k = LVT_THERMAL; k < LVTS; k++)
-            if (!(c->lvt[k] & LVT_MASKED))
-                buf_addf(out, "  %s: %s, vector 0x%02x\n", lvt_name[k],
-                         mode_name[c->lvt[k] >> 8 & 7], c->lvt[k] & 0xff);
-    }
-}
-
-static const char *reg_name(const struct dev *d, uint64_t off, bool write)
-{
-    static const struct {
-        uint16_t reg;
-        const char *name;
-    } names[] = {
-        {R_ID, "LAPIC ID"},
-        {R_VERSION, "LAPIC version"},
-        {R_TPR, "LAPIC TPR"},
-        {R_APR, "LAPIC APR"},
-        {R_PPR, "LAPIC PPR"},
-        {R_EOI, "LAPIC EOI"},
-        {R_RRD, "LAPIC remote read"},
-        {R_LDR, "LAPIC LDR"},
-        {R_DFR, "LAPIC DFR"},
-        {R_SVR, "LAPIC SVR"},
-        {R_ESR, "LAPIC ESR"},
-        {R_CMCI, "LAPIC LVT CMCI"},
-        {R_ICR, "LAPIC ICR low"},
-        {R_ICR2, "LAPIC ICR high"},
-        {R_LVT, "LAPIC LVT timer"},
-        {R_LVT + 0x10, "LAPIC LVT thermal"},
-        {R_LVT + 0x20, "LAPIC LVT PMC"},
-        {R_LVT + 0x30, "LAPIC LVT LINT0"},
-        {R_LVT + 0x40, "LAPIC LVT LINT1"},
-        {R_LVT + 0x50, "LAPIC LVT error"},
-        {R_INITIAL, "LAPIC timer initial count"},
-        {R_CURRENT, "LAPIC timer current count"},
-        {R_DIVIDE, "LAPIC timer divide"},
-    };
-
-    (void)d;
-    (void)write;
-    if (off - R_ISR < 0x80)
-        return "LAPIC ISR";
-    if (off - R_TMR < 0x80)
-        return "LAPIC TMR";
-    if (off - R_IRR < 0x80)
-        return "LAPIC IRR";
-    for (unsigned i = 0; i < ARRAY_LEN(names); i++)
-        if (names[i].reg == (off & ~3ull))
-            return names[i].name;
-    return NULL;
-}
-
 const struct dev_ops lapic_dev = {
     .name = "lapic",
     .help = "local APICs of all vCPUs (memory 0xFEE00000), timer bus 1 GHz",
     .state_bytes = sizeof(struct lapic),
-    .fields = fields,
+    .fields = lapic_fields,
     .in_kernel = true,
     .init = init,
     .fini = fini,
     .reset = reset,
     .mmio = mmio,
-    .describe = describe,
-    .reg_name = reg_name,
+    .describe = lapic_describe,
+    .reg_name = lapic_reg_name,
 };
