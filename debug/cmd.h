@@ -1,6 +1,10 @@
 /*
  * Commands: parse, dispatch, complete, help. One table (cmds.c) serves the prompt, keys, batch
  * files, gdb's `monitor` and scripts: all call cmd_exec. Main thread.
+ *
+ * A front end calls cmd_exec with a line and shows the sink; after each stop of the guest it calls
+ * cmd_report_stop. Lines that wait for a stop (from `source FILE`, or given to cmd_queue) are run
+ * by these two calls, so they need no loop of their own.
  */
 #ifndef DEBUG_CMD_H
 #define DEBUG_CMD_H
@@ -9,32 +13,38 @@
 #include <stddef.h>
 
 #include "debug/out.h"
+#include "vmm/base/err.h"
 
 struct session;
 
 /* What a command may need from its front end beside the session; shared by all commands of one
  * client. Zero-initialise, set `s`, give back with cmd_client_fini. */
 struct cmd_client {
-    struct session *s; /* NULL before a guest is open: most commands then say so */
-    bool quit;         /* set by `quit` */
-    int quit_status;   /* exit status asked by `quit N`, -1 none */
+    struct session *s;       /* NULL before a guest is open: most commands then say so */
+    bool quit;               /* set by `quit` */
+    int quit_status;         /* exit status asked by `quit N`, -1 none */
     struct cmd_state *state; /* displays, last x address, repeat: cmd.c's own */
 };
 void cmd_client_fini(struct cmd_client *c);
 
-#define CMD_STOPPED    1u /* needs a stopped guest */
-#define CMD_REPEAT     2u /* an empty line repeats it */
-#define CMD_NO_SESSION 4u /* works without a guest */
+#define CMD_STOPPED    1u  /* needs a stopped guest */
+#define CMD_REPEAT     2u  /* an empty line repeats it */
+#define CMD_NO_SESSION 4u  /* works without a guest */
+#define CMD_GO_ON      8u  /* repeated without its arguments: it goes on where it was (x) */
+#define CMD_CONTROL    16u /* may set the guest running */
 
 struct cmd {
+    const char *group; /* heading in `help`; rows of one group stand together */
     const char *name;  /* "stepi", or two words: "info registers" */
-    const char *alias; /* "si", or NULL; several separated by blanks */
+    const char *alias; /* "si", or NULL; several separated by blanks. For a name of two words an
+                          alias stands for the last word. */
     const char *usage; /* "[COUNT]" */
     const char *help;  /* first line: summary; the rest: details and an example */
     unsigned flags;
     /* `args` is the rest of the line, trimmed, never NULL. 0 or -errno after out_error. */
     int (*run)(struct cmd_client *c, const char *args, struct out *o);
-    /* Optional: the n-th completion of the word that `args` ends with, malloc'ed, or NULL. */
+    /* Optional: `args` with its last word completed in the n-th way, malloc'ed; NULL past the
+     * last. */
     char *(*complete)(struct cmd_client *c, const char *args, size_t n);
 };
 
@@ -42,14 +52,24 @@ struct cmd {
 extern const struct cmd cmd_table[];
 
 /* Runs one line. Unknown, ambiguous or misplaced commands are errors in `o`. An empty line repeats
- * the last repeatable command. Unambiguous prefixes are accepted, gdb's one-letter forms too.
- * Returns 0 or -errno. Control commands return while the guest still runs. */
+ * the last repeatable command. Unambiguous prefixes are accepted, gdb's one-letter forms too; text
+ * behind `#` at the start of a line is a comment. Returns 0 or -errno. Control commands return
+ * while the guest still runs. */
 int cmd_exec(struct cmd_client *c, const char *line, struct out *o);
-/* What to print when the guest stopped: the reason, the next instruction, then `display` items. */
-void cmd_report_stop(struct cmd_client *c, struct out *o);
+/* What to print when the guest stopped: the reason, the next instruction, then `display` items;
+ * then runs waiting lines. Returns 0, or the -errno of a waiting line that failed. */
+int cmd_report_stop(struct cmd_client *c, struct out *o);
+/* Adds a line to those that run as soon as the guest is stopped; `file` and `number` name its
+ * origin in errors (copied, may be NULL). A failing line removes all that wait behind it. */
+void cmd_queue(struct cmd_client *c, const char *line, const char *file, unsigned number);
+bool cmd_is_waiting(const struct cmd_client *c);
 /* The n-th completion (from 0) of `line` as a whole new line; malloc'ed, NULL past the end. */
 char *cmd_complete(struct cmd_client *c, const char *line, size_t n);
-/* Help of one command or a topic list; used by `help` and the man page. */
-void cmd_help(const char *name, struct out *o);
+/* Help of one command, of a group, or (empty) the list; used by `help` and the man page. False
+ * with an error in `o` for an unknown name. */
+bool cmd_help(const char *name, struct out *o);
+/* The row that the words at the start of *line name, by the rules of cmd_exec; *line is moved
+ * behind them. NULL with a sentence. */
+const struct cmd *cmd_find(const char **line, struct err *e);
 
 #endif

@@ -162,16 +162,31 @@ void out_text(struct out *o, const char *fmt, ...)
 
 void out_error(struct out *o, const char *fmt, ...)
 {
+    struct buf b = {0}; /* an argument may be the error so far */
     va_list ap;
 
     if (o->table)
         out_table_end(o);
-    buf_clear(&o->error);
     va_start(ap, fmt);
-    buf_vaddf(&o->error, fmt, ap);
+    buf_vaddf(&b, fmt, ap);
     va_end(ap);
+    buf_fini(&o->error);
+    o->error = b;
+    o->error_at = o->text.len;
     text_line(o, buf_str(&o->error), o->error.len);
     o->failed = true;
+}
+
+void out_error_from(struct out *o, const char *file, unsigned line)
+{
+    char *sentence;
+
+    if (!o->failed)
+        return;
+    sentence = xstrdup(buf_str(&o->error));
+    o->text.len = o->error_at;
+    out_error(o, "%s:%u: %s", file, line, sentence);
+    free(sentence);
 }
 
 static void kv_text(struct out *o, const char *key, const char *value)

@@ -11,6 +11,7 @@
 #define DEBUG_OUT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "vmm/base/buf.h"
@@ -21,6 +22,7 @@ struct out {
     bool failed;     /* the command ended with an error; its sentence is the last text line */
     /* out.c's own: JSON members so far, their names, free lines, the last error, open table */
     struct buf members, names, lines, error;
+    size_t error_at; /* where its sentence begins in `text` */
     struct out_table *table;
 };
 
@@ -36,6 +38,8 @@ void out_line(struct out *o, const char *fmt, ...) __attribute__((format(printf,
 void out_text(struct out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* An error: text line and JSON "error". */
 void out_error(struct out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Puts "FILE:LINE: " before the last error, which must be the last text. */
+void out_error_from(struct out *o, const char *file, unsigned line);
 
 /* key  value lines; the JSON member has the same key (blanks become '_'). Hex values print as 0x…
  * in text and as numbers in JSON (as strings above 2^53). */

@@ -1,0 +1,461 @@
+/*
+ * Finds the row for a line, checks what it needs, runs it, and keeps what waits for a stop.
+ * Called by every front end; main thread. Never prints.
+ */
+#include "debug/cmd.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "debug/commands/commands.h"
+#include "vmm/base/near.h"
+#include "vmm/base/x.h"
+
+#define NAME_CAP  48
+#define LINE_MAX_ 4096
+/* `source` within `source`; also the lines one stop may run before the loop gets its turn. */
+#define WAITING_MAX 100000u
+
+struct cmd_state *cmd_state(struct cmd_client *c)
+{
+    if (!c->state) {
+        c->state = xcalloc(1, sizeof *c->state);
+        c->state->waiting_end = &c->state->waiting;
+    }
+    return c->state;
+}
+
+static struct waiting *waiting_take(struct cmd_state *st)
+{
+    struct waiting *w = st->waiting;
+
+    if (w) {
+        st->waiting = w->next;
+        if (!st->waiting)
+            st->waiting_end = &st->waiting;
+    }
+    return w;
+}
+
+static void waiting_free(struct waiting *w)
+{
+    if (w) {
+        free(w->line);
+        free(w->file);
+        free(w);
+    }
+}
+
+static void waiting_drop(struct cmd_state *st)
+{
+    struct waiting *w;
+
+    while ((w = waiting_take(st)))
+        waiting_free(w);
+}
+
+void cmd_client_fini(struct cmd_client *c)
+{
+    struct cmd_state *st = c->state;
+
+    if (!st)
+        return;
+    waiting_drop(st);
+    free(st->last_args);
+    free(st->value);
+    for (size_t i = 0; i < st->vars; i++)
+        free(st->var[i].name);
+    free(st->var);
+    for (size_t i = 0; i < st->displays; i++)
+        free(st->display[i].expr);
+    free(st->display);
+    free(st);
+    c->state = NULL;
+}
+
+/* ---- finding the row ------------------------------------------------------------------------ */
+
+static bool is_name_char(char ch)
+{
+    return isalnum((unsigned char)ch) || ch == '-' || ch == '_';
+}
+
+static size_t name_len(const char *p)
+{
+    size_t n = 0;
+
+    while (is_name_char(p[n]))
+        n++;
+    return n;
+}
+
+/* The word of `name` behind the words in `path`, and its length; NULL when the name has none or
+ * begins with other words. */
+static const char *next_word(const char *name, const char *path, size_t *len)
+{
+    size_t n = strlen(path);
+
+    if (strncmp(name, path, n) || (n && name[n] != ' '))
+        return NULL;
+    name += n ? n + 1 : 0;
+    *len = strcspn(name, " ");
+    return *len ? name : NULL;
+}
+
+static bool has_alias(const struct cmd *row, const char *word, size_t len)
+{
+    const char *a = row->alias;
+
+    while (a && *a) {
+        size_t n = strcspn(a, " ");
+
+        if (n == len && !strncmp(a, word, n))
+            return true;
+        a += n;
+        a += *a == ' ';
+    }
+    return false;
+}
+
+static const struct cmd *row_named(const char *name)
+{
+    for (const struct cmd *r = cmd_table; r->name; r++) {
+        if (!strcmp(r->name, name))
+            return r;
+    }
+    return NULL;
+}
+
+enum match { MATCH_NONE, MATCH_ONE, MATCH_MANY };
+
+/* Chooses the word that continues `path` and is meant by word[0..len): the exact one, an alias, or
+ * the only one it begins. `path` gets it appended; `list` gets the choices of MATCH_MANY. */
+static enum match match_word(char path[NAME_CAP], const char *word, size_t len, struct buf *list)
+{
+    const char *best = NULL;
+    size_t best_len = 0, n, have = strlen(path);
+    bool many = false;
+
+    for (const struct cmd *r = cmd_table; r->name; r++) {
+        const char *w = next_word(r->name, path, &n);
+
+        if (!w)
+            continue;
+        if ((n == len && !strncmp(w, word, len)) || (!w[n] && has_alias(r, word, len))) {
+            best = w;
+            best_len = n;
+            many = false;
+            break;
+        }
+        if (n < len || strncmp(w, word, len) || (best && n == best_len && !strncmp(best, w, n)))
+            continue;
+        many |= best != NULL;
+        best = w;
+        best_len = n;
+        buf_addf(list, "%s%.*s", list->len ? ", " : "", (int)n, w);
+    }
+    if (!best || many || have + best_len + 2 > NAME_CAP)
+        return many ? MATCH_MANY : MATCH_NONE;
+    if (have)
+        path[have++] = ' ';
+    memcpy(path + have, best, best_len);
+    path[have + best_len] = 0;
+    return MATCH_ONE;
+}
+
+static int unknown(const char *word, size_t len, struct err *e)
+{
+    char name[NAME_CAP];
+    struct near near = {.word = name};
+
+    if (!len)
+        return err_set(e, EINVAL,
+                       "a line begins with the name of a command; to see the value of an "
+                       "expression use `print`, for all commands `help`");
+    if (len >= sizeof name)
+        len = sizeof name - 1;
+    memcpy(name, word, len);
+    name[len] = 0;
+    for (const struct cmd *r = cmd_table; r->name; r++) {
+        if (!strchr(r->name, ' '))
+            near_offer(&near, r->name);
+    }
+    if (near.best)
+        return err_set(e, EINVAL, "there is no command `%s`: did you mean `%s`?", name, near.best);
+    return err_set(e, EINVAL, "there is no command `%s`: `help` lists all", name);
+}
+
+const struct cmd *cmd_find(const char **line, struct err *e)
+{
+    const struct cmd *row = NULL;
+    char path[NAME_CAP] = "";
+    struct buf list = {0};
+    const char *p = cmd_blanks(*line);
+    size_t len = name_len(p);
+
+    /* gdb's habit `p$rax`, `p*addr`, `x/4i`: the name ends where its letters end. */
+    while ((len = name_len(p)) || !row) {
+        enum match m;
+
+        buf_clear(&list);
+        m = len ? match_word(path, p, len, &list) : MATCH_NONE;
+        if (m == MATCH_MANY) {
+            err_set(e, EINVAL, "`%s%s%.*s` is ambiguous: %s", path, *path ? " " : "", (int)len, p,
+                    buf_str(&list));
+            row = NULL;
+            break;
+        }
+        if (m == MATCH_NONE) {
+            if (!row)
+                unknown(p, len, e);
+            break;
+        }
+        row = row_named(path);
+        BUG_ON(!row);
+        p += len;
+        *line = p = cmd_blanks(p);
+    }
+    buf_fini(&list);
+    return row;
+}
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+int cmd_need_stopped(struct cmd_client *c, struct out *o)
+{
+    if (!c->s) {
+        out_error(o, "no guest is open: start vmscope with the file of one");
+        return -ENODEV;
+    }
+    if (session_state(c->s) == SS_RUNNING) {
+        out_error(o, "the guest is running: stop it first (`stop`, or Ctrl-C)");
+        return -EBUSY;
+    }
+    return 0;
+}
+
+static int run_row(struct cmd_client *c, const struct cmd *row, const char *args, struct out *o)
+{
+    int r;
+
+    if (!(row->flags & CMD_NO_SESSION) && !c->s) {
+        out_error(o, "`%s` needs a guest, and none is open: start vmscope with the file of one",
+                  row->name);
+        return -ENODEV;
+    }
+    if ((row->flags & CMD_STOPPED) && c->s) {
+        r = cmd_need_stopped(c, o);
+        if (r)
+            return r;
+    }
+    r = row->run(c, args, o);
+    if (o->table)
+        out_table_end(o);
+    return r;
+}
+
+static void remember(struct cmd_state *st, const struct cmd *row, const char *args)
+{
+    char *copy = row->flags & CMD_REPEAT ? xstrdup(row->flags & CMD_GO_ON ? "" : args) : NULL;
+
+    free(st->last_args); /* only now: `args` may be it */
+    st->last_args = copy;
+    st->last = copy ? row : NULL;
+}
+
+static int exec_line(struct cmd_client *c, const char *line, struct out *o)
+{
+    struct cmd_state *st = cmd_state(c);
+    const char *p = cmd_blanks(line);
+    const struct cmd *row;
+    struct err e = {0};
+    char *args;
+    int r;
+
+    if (*p == '#')
+        return 0;
+    if (strlen(p) > LINE_MAX_) {
+        out_error(o, "the line is longer than %d characters", LINE_MAX_);
+        return -E2BIG;
+    }
+    st->repeating = !*p;
+    if (!*p) {
+        if (!st->last)
+            return 0;
+        row = st->last;
+        args = xstrdup(st->last_args);
+    } else {
+        row = cmd_find(&p, &e);
+        if (!row)
+            return cmd_fail(o, &e);
+        args = cmd_trim_dup(p, strlen(p));
+    }
+    remember(st, row, args);
+    r = run_row(c, row, args, o);
+    free(args);
+    return r;
+}
+
+/* Runs waiting lines while the guest stands. */
+static int run_waiting(struct cmd_client *c, struct out *o)
+{
+    struct cmd_state *st = cmd_state(c);
+    struct waiting *w;
+    int r = 0;
+
+    for (unsigned n = 0; !r && !c->quit && st->waiting; n++) {
+        if (c->s && session_state(c->s) == SS_RUNNING)
+            break;
+        if (n >= WAITING_MAX) {
+            out_error(o, "more than %u lines ran without the guest: a file that sources itself?",
+                      WAITING_MAX);
+            r = -ELOOP;
+            break;
+        }
+        w = waiting_take(st);
+        /* In a file an empty line is only an empty line. */
+        r = *cmd_blanks(w->line) ? exec_line(c, w->line, o) : 0;
+        if (r && w->file)
+            out_error_from(o, w->file, w->number);
+        waiting_free(w);
+    }
+    if (r)
+        waiting_drop(st);
+    return r;
+}
+
+int cmd_exec(struct cmd_client *c, const char *line, struct out *o)
+{
+    struct cmd_state *st = cmd_state(c);
+    int r;
+
+    st->depth++;
+    r = exec_line(c, line, o);
+    if (!r && st->depth == 1)
+        r = run_waiting(c, o);
+    st->depth--;
+    if (!st->depth)
+        out_end(o);
+    return r;
+}
+
+void cmd_queue(struct cmd_client *c, const char *line, const char *file, unsigned number)
+{
+    struct cmd_state *st = cmd_state(c);
+    struct waiting *w = xcalloc(1, sizeof *w);
+
+    w->line = xstrdup(line);
+    w->file = file ? xstrdup(file) : NULL;
+    w->number = number;
+    *st->waiting_end = w;
+    st->waiting_end = &w->next;
+}
+
+bool cmd_is_waiting(const struct cmd_client *c)
+{
+    return c->state && c->state->waiting;
+}
+
+static void report_position(struct cmd_client *c, const struct stop_info *stop, struct out *o)
+{
+    const char *file;
+    uint64_t pc;
+    int line;
+    char name[160];
+    struct insn *in;
+
+    if (!cmd_pc(c, &pc))
+        return;
+    cmd_symbol(c, pc, name, sizeof name);
+    out_json_str(o, "symbol", *name ? name + 2 : "");
+    if (symbols_line(session_symbols(c->s), pc, &file, &line)) {
+        out_text(o, "%s:%d", file, line);
+        out_json_str(o, "file", file);
+        out_json_u64(o, "line", (uint64_t)line);
+    }
+    in = xcalloc(1, sizeof *in);
+    out_records(o, "insn", cmd_insn_columns);
+    if (session_insn(c->s, stop->vcpu, pc, in))
+        cmd_print_insn(c, in, true, false, NULL, o);
+    else
+        out_text(o, "=> 0x%llx:\tnothing is mapped here", (unsigned long long)pc);
+    out_table_end(o);
+    free(in);
+}
+
+int cmd_report_stop(struct cmd_client *c, struct out *o)
+{
+    const struct stop_info *stop = c->s ? session_last_stop(c->s) : NULL;
+    int r = 0;
+
+    if (stop && session_state(c->s) != SS_RUNNING) {
+        out_text(o, "%s", stop->text[0] ? stop->text : stop_kind_name(stop->kind));
+        out_json_str(o, "reason", stop_kind_name(stop->kind));
+        out_json_str(o, "sentence", stop->text);
+        out_json_u64(o, "vcpu", stop->vcpu);
+        out_json_u64(o, "rip", stop->rip);
+        if (stop->point_id > 0)
+            out_json_u64(o, "point", (uint64_t)stop->point_id);
+        report_position(c, stop, o);
+        cmd_displays(c, o);
+        r = run_waiting(c, o);
+    }
+    out_end(o);
+    return r;
+}
+
+/* ---- completion ------------------------------------------------------------------------------ */
+
+/* The n-th distinct word that continues `path` and begins with the partial word. */
+static const char *nth_word(const char *path, const char *part, size_t part_len, size_t *n,
+                            size_t *len)
+{
+    for (const struct cmd *r = cmd_table; r->name; r++) {
+        const char *w = next_word(r->name, path, len);
+        bool seen = false;
+
+        if (!w || *len < part_len || strncmp(w, part, part_len))
+            continue;
+        for (const struct cmd *q = cmd_table; q < r && !seen; q++) {
+            size_t other;
+            const char *v = next_word(q->name, path, &other);
+
+            seen = v && other == *len && !strncmp(v, w, other);
+        }
+        if (!seen && !(*n)--)
+            return w;
+    }
+    return NULL;
+}
+
+char *cmd_complete(struct cmd_client *c, const char *line, size_t n)
+{
+    const struct cmd *row = NULL;
+    char path[NAME_CAP] = "", *tail, *whole;
+    const char *p = cmd_blanks(line), *w;
+    struct buf list = {0};
+    size_t len, word_len;
+
+    while ((len = name_len(p)) && (p[len] == ' ' || p[len] == '\t')) {
+        if (match_word(path, p, len, &list) != MATCH_ONE)
+            break;
+        row = row_named(path);
+        p = cmd_blanks(p + len);
+    }
+    buf_fini(&list);
+    if (!p[len = name_len(p)]) {
+        w = nth_word(path, p, len, &n, &word_len);
+        if (w)
+            return xasprintf("%.*s%.*s", (int)(p - line), line, (int)word_len, w);
+    }
+    if (!row || !row->complete)
+        return NULL;
+    tail = row->complete(c, p, n);
+    if (!tail)
+        return NULL;
+    whole = xasprintf("%.*s%s", (int)(p - line), line, tail);
+    free(tail);
+    return whole;
+}

@@ -1,0 +1,320 @@
+/*
+ * The command table. Help, completion, apropos and the man page are printed from these rows.
+ * Rows of one group stand together; the first line of a help text is its summary. Every text has
+ * an example, which a test looks for.
+ */
+#include "debug/cmd.h"
+
+#include <stddef.h>
+
+#include "debug/commands/commands.h"
+
+#define RUN "Running"
+#define PTS "Breakpoints"
+#define DAT "Data"
+#define COD "Code and symbols"
+#define STA "Status"
+#define TAB "Processor tables"
+#define IO_ "Guest input"
+#define SUP "Support"
+
+#define STOPPED CMD_STOPPED
+#define CONTROL (CMD_STOPPED | CMD_REPEAT | CMD_CONTROL)
+
+#define LOCATION_HELP                                                                              \
+    "A LOCATION is a symbol, an expression (`main+4`, `0x7c00`, `*$rax`), SEG:OFF, FILE.c:LINE "   \
+    "when\nthe guest has debug information, or phys:ADDRESS."
+
+/* clang-format off */
+const struct cmd cmd_table[] = {
+/* ---- running ---- */
+{RUN, "continue", "c fg", "[N]",
+ "Continue the guest.\n"
+ "With N, the breakpoint it stands at is passed N-1 times without stopping.\n"
+ "Example: continue 3",
+ CONTROL, cmd_continue_run, NULL},
+{RUN, "stepi", "si s step", "[N]",
+ "Step one instruction, or N.\n"
+ "Interrupts wait while stepping unless `set step-irq on`. An empty line steps again.\n"
+ "Example: stepi 10",
+ CONTROL, cmd_stepi_run, NULL},
+{RUN, "nexti", "ni n next", "[N]",
+ "Step one instruction, or N, over calls.\n"
+ "A call, a software interrupt and a rep string instruction count as one.\n"
+ "Example: nexti",
+ CONTROL, cmd_nexti_run, NULL},
+{RUN, "finish", "fin", "",
+ "Run until the present function returned to its caller.\n"
+ "Example: finish",
+ CONTROL, cmd_finish_run, NULL},
+{RUN, "until", "u advance", "LOCATION",
+ "Run until a location is about to execute.\n" LOCATION_HELP "\n"
+ "Example: until main",
+ CMD_STOPPED | CMD_CONTROL, cmd_until_run, cmd_complete_expr},
+{RUN, "stop", "interrupt halt", "",
+ "Stop the running guest.\n"
+ "It stands within milliseconds; the prompt's Ctrl-C does the same.\n"
+ "Example: stop",
+ 0, cmd_stop_run, NULL},
+{RUN, "reset", NULL, "",
+ "Reset the board and load the image again; the guest stands at its entry.\n"
+ "Breakpoints stay.\n"
+ "Example: reset",
+ STOPPED, cmd_reset_run, NULL},
+{RUN, "run", "r", "",
+ "Run the guest from the beginning: `reset` and `continue`.\n"
+ "Example: run",
+ CMD_STOPPED | CMD_CONTROL, cmd_run_run, NULL},
+{RUN, "quit", "q kill exit", "[STATUS]",
+ "End the guest and leave vmscope.\n"
+ "STATUS (0 to 255) becomes the exit status.\n"
+ "Example: quit 3",
+ CMD_NO_SESSION, cmd_quit_run, NULL},
+
+/* ---- breakpoints ---- */
+{PTS, "break", "b br hbreak", "[LOCATION] [thread N] [if EXPR]",
+ "Set a breakpoint.\n" LOCATION_HELP "\n"
+ "Without LOCATION: at the next instruction. How it is made on this host (int3, debug register,\n"
+ "stepping) is chosen by what works here; `info breakpoints` says. `hbreak` is the same command.\n"
+ "Example: break timer_isr if ticks > 100 && $rdi == 0x20",
+ 0, cmd_break_run, cmd_complete_expr},
+{PTS, "tbreak", "tb thbreak", "[LOCATION] [thread N] [if EXPR]",
+ "Set a breakpoint that is deleted when it stopped the guest.\n"
+ "Example: tbreak *0x7c00",
+ 0, cmd_tbreak_run, cmd_complete_expr},
+{PTS, "catch", NULL, "KIND [if EXPR]",
+ "Stop at an exit of the guest: io, mmio, hlt, ….\n"
+ "EXPR may use the exit's fields, such as port, value, write and gpa.\n"
+ "Example: catch io if port == 0x3f8",
+ 0, cmd_catch_run, NULL},
+{PTS, "delete", "d", "[N…]",
+ "Delete breakpoints, by number or range; without a number all.\n"
+ "Example: delete 1 3-5",
+ 0, cmd_delete_run, NULL},
+{PTS, "disable", NULL, "[N…]",
+ "Disable breakpoints, by number or range; without a number all.\n"
+ "Example: disable 2",
+ 0, cmd_disable_run, NULL},
+{PTS, "enable", NULL, "[N…]",
+ "Enable breakpoints, by number or range; without a number all.\n"
+ "Example: enable 2",
+ 0, cmd_enable_run, NULL},
+{PTS, "condition", NULL, "N [EXPR]",
+ "Stop at breakpoint N only if EXPR is true; without EXPR always.\n"
+ "Example: condition 1 $rcx == 0",
+ 0, cmd_condition_run, cmd_complete_expr},
+{PTS, "ignore", NULL, "N COUNT",
+ "Pass breakpoint N COUNT times without stopping.\n"
+ "Example: ignore 1 99",
+ 0, cmd_ignore_run, NULL},
+
+/* ---- data ---- */
+{DAT, "print", "p inspect call", "[/FMT] EXPR",
+ "Show the value of an expression, or assign.\n"
+ "FMT is x d u o t a c f z s. A symbol is its address; memory needs its type: *(u32*)sym, u8 to\n"
+ "u64 and s8 to s64. Values are kept as $1, $2, …; `$` is the last one. $pc and $sp are linear.\n"
+ "Example: print/x *(u16*)($sp + 2)",
+ STOPPED, cmd_print_run, cmd_complete_expr},
+{DAT, "output", NULL, "[/FMT] EXPR",
+ "Show a value alone, without keeping it.\n"
+ "Example: output/x $cr3",
+ STOPPED, cmd_output_run, cmd_complete_expr},
+{DAT, "x", NULL, "[/NFU] [LOCATION]",
+ "Examine memory.\n"
+ "N is a count; F is x d u o t a c f s i z; U is b h w g for 1, 2, 4, 8 bytes. Without LOCATION it\n"
+ "goes on behind what it showed last; so does an empty line. `/r` adds an instruction's bytes.\n"
+ "Example: x/5i $pc",
+ CMD_STOPPED | CMD_REPEAT | CMD_GO_ON, cmd_x_run, cmd_complete_expr},
+{DAT, "xp", NULL, "[/NFU] [ADDRESS]",
+ "Examine physical memory; like `x` without paging.\n"
+ "Example: xp/8xg $cr3",
+ CMD_STOPPED | CMD_REPEAT | CMD_GO_ON, cmd_xp_run, cmd_complete_expr},
+{DAT, "display", NULL, "[/FMT] [EXPR]",
+ "Show a value at each stop.\n"
+ "With the format i or s, or a count, it shows memory as `x` does.\n"
+ "Example: display/i $pc",
+ STOPPED, cmd_display_run, cmd_complete_expr},
+{DAT, "undisplay", NULL, "[N…]",
+ "Cancel displays; without a number all.\n"
+ "Example: undisplay 1",
+ CMD_NO_SESSION, cmd_undisplay_run, NULL},
+{DAT, "set", NULL, "OPTION VALUE | LEFT = EXPR",
+ "Set an option, a register, a variable or memory.\n"
+ "`show` lists the options. LEFT is $REGISTER, $VARIABLE, a symbol, or memory with its type.\n"
+ "Example: set *(u32*)0x1000 = 7",
+ 0, cmd_set_run, cmd_complete_option},
+{DAT, "set var", "variable", "LEFT = EXPR",
+ "Assign, also when LEFT looks like an option.\n"
+ "Example: set var $rax = 5",
+ STOPPED, cmd_set_var_run, cmd_complete_expr},
+{DAT, "show", NULL, "[OPTION]",
+ "Show options and their values.\n"
+ "Example: show step-irq",
+ 0, cmd_show_run, cmd_complete_option},
+{DAT, "dump", NULL, "binary memory FILE START END",
+ "Write memory to a file.\n"
+ "END is the first address not written, or +LENGTH; START may be phys:ADDRESS.\n"
+ "Example: dump binary memory vga.bin phys:0xb8000 +4000",
+ STOPPED, cmd_dump_run, cmd_complete_file},
+{DAT, "restore", NULL, "FILE binary ADDRESS",
+ "Write a file into memory.\n"
+ "Example: restore patch.bin binary 0x100000",
+ STOPPED, cmd_restore_run, cmd_complete_file},
+{DAT, "find", NULL, "[/UN] START, +LENGTH, VALUE…",
+ "Search memory for bytes.\n"
+ "U is b h w g, N the most to find; VALUE may be a \"text\". Instead of +LENGTH the last address\n"
+ "may stand. $_ is the last match, $numfound their number.\n"
+ "Example: find 0x7c00, +0x200, \"hello\"",
+ STOPPED, cmd_find_run, cmd_complete_expr},
+
+/* ---- code and symbols ---- */
+{COD, "disassemble", "disas", "[LOCATION[,+LENGTH | ,END]] [/r]",
+ "Disassemble a function or a range.\n"
+ "Without LOCATION around the next instruction; /r shows the bytes. `set disassembly-flavor` takes\n"
+ "intel or att.\n"
+ "Example: disassemble main /r",
+ STOPPED, cmd_disassemble_run, cmd_complete_expr},
+{COD, "backtrace", "bt where", "[N]",
+ "Show the callers of the present function, at most N.\n"
+ "Example: backtrace 5",
+ STOPPED, cmd_backtrace_run, NULL},
+{COD, "symbol-file", NULL, "[FILE [SLIDE]]",
+ "Use the symbols of another file instead; without FILE none.\n"
+ "SLIDE is added to every address.\n"
+ "Example: symbol-file kernel.elf",
+ 0, cmd_symbol_file_run, cmd_complete_file},
+{COD, "add-symbol-file", NULL, "FILE [SLIDE]",
+ "Add the symbols of a file, moved by SLIDE.\n"
+ "Example: add-symbol-file module.elf 0xffffffffc0000000",
+ 0, cmd_add_symbol_file_run, cmd_complete_file},
+
+/* ---- status ---- */
+{STA, "info", "i", "SUBCOMMAND",
+ "Show things about the guest.\n"
+ "Example: info registers",
+ CMD_NO_SESSION, cmd_info_run, NULL},
+{STA, "info registers", "r", "[NAME|GROUP…|all]",
+ "Show registers.\n"
+ "Groups are general segment control table debug x87 sse avx msr.\n"
+ "Example: info registers rip control",
+ STOPPED, cmd_info_registers_run, NULL},
+{STA, "info all-registers", NULL, "",
+ "Show every register.\n"
+ "Example: info all-registers",
+ STOPPED, cmd_info_all_registers_run, NULL},
+{STA, "info breakpoints", "b", "",
+ "List breakpoints and catchpoints, with their hits and how they are made here.\n"
+ "Example: info breakpoints",
+ 0, cmd_info_breakpoints_run, NULL},
+{STA, "info display", NULL, "",
+ "List what is shown at each stop.\n"
+ "Example: info display",
+ CMD_NO_SESSION, cmd_info_display_run, NULL},
+{STA, "info cpus", "threads vcpus", "",
+ "List the vCPUs, their modes and where they are.\n"
+ "Example: info cpus",
+ 0, cmd_info_cpus_run, NULL},
+{STA, "info stop", "program", "",
+ "Tell the last stop again, in full.\n"
+ "Example: info stop",
+ 0, cmd_info_stop_run, NULL},
+{STA, "info exits", NULL, "[last [COUNT] [KIND]]",
+ "Count the guest's exits by kind, or show the newest records.\n"
+ "Example: info exits last 20 io",
+ 0, cmd_info_exits_run, NULL},
+{STA, "info line", NULL, "[LOCATION]",
+ "Show the source line of an address.\n"
+ "Example: info line *$pc",
+ 0, cmd_info_line_run, cmd_complete_expr},
+{STA, "info symbol", NULL, "ADDRESS",
+ "Show the symbol that holds an address.\n"
+ "Example: info symbol 0x100000",
+ 0, cmd_info_symbol_run, cmd_complete_expr},
+{STA, "info address", NULL, "SYMBOL",
+ "Show the address of a symbol.\n"
+ "Example: info address main",
+ 0, cmd_info_address_run, cmd_complete_expr},
+{STA, "info functions", NULL, "[TEXT]",
+ "List functions, or those with TEXT in their names.\n"
+ "Example: info functions isr",
+ 0, cmd_info_functions_run, NULL},
+{STA, "info devices", "device", "[NAME]",
+ "List the devices of the board, or show the state of one.\n"
+ "Example: info device pit",
+ 0, cmd_info_devices_run, NULL},
+{STA, "info mem", NULL, "",
+ "Show the physical memory map: RAM, what the loader placed, devices.\n"
+ "Example: info mem",
+ 0, cmd_info_mem_run, NULL},
+{STA, "info guest", "files", "",
+ "Show what was loaded and how.\n"
+ "Example: info guest",
+ 0, cmd_info_guest_run, NULL},
+{STA, "info kvm", NULL, "",
+ "Show what this host's KVM can do and the method chosen for each feature.\n"
+ "Example: info kvm",
+ CMD_NO_SESSION, cmd_info_kvm_run, NULL},
+{STA, "info log", NULL, "[COUNT]",
+ "Show the newest lines of vmscope's log.\n"
+ "Example: info log 50",
+ CMD_NO_SESSION, cmd_info_log_run, NULL},
+{STA, "vcpu", "thread t", "[N]",
+ "Choose the vCPU that commands mean, or say which it is.\n"
+ "Example: vcpu 1",
+ 0, cmd_vcpu_run, NULL},
+
+/* ---- processor tables ---- */
+{TAB, "info walk", NULL, "ADDRESS",
+ "Walk the page tables for an address and explain every entry.\n"
+ "Example: info walk $rip",
+ STOPPED, cmd_info_walk_run, cmd_complete_expr},
+{TAB, "info tab", NULL, "",
+ "List the linear address space: merged ranges with their physical places and rights.\n"
+ "Example: info tab",
+ STOPPED, cmd_info_tab_run, NULL},
+{TAB, "info gdt", NULL, "[N]",
+ "Decode the global descriptor table, or entry N.\n"
+ "Example: info gdt 2",
+ STOPPED, cmd_info_gdt_run, NULL},
+{TAB, "info idt", NULL, "[VECTOR]",
+ "Decode the interrupt descriptor table (in real mode the vector table), or one vector.\n"
+ "Example: info idt 14",
+ STOPPED, cmd_info_idt_run, NULL},
+{TAB, "info tss", NULL, "",
+ "Decode the task state segment.\n"
+ "Example: info tss",
+ STOPPED, cmd_info_tss_run, NULL},
+
+/* ---- input ---- */
+{IO_, "send", NULL, "[com1|com2] TEXT",
+ "Send text to the guest's serial line.\n"
+ "TEXT is sent as it is, with \\r \\n \\t \\e \\xNN; Enter on a serial line is \\r.\n"
+ "Example: send root\\r",
+ 0, cmd_send_run, NULL},
+{IO_, "type", NULL, "TEXT",
+ "Type text on the guest's keyboard.\n"
+ "\\n is the Enter key, \\b Backspace, \\t Tab, \\e Escape.\n"
+ "Example: type ls -l\\n",
+ 0, cmd_type_run, NULL},
+
+/* ---- support ---- */
+{SUP, "help", "h", "[COMMAND|GROUP]",
+ "Show the commands, or what one of them does.\n"
+ "Example: help break",
+ CMD_NO_SESSION, cmd_help_run, cmd_complete_command},
+{SUP, "apropos", NULL, "WORD",
+ "List commands whose help speaks of a word.\n"
+ "Example: apropos memory",
+ CMD_NO_SESSION, cmd_apropos_run, NULL},
+{SUP, "echo", NULL, "TEXT",
+ "Print text, with \\n \\t and the like.\n"
+ "Example: echo at the prompt now",
+ CMD_NO_SESSION, cmd_echo_run, NULL},
+{SUP, "source", NULL, "FILE",
+ "Run the commands of a file.\n"
+ "A command that lets the guest run is waited for; the first that fails ends the file. Empty lines\n"
+ "and lines that begin with # do nothing.\n"
+ "Example: source setup.cmds",
+ CMD_NO_SESSION, cmd_source_run, cmd_complete_file},
+{0},
+};
