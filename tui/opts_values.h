@@ -1,0 +1,17 @@
+/*
+ * Setters of the option table: each checks its value and stores it. The sentence in `e` says what
+ * is wrong with the value; opts.c puts the option's name before it. Only opts.c calls them.
+ */
+#ifndef TUI_OPTS_VALUES_H
+#define TUI_OPTS_VALUES_H
+
+struct opts;
+struct err;
+
+typedef int opt_setter(struct opts *o, const char *value, struct err *e);
+
+opt_setter opt_memory, opt_cpus, opt_cpu, opt_boot, opt_load_addr, opt_mode, opt_append, opt_initrd,
+    opt_module, opt_serial, opt_debugcon, opt_irqchip, opt_command_file, opt_command_text,
+    opt_timeout, opt_triple, opt_symbols, opt_assist;
+
+#endif
