@@ -52,7 +52,8 @@ expect script_missing 2 'no-script' run -x no-script "$g/hello16.bin"
 }
 expect doctor 0 'step' doctor
 expect debug_exit 33 'hello16: by COM1' run "$g/hello16.bin"
-expect time_out 4 '' run --timeout 1 "$g/cli_hlt"
+expect time_out 4 'did not end' run --timeout 1 "$g/tinyos"
+expect halted_for_ever 0 'good night' run "$g/cli_hlt"
 expect triple_fault 6 'triple fault' run "$g/triple"
 expect bad_command 8 'nosuchcommand' run -e nosuchcommand "$g/hello16.bin"
 printf 'info registers\nprint nosuchsymbol\n' >"$TEST_DIR/bad.cmds"
@@ -86,10 +87,10 @@ fi
 # ends NAME SIGNAL: a running guest is told to go; it goes within 5 s and not by a crash.
 ends() {
     local pid got t
-    "$VMSCOPE" run --serial "file:$TEST_DIR/$1.serial" "$g/cli_hlt" >"$TEST_DIR/$1.log" 2>&1 </dev/null &
+    "$VMSCOPE" run --serial "file:$TEST_DIR/$1.serial" "$g/tinyos" >"$TEST_DIR/$1.log" 2>&1 </dev/null &
     pid=$!
     for ((t = 0; t < 200; t++)); do
-        grep -qa cli_hlt "$TEST_DIR/$1.serial" 2>/dev/null && break
+        grep -qa tinyos "$TEST_DIR/$1.serial" 2>/dev/null && break
         sleep 0.05
     done
     kill "-$2" $pid

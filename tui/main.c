@@ -1,0 +1,153 @@
+/*
+ * The program: options, then a session, then one front end. Main thread.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "debug/cmd.h"
+#include "debug/doctor.h"
+#include "tui/batch.h"
+#include "tui/commands_in.h"
+#include "tui/opts.h"
+#include "tui/serial.h"
+#include "tui/tui.h"
+#include "vmm/base/esc.h"
+#include "vmm/base/log.h"
+
+/* A sentence to standard error; with --json also as the one line on standard output. */
+static int fail(const struct opts *o, const struct err *e)
+{
+    struct buf b = {0};
+
+    fprintf(stderr, "vmscope: %s\n", e->msg);
+    if (o->json) {
+        esc_json(&b, e->msg, strlen(e->msg));
+        printf("{\"end\":{\"status\":%d,\"sentence\":%s}}\n", STATUS_USAGE, buf_str(&b));
+    }
+    buf_fini(&b);
+    return STATUS_USAGE;
+}
+
+static int print(struct buf *b)
+{
+    size_t n = fwrite(buf_str(b), 1, b->len, stdout);
+    bool good = n == b->len && !fflush(stdout);
+
+    buf_fini(b);
+    return good ? STATUS_OK : STATUS_USAGE;
+}
+
+static int run(const struct opts *o, int *died_of)
+{
+    struct session *s;
+    struct err e = {0};
+    int status;
+
+    batch_signals();
+    if (session_open(&s, &o->session, &e))
+        return fail(o, &e);
+    status = batch_run(s, o, died_of);
+    session_close(s);
+    return status;
+}
+
+/* Lines of -x and -e run as soon as the screen shows the first stop. */
+static int queue_commands(struct cmd_client *c, const struct opts *o, struct err *e)
+{
+    struct commands_in in;
+    struct command_line l;
+    int r = commands_in_load(&in, o, e);
+
+    if (!r && in.use_stdin)
+        r = err_set(e, EINVAL, "-x - needs `vmscope run`: the workbench reads keys there");
+    while (!r && commands_in_next(&in, &l))
+        cmd_queue(c, l.text, l.file, l.number);
+    commands_in_fini(&in);
+    return r;
+}
+
+static int workbench(const struct opts *o)
+{
+    struct cmd_client c = {.quit_status = -1};
+    struct serial *serial = NULL;
+    struct err e = {0};
+    int r;
+
+    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
+        err_set(&e, ENOTTY,
+                "the workbench needs a terminal on standard input and output; "
+                "`vmscope run %s` needs none",
+                o->session.boot.image);
+        return fail(o, &e);
+    }
+    if (session_open(&c.s, &o->session, &e))
+        return fail(o, &e);
+    r = queue_commands(&c, o, &e);
+    if (!r)
+        r = serial_attach(&serial, c.s, &o->serial, &e);
+    if (!r)
+        r = tui_run(c.s, &c, &e);
+    if (r)
+        r = fail(o, &e);
+    else if (c.quit_status >= 0)
+        r = c.quit_status;
+    serial_detach(serial);
+    cmd_client_fini(&c);
+    session_close(c.s);
+    return r;
+}
+
+static int main_of(const struct opts *o, int *died_of)
+{
+    struct buf b = {0};
+
+    if (o->help) {
+        opts_help(o->sub, &b);
+        return print(&b);
+    }
+    if (o->version) {
+        buf_adds(&b, "vmscope " VMSCOPE_VERSION "\n");
+        return print(&b);
+    }
+    if (o->dump_docs) {
+        opts_docs(&b);
+        return print(&b);
+    }
+    if (o->sub == SUB_DOCTOR)
+        return doctor_main(o->json);
+    return o->sub == SUB_RUN ? run(o, died_of) : workbench(o);
+}
+
+static int open_log(const struct opts *o, struct err *e)
+{
+    int r = o->log ? log_open(o->log) : 0;
+
+    return r ? err_set(e, -r, "cannot write the log to %s: %s", o->log, strerror(-r)) : 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct opts o;
+    struct err e = {0};
+    int status, died_of = 0;
+
+    if (opts_parse(&o, argc, argv, &e) || open_log(&o, &e))
+        status = fail(&o, &e);
+    else
+        status = main_of(&o, &died_of);
+    opts_fini(&o);
+    if (died_of) { /* so that the shell sees what ended us */
+        sigset_t set;
+
+        signal(died_of, SIG_DFL);
+        sigemptyset(&set);
+        sigaddset(&set, died_of);
+        sigprocmask(SIG_UNBLOCK, &set, NULL);
+        raise(died_of);
+    }
+    return status;
+}
