@@ -253,32 +253,65 @@ void points_unplant_hook(struct points *p, uint64_t gpa)
     take_byte(p, gpa);
 }
 
+static enum bp_method choose_byte(struct points *p, struct bp *b, bool there, bool user, bool real,
+                                  uint64_t gpa)
+{
+    enum bp_method m;
+    uint8_t byte = there ? plant_byte(p, real, user, &m) : 0;
+
+    if (!byte || !put_byte(p, gpa, byte))
+        return BP_PENDING;
+    b->gpa = gpa;
+    p->int3_planted |= m == BP_INT3;
+    return m;
+}
+
+/* Frees a debug register for a point that nothing else can hold, by moving a point that a byte can
+ * hold as well. -1 when all holders need theirs. */
+static int evict_dr(struct points *p)
+{
+    for (unsigned i = 0; i < p->dr_usable; i++) {
+        struct bp *b = p->dr_owner[i];
+        bool user, real, there;
+        enum bp_method m;
+        uint64_t gpa;
+
+        if (!b)
+            continue;
+        there = locate(p, b, &gpa, &user, &real);
+        m = choose_byte(p, b, there, user, real, gpa);
+        if (m == BP_PENDING)
+            continue;
+        b->method = m;
+        b->pub.method = bp_method_name(m);
+        p->dr_owner[i] = NULL;
+        return (int)i;
+    }
+    return -1;
+}
+
 /* Chooses a method: a debug register is best (it survives overwriting, needs no page and no byte),
  * planted bytes come when they are used up. */
 static enum bp_method choose(struct points *p, struct bp *b)
 {
-    bool user, real, there;
-    enum bp_method m;
+    bool user, real, there, may_dr;
+    enum bp_method m = BP_PENDING;
     uint64_t gpa;
-    uint8_t byte;
     int dr;
 
     there = locate(p, b, &gpa, &user, &real);
-    dr = b->pub.spec.space == SPACE_LINEAR ? free_dr(p) : -1;
-    if (dr >= 0 && p->vm->probe.hw_exec[user ? PM_LONG3 : PM_LONG0] == HOW_DEBUG) {
-        p->dr_owner[dr] = b;
-        b->dr = dr;
-        return BP_DR;
-    }
-    if (!there)
-        return BP_PENDING;
-    byte = plant_byte(p, real, user, &m);
-    if (byte && put_byte(p, gpa, byte)) {
-        b->gpa = gpa;
-        p->int3_planted |= m == BP_INT3;
+    may_dr = b->pub.spec.space == SPACE_LINEAR &&
+             p->vm->probe.hw_exec[user ? PM_LONG3 : PM_LONG0] == HOW_DEBUG;
+    dr = may_dr ? free_dr(p) : -1;
+    if (dr < 0)
+        m = choose_byte(p, b, there, user, real, gpa);
+    if (dr < 0 && m == BP_PENDING && may_dr)
+        dr = evict_dr(p);
+    if (dr < 0)
         return m;
-    }
-    return BP_PENDING;
+    p->dr_owner[dr] = b;
+    b->dr = dr;
+    return BP_DR;
 }
 
 static void place(struct points *p, struct bp *b)

@@ -108,25 +108,46 @@ int session_step_over(struct session *s, unsigned vcpu, uint64_t n, struct err *
     return 0;
 }
 
-/* The caller's address and the stack pointer after the return. At a function's first instruction
- * the return address is on top of the stack; elsewhere the frame pointer leads to it. */
+/* Does a call instruction end exactly at `ret`? */
+static bool follows_call(struct session *s, unsigned vcpu, uint64_t ret)
+{
+    struct insn in;
+
+    for (unsigned back = 2; back <= 7; back++)
+        if (session_insn(s, vcpu, ret - back, &in) && in.len == back && (in.effects & INSN_CALL))
+            return true;
+    return false;
+}
+
+/* A return address in the stack slot at offset `slot` of SS. */
+static bool return_slot(struct session *s, unsigned vcpu, uint64_t slot, uint64_t *ret)
+{
+    const struct vcpu *v = s->vm->cpu[vcpu];
+    unsigned size = cpu_mode_bits(session_mode(s, vcpu)) / 8;
+    uint8_t raw[8];
+
+    if (session_mem_read(s, vcpu, SPACE_LINEAR, v->sregs->ss.base + slot, raw, size) !=
+        (int64_t)size)
+        return false;
+    *ret = v->sregs->cs.base + le_load(raw, size);
+    return follows_call(s, vcpu, *ret);
+}
+
+/* The caller's address and the stack pointer after the return: on top of the stack at a function's
+ * first instruction, else where the frame pointer leads; only what follows a call is believed. */
 static int caller(struct session *s, unsigned vcpu, uint64_t *ret, uint64_t *rsp, struct err *e)
 {
     const struct vcpu *v = s->vm->cpu[vcpu];
     unsigned size = cpu_mode_bits(session_mode(s, vcpu)) / 8;
-    uint64_t at = v->sregs->cs.base + v->regs->rip, slot;
-    const struct symbol *y = symbols_lookup(s->symbols, at);
-    uint8_t raw[8];
 
-    slot = y && y->addr == at ? v->regs->rsp : v->regs->rbp + size;
-    if (session_mem_read(s, vcpu, SPACE_LINEAR, v->sregs->ss.base + slot, raw, size) !=
-        (int64_t)size)
+    if (return_slot(s, vcpu, v->regs->rsp, ret))
+        *rsp = v->regs->rsp + size;
+    else if (return_slot(s, vcpu, v->regs->rbp + size, ret))
+        *rsp = v->regs->rbp + 2 * size;
+    else
         return err_set(e, EFAULT,
-                       "cannot find the caller: there is no return address at 0x%llx (a function "
-                       "without a frame pointer?); use `until` with an address",
-                       (unsigned long long)slot);
-    *ret = v->sregs->cs.base + le_load(raw, size);
-    *rsp = slot + size;
+                       "cannot find the caller: neither the top of the stack nor the frame pointer "
+                       "leads to a call; use `until` with an address");
     return 0;
 }
 
