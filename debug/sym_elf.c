@@ -96,6 +96,31 @@ static void find_extent(struct sym_image *m)
     }
 }
 
+/* elfutils 0.188 reads past the end of a string section that does not end in NUL, so such a file's
+ * debug information is not used. */
+static bool debug_strings_end(Elf *elf)
+{
+    size_t names;
+
+    if (elf_getshdrstrndx(elf, &names))
+        return false;
+    for (Elf_Scn *scn = NULL; (scn = elf_nextscn(elf, scn)) != NULL;) {
+        GElf_Shdr sh;
+        const char *name = gelf_getshdr(scn, &sh) ? elf_strptr(elf, names, sh.sh_name) : NULL;
+        Elf_Data *data;
+
+        if (!name || (strcmp(name, ".debug_str") && strcmp(name, ".debug_line_str")))
+            continue;
+        if ((sh.sh_flags & SHF_COMPRESSED) && elf_compress(scn, 0, 0) < 0)
+            return false;
+        data = elf_getdata(scn, NULL);
+        if (!data || (data->d_size && !data->d_buf) ||
+            (data->d_size && ((const char *)data->d_buf)[data->d_size - 1]))
+            return false;
+    }
+    return true;
+}
+
 /* Where the symbol's section ends, for symbols without a size. */
 static uint64_t section_end(Elf *elf, const GElf_Sym *sym)
 {
@@ -198,7 +223,8 @@ int64_t symbols_load(struct symbols *t, const char *path, int64_t slide, struct 
     }
     find_extent(m);
     /* Without debug information this is NULL, and lines are unknown. */
-    m->dwarf = dwarf_begin_elf(m->elf, DWARF_C_READ, NULL);
+    if (debug_strings_end(m->elf))
+        m->dwarf = dwarf_begin_elf(m->elf, DWARF_C_READ, NULL);
     if (read_symbols(t, m->elf, slide))
         sym_index(t);
     m->next = t->images;
