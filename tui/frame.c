@@ -105,7 +105,7 @@ static void draw_panel(const struct ui *ui, struct canvas *c, struct rect r, enu
         snprintf(sub, sizeof sub, "running\u2026");
     else if (panel->subtitle)
         panel->subtitle(&ui->v, sub, sizeof sub);
-    if (sub[0])
+    if (sub[0] && pen_left(&p) >= 10)
         pen_put(&p, ST_TAB, " %s ", sub);
     panel->draw(&ui->v, c, (struct rect){r.x, r.y + 1, r.w, r.h - 1}, focus);
 }
@@ -139,12 +139,18 @@ static const enum style *identity(void)
     return map;
 }
 
+unsigned frame_answer_rows(const struct ui *ui)
+{
+    unsigned need = lines_rows(&ui->answers, ui->answer_lines, ui->lay.w);
+    unsigned most = ui->lay.body.h > 0 ? (unsigned)ui->lay.body.h * 2 / 3 : 1;
+
+    return need < 3 ? 3 : need < most ? need : most;
+}
+
 /* Over the panels, above the prompt, as high as the last answer needs. */
 static void draw_answers(const struct ui *ui, struct canvas *c)
 {
-    unsigned need = lines_rows(&ui->answers, ui->answer_lines, ui->lay.w);
-    int most = ui->lay.body.h * 2 / 3, h = need < (unsigned)most ? (int)need : most;
-    struct rect r = {0, 0, ui->lay.w, h < 3 ? 3 : h};
+    struct rect r = {0, 0, ui->lay.w, (int)frame_answer_rows(ui)};
     struct pen p;
 
     r.y = ui->lay.prompt.y - r.h;
@@ -153,7 +159,8 @@ static void draw_answers(const struct ui *ui, struct canvas *c)
     p = pen_new(c, (struct rect){0, r.y - 1, r.w, 1});
     pen_row(&p, 0);
     pen_put(&p, ST_TITLE, " Answers ");
-    pen_put(&p, ST_TAB, " PgUp PgDn scroll, Esc closes ");
+    pen_put(&p, ST_TAB,
+            ui->answers_scroll ? " PgDn: more, Esc closes " : " PgUp PgDn scroll, Esc closes ");
     lines_draw(&ui->answers, NULL, c, r, ui->answers_scroll, identity());
 }
 

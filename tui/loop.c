@@ -26,6 +26,7 @@
 #define FRAME_NS  33000000u  /* between two redraws that nobody waits for */
 #define STATUS_NS 250000000u /* guest time and rates while it runs without events */
 #define BURST_MAX 16         /* dispatches in one frame before the rest waits for the next */
+#define STEP_NS   100000000u /* keys typed ahead wait this long for a step to end */
 #define KEYS_MAX  64         /* keys taken between two looks at everything else */
 
 struct loop {
@@ -35,8 +36,9 @@ struct loop {
     bool full;    /* send every cell */
     bool stopped; /* EV_STOPPED arrived during this dispatch */
     uint64_t drawn_ns;
-    unsigned burst; /* dispatches since the last frame */
-    int died_of;    /* signal that ends us */
+    uint64_t hold_keys_ns; /* until then keys wait for the run that the last key began */
+    unsigned burst;        /* dispatches since the last frame */
+    int died_of;           /* signal that ends us */
 };
 
 /* ---- signals -------------------------------------------------------------------------------- */
@@ -211,14 +213,31 @@ static void carry_wish(struct loop *l)
         l->full = true;
 }
 
+static bool runs(const struct loop *l)
+{
+    return session_state(l->ui.s) == SS_RUNNING;
+}
+
+/* `s` typed ahead must be as many steps, though a step ends only when the session says so. */
+static bool keys_wait(const struct loop *l)
+{
+    return runs(l) && clock_ns() < l->hold_keys_ns;
+}
+
 static void handle_keys(struct loop *l)
 {
     int key, x, y;
 
-    for (int i = 0; i < KEYS_MAX && l->ui.wish != UI_WISH_LEAVE && screen_key(&key, &x, &y); i++) {
+    for (int i = 0;
+         i < KEYS_MAX && l->ui.wish != UI_WISH_LEAVE && !keys_wait(l) && screen_key(&key, &x, &y);
+         i++) {
+        bool ran = runs(l);
+
         if (key == K_NONE)
             continue;
         ui_key(&l->ui, key, x, y);
+        if (!ran && runs(l))
+            l->hold_keys_ns = clock_ns() + STEP_NS;
         handle_stop(l);
         carry_wish(l);
         l->urgent = true;
@@ -262,12 +281,12 @@ static void draw(struct loop *l)
 }
 
 /* Milliseconds until something must be done without an event; -1: never. */
-static int time_left(const struct loop *l, bool runs)
+static int time_left(const struct loop *l)
 {
     uint64_t since = clock_ns() - l->drawn_ns;
-    uint64_t due = l->dirty || l->burst > BURST_MAX ? FRAME_NS : STATUS_NS;
+    uint64_t due = l->dirty || l->burst > BURST_MAX || keys_wait(l) ? FRAME_NS : STATUS_NS;
 
-    if (!runs && !l->dirty && l->burst <= BURST_MAX)
+    if (!runs(l) && !l->dirty && l->burst <= BURST_MAX)
         return -1;
     return since >= due ? 0 : (int)((due - since) / 1000000) + 1;
 }
@@ -276,12 +295,11 @@ static int time_left(const struct loop *l, bool runs)
  * dispatches the rest waits for the next frame, and the processor is the guest's. */
 static void wait_and_serve(struct loop *l)
 {
-    bool runs = session_state(l->ui.s) == SS_RUNNING;
-    bool calm = l->burst <= BURST_MAX;
-    struct pollfd p[3] = {{.fd = STDIN_FILENO, .events = POLLIN},
+    bool calm = l->burst <= BURST_MAX, wait = keys_wait(l);
+    struct pollfd p[3] = {{.fd = wait ? -1 : STDIN_FILENO, .events = POLLIN},
                           {.fd = wake_pipe[0], .events = POLLIN},
                           {.fd = calm ? session_fd(l->ui.s) : -1, .events = POLLIN}};
-    int n = poll(p, 3, time_left(l, runs));
+    int n = poll(p, 3, time_left(l));
 
     if (n < 0 && errno != EINTR)
         l->died_of = SIGHUP;
@@ -296,7 +314,7 @@ static void wait_and_serve(struct loop *l)
         l->burst++;
         handle_stop(l);
     }
-    if (p[0].revents & POLLIN)
+    if (p[0].revents & POLLIN || wait)
         handle_keys(l);
     else if (p[0].revents) /* the terminal is gone */
         l->died_of = SIGHUP;

@@ -17,8 +17,10 @@
 #include "vmm/base/log.h"
 #include "vmm/base/x.h"
 
-#define HISTORY_LINES 2000
-#define COMPLETIONS   400
+#define HISTORY_LINES  2000
+#define LINE_MAX_BYTES 4000
+#define COUNT_MAX      100
+#define COMPLETIONS    400
 
 static struct prompt_calls calls;
 static const char *label = "> ";
@@ -174,6 +176,28 @@ static char *history_file(void)
     return path;
 }
 
+/* The spellings that prompt_key uses, where ~/.inputrc does not bind them. Readline 8.2
+ * runs into a null pointer when an escape sequence follows the Ctrl-X prefix in callback mode. */
+static void bind_keys(void)
+{
+    static const struct {
+        const char *bytes;
+        rl_command_func_t *fn;
+    } keys[] = {{"\033[A", rl_get_previous_history},
+                {"\033[B", rl_get_next_history},
+                {"\033[C", rl_forward_char},
+                {"\033[D", rl_backward_char},
+                {"\033[H", rl_beg_of_line},
+                {"\033[F", rl_end_of_line},
+                {"\033[3~", rl_delete},
+                {"\t", complete}};
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        rl_bind_keyseq_if_unbound(keys[i].bytes, keys[i].fn);
+    rl_bind_key('\t', complete);
+    rl_unbind_key(KEY_CTRL('x'));
+}
+
 void prompt_init(const struct prompt_calls *c)
 {
     calls = *c;
@@ -191,7 +215,7 @@ void prompt_init(const struct prompt_calls *c)
     rl_callback_handler_install("", line_done);
     rl_variable_bind("bell-style", "none");
     rl_variable_bind("keyseq-timeout", "0");
-    rl_bind_key('\t', complete);
+    bind_keys();
     using_history();
     stifle_history(HISTORY_LINES);
     history_path = history_file();
@@ -215,10 +239,13 @@ void prompt_fini(void)
 
 /* ---- keys ----------------------------------------------------------------------------------- */
 
+/* A count of thousands would keep readline busy for minutes over a key. */
 static void feed(const char *bytes, size_t n)
 {
-    if (n > sizeof queue)
+    if (n > sizeof queue || (rl_end > LINE_MAX_BYTES && n == 1 && (unsigned char)*bytes >= 0x20))
         return;
+    if (rl_numeric_arg > COUNT_MAX || rl_numeric_arg < -COUNT_MAX)
+        rl_numeric_arg = COUNT_MAX;
     memcpy(queue, bytes, n);
     queued = n;
     taken = 0;

@@ -100,6 +100,15 @@ static unsigned add_answer(struct ui *ui, const char *text, enum style st)
     return n;
 }
 
+/* Scroll at which the last answer shows from its beginning. */
+static unsigned first_page(const struct ui *ui)
+{
+    unsigned rows = lines_rows(&ui->answers, ui->answer_lines, ui->lay.w);
+    unsigned room = frame_answer_rows(ui);
+
+    return rows > room ? rows - room : 0;
+}
+
 /* The first line of an answer is also the message; the whole opens when it does not fit there. */
 static void show_answer(struct ui *ui, const char *text, bool failed, bool typed)
 {
@@ -108,7 +117,7 @@ static void show_answer(struct ui *ui, const char *text, bool failed, bool typed
     unsigned lines = add_answer(ui, text, failed ? ST_ERROR : ST_NORMAL);
 
     ui->answer_lines = lines + typed;
-    ui->answers_scroll = 0;
+    ui->answers_scroll = first_page(ui);
     ui_message(ui, st, "%.*s", (int)(first < 600 ? first : 600), text);
     if (typed || lines > 1 || canvas_width(ui->message) >= ui->lay.w)
         ui->answers_open = lines > 0;
@@ -322,7 +331,8 @@ static void stop_guest(struct ui *ui)
     if (running(ui))
         session_stop(ui->s);
     else
-        ui_message(ui, ST_MESSAGE, "The guest is stopped already; q leaves vmscope.");
+        ui_message(ui, ST_MESSAGE, "The guest is %s already; q leaves vmscope.",
+                   session_state(ui->s) == SS_ENDED ? "at its end" : "stopped");
 }
 
 static void act(struct ui *ui, const struct key_row *row, int key)

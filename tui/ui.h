@@ -79,6 +79,8 @@ struct frame_cursor {
 /* Draws everything; `c` has the screen's size. */
 void frame_draw(struct ui *ui, const struct frame_prompt *prompt, struct canvas *c,
                 struct frame_cursor *cur);
+/* Rows the last answer may take above the prompt. */
+unsigned frame_answer_rows(const struct ui *ui);
 /* Rows of the help text. */
 void frame_help(struct buf *out);
 

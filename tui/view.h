@@ -110,7 +110,7 @@ struct view_stack {
 
 struct view_memory {
     enum space space;
-    bool placed; /* base was chosen; before the first stop it is not */
+    bool placed; /* the user chose the place; until then it goes where the code points */
     uint64_t base, cursor;
     unsigned per_row; /* bytes of a row, set by the panel's width */
     unsigned len;

@@ -92,11 +92,23 @@ static void fill_reg(struct view *v, struct session *s, const struct vcpu_state 
         memmove(p, p + 1, strlen(p));
 }
 
+/* People look for selectors and control registers before bases and limits. */
+static unsigned register_rank(const struct reg_desc *d)
+{
+    static const uint8_t ranks[RG_GROUPS] = {
+        [RG_SEGMENT] = 4, [RG_CONTROL] = 2, [RG_TABLE] = 3, [RG_DEBUG] = 5,
+        [RG_X87] = 7,     [RG_SSE] = 8,     [RG_AVX] = 9,   [RG_MSR] = 6};
+
+    return d->group == RG_SEGMENT && d->kind == 'R' && d->bits == 16 ? 1 : ranks[d->group];
+}
+
 void view_fill_registers(struct view *v, struct session *s, const struct vcpu_state *st)
 {
     v->regs.count = 0;
-    for (int id = 0; id < REG_COUNT; id++)
-        fill_reg(v, s, st, id, v->code.bits);
+    for (unsigned rank = 0; rank < 10; rank++)
+        for (int id = 0; id < REG_COUNT; id++)
+            if (register_rank(&reg_table[id]) == rank)
+                fill_reg(v, s, st, id, v->code.bits);
     if (v->regs.sel >= v->regs.count)
         v->regs.sel = 0;
 }
@@ -214,20 +226,32 @@ static void mark_points(struct session *s, struct view_code *code)
     }
 }
 
+/* "main.c:12", without the folders that a title has no room for. */
+static bool source_line(struct session *s, uint64_t addr, char *dst, size_t cap)
+{
+    struct symbols *t = session_symbols(s);
+    const char *file, *slash;
+    int line;
+
+    dst[0] = '\0';
+    if (!t || !symbols_line(t, addr, &file, &line))
+        return false;
+    slash = strrchr(file, '/');
+    snprintf(dst, cap, "%s:%d", slash ? slash + 1 : file, line);
+    return true;
+}
+
 /* A row of its own with the name of what starts here. */
 static bool add_label(struct session *s, struct view_code *code, uint64_t addr)
 {
     const struct symbol *sym = symbol_in(s, addr);
     struct view_insn *row = &code->row[code->rows];
-    const char *file;
-    int line;
 
     if (!sym || sym->addr != addr)
         return false;
     *row = (struct view_insn){.addr = addr, .is_label = true};
     snprintf(row->label, sizeof row->label, "%s", sym->name);
-    if (symbols_line(session_symbols(s), addr, &file, &line))
-        snprintf(row->source, sizeof row->source, "%s:%d", file, line);
+    source_line(s, addr, row->source, sizeof row->source);
     return true;
 }
 
@@ -293,6 +317,17 @@ static void select_row(struct view_code *code, bool keep_row)
         code->cursor = code->row[code->sel].addr;
 }
 
+/* Some instructions before a place to show; none where a symbol starts behind bytes that belong to
+ * nobody, for padding decoded as instructions tells nothing. */
+static uint64_t before(struct session *s, const struct view *v, uint64_t addr, unsigned count)
+{
+    const struct symbol *sym = symbol_in(s, addr);
+
+    if (addr && sym && sym->addr == addr && !symbol_in(s, addr - 1))
+        return addr;
+    return insn_back(s, v, addr, count);
+}
+
 /* Chooses the top for a new RIP or a jump; false: the top stays. */
 static void place_top(struct view *v, struct session *s, unsigned rows, uint64_t rflags)
 {
@@ -303,11 +338,11 @@ static void place_top(struct view *v, struct session *s, unsigned rows, uint64_t
         code->cursor = code->rip_linear;
         row = build_rows(v, s, rows, rflags);
         if (row < 0 || row + 1 + (rows > 4) >= (int)rows || (!row && rows > 4))
-            code->top = insn_back(s, v, code->rip_linear, rows / 3);
+            code->top = before(s, v, code->rip_linear, rows / 3);
         if (build_rows(v, s, rows, rflags) < 0)
             code->top = code->rip_linear;
     } else if (code->jumped) {
-        code->top = insn_back(s, v, code->cursor, rows / 4);
+        code->top = before(s, v, code->cursor, rows / 4);
     }
     for (; code->scroll > 0; code->scroll--)
         code->top = next_row(s, v->status.vcpu, code->top);
@@ -320,8 +355,7 @@ void view_fill_code(struct view *v, struct session *s, const struct vcpu_state *
     struct view_code *code = &v->code;
     unsigned rows = v->rows[PANEL_CODE] > 0 ? (unsigned)v->rows[PANEL_CODE] : 1;
     bool scrolled = code->scroll != 0;
-    const char *file;
-    int line;
+    char source[48];
 
     rows = rows > VIEW_ROWS ? VIEW_ROWS : rows;
     place_top(v, s, rows, st->regs.rflags);
@@ -331,10 +365,10 @@ void view_fill_code(struct view *v, struct session *s, const struct vcpu_state *
     code->scroll = 0;
     code->follow = code->jumped = false;
     if (view_symbol(s, code->cursor, code->where, sizeof code->where) &&
-        symbols_line(session_symbols(s), code->cursor, &file, &line)) {
+        source_line(s, code->cursor, source, sizeof source)) {
         size_t n = strlen(code->where);
 
-        snprintf(code->where + n, sizeof code->where - n, " %s:%d", file, line);
+        snprintf(code->where + n, sizeof code->where - n, " %s", source);
     }
 }
 
@@ -442,15 +476,34 @@ static void mark_changed(struct view_memory *m, const struct view_past *past)
     }
 }
 
+/* Nobody chose a place: the operand of the next instruction if it has a fixed address, else where
+ * it was as long as something is there, else the code. */
+static void place_memory(struct view *v, struct session *s)
+{
+    struct view_memory *m = &v->memory;
+    const struct view_code *code = &v->code;
+    uint8_t byte;
+
+    for (unsigned i = 0; i < code->rows; i++)
+        if (code->row[i].is_rip && code->row[i].has_mem) {
+            uint64_t at = code->row[i].mem;
+
+            if (at < m->base || at - m->base >= m->len)
+                m->base = at & ~7ull;
+            m->cursor = at;
+            return;
+        }
+    if (!m->base || session_mem_read(s, v->status.vcpu, m->space, m->base, &byte, 1) != 1)
+        m->base = m->cursor = code->rip_linear & ~7ull;
+}
+
 void view_fill_memory(struct view *v, struct session *s)
 {
     struct view_memory *m = &v->memory;
     unsigned rows = v->rows[PANEL_MEMORY] > 0 ? (unsigned)v->rows[PANEL_MEMORY] : 0;
 
-    if (!m->placed) {
-        m->base = m->cursor = v->code.rip_linear & ~15ull;
-        m->placed = true;
-    }
+    if (!m->placed)
+        place_memory(v, s);
     m->per_row = bytes_per_row(v->cols[PANEL_MEMORY], m->base);
     m->len = rows * m->per_row > VIEW_MEM_BYTES ? VIEW_MEM_BYTES : rows * m->per_row;
     read_bytes(v, s);

@@ -144,13 +144,12 @@ static void describe(const struct view *v, struct buf *out)
 
     if (!ev)
         return;
-    buf_addf(out, "#%" PRIu64 " vCPU %u %s: %s at %s", ev->seq, ev->vcpu, ev->kind, ev->what,
-             ev->where);
+    buf_addf(out, "#%" PRIu64, ev->seq);
+    if (v->status.cpus > 1)
+        buf_addf(out, " vCPU %u", ev->vcpu);
+    buf_addf(out, " %s, at %s", ev->what, ev->where);
     buf_addf(out, ", %s in the guest", panel_duration(dur, sizeof dur, ev->guest_ns));
     buf_addf(out, ", %s in the handler", panel_duration(dur, sizeof dur, ev->host_ns));
-    if (ev->unclaimed)
-        buf_adds(out, ", no device there");
-    buf_adds(out, "  (Enter: code)");
 }
 
 const struct panel panel_exits = {

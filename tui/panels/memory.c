@@ -130,6 +130,7 @@ static unsigned key(struct view *v, int key, struct panel_ask *ask)
     default:
         return PANEL_IGNORED;
     }
+    m->placed = true;
     show_cursor(v);
     return PANEL_HANDLED | PANEL_REFILL;
 }

@@ -10,6 +10,9 @@
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
+/* Hidden, for libreadline exports functions of the same names with other arguments: without this
+ * the program's would take their place inside that library. */
+#pragma GCC visibility push(hidden)
 void *xmalloc(size_t len_bytes);
 void *xcalloc(size_t count, size_t len_bytes);
 /* Like realloc for `count` items of `len_bytes`; an overflowing product ends the program. */
@@ -17,6 +20,7 @@ void *xrealloc(void *p, size_t count, size_t len_bytes);
 char *xstrdup(const char *s);
 /* Never NULL; the caller frees. */
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+#pragma GCC visibility pop
 
 /* For what only our own mistake can break; stays on in release. Prints where, and aborts. The
  * front end may install a hook that first restores the terminal and saves a report. */
