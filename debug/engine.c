@@ -15,6 +15,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/x.h"
 #include "vmm/onestep.h"
+#include "vmm/transfer.h"
 
 void engine_init(struct engine *g, struct vm *vm)
 {
@@ -404,9 +405,23 @@ enum verdict {
     STOPPED, /* stop() was called */
 };
 
+/* The guest's own int3, seen because ours leave the guest too: it takes its #BP. */
+static void give_back_int3(struct vcpu *v)
+{
+    if (method_of(&v->vm->methods, MF_REINJECT, PM_LONG0) != METHOD_INJECT_AT) {
+        v->regs->rip++;
+        vcpu_dirty(v, VS_REGS);
+    }
+    queue_event(v, 3, false, false, 0);
+}
+
 static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                              const struct exit_event *ev)
 {
+    if (ev->u.debug.exception == 3 && !plant_here(g, v)) {
+        give_back_int3(v);
+        return GO;
+    }
     if (ev->u.debug.exception == 3 || (ev->u.debug.dr6 & 0xf & (want->dr7 ? 0xf : 0)))
         return points_hit(g, v) ? STOPPED : GO_PAST;
     return GO; /* a trap flag of the guest's own, seen because ours are on */
@@ -481,21 +496,23 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     struct onestep_ops ops = {.arg = g, .saw = saw};
     struct plant *pl = plant_here(g, v);
     uint8_t *hva = pl ? mem_ptr(&g->vm->mem, pl->gpa, 1) : NULL;
+    bool alone = hva || g->vm->methods.step_enters_free; /* step_guard.h */
     enum onestep r;
     bool made;
 
-    if (hva) {
+    if (alone)
         engine_alone_begin(g, v);
+    if (hva)
         *hva = pl->original;
-    }
     r = vcpu_onestep(v, &ops, info);
     made = r != ONE_OTHER || after_odd_step(g, v, info);
     if (hva) {
         if (*hva != pl->original)
             pl->original = *hva; /* the instruction rewrote itself */
         *hva = pl->byte;
-        engine_alone_end(g);
     }
+    if (alone)
+        engine_alone_end(g);
     if (r == ONE_HALT)
         check_dead(g, v);
     return made;

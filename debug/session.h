@@ -29,6 +29,7 @@ struct session;
 struct symbols;
 struct disasm;
 struct insn;
+struct unwind_frame;
 struct vm;
 
 struct session_config {
@@ -259,6 +260,9 @@ struct symbols *session_symbols(struct session *s);
 struct disasm *session_disasm(struct session *s);
 /* Disassembles at a linear address in the vCPU's mode; false when nothing is mapped there. */
 bool session_insn(struct session *s, unsigned vcpu, uint64_t linear, struct insn *out);
+/* The callers, innermost first (unwind.h); `end` says why the trace ends where it does. */
+size_t session_backtrace(struct session *s, unsigned vcpu, struct unwind_frame *frames, size_t max,
+                         char end[160]);
 /* Evaluates an expression (expr.h) in the vCPU's context. */
 int session_eval(struct session *s, unsigned vcpu, const char *text, uint64_t *out, struct err *e);
 

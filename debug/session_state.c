@@ -10,6 +10,7 @@
 #include "debug/expr.h"
 #include "debug/fields.h"
 #include "debug/sym.h"
+#include "debug/unwind.h"
 #include "disasm/disasm.h"
 #include "vmm/base/x.h"
 
@@ -283,6 +284,20 @@ static bool eval_text(void *arg, int fn, uint64_t x, char *dst, size_t cap)
 
     (void)fn;
     return a->s->engine.symbol_text(a->s, x, dst, cap);
+}
+
+size_t session_backtrace(struct session *s, unsigned vcpu, struct unwind_frame *frames, size_t max,
+                         char end[160])
+{
+    struct eval_arg arg = {.s = s, .vcpu = vcpu};
+    struct unwind_env env = {
+        .arg = &arg, .symbols = s->symbols, .reg = eval_reg, .mem = eval_mem};
+    size_t n;
+
+    env.bits = cpu_mode_bits(session_mode(s, vcpu));
+    n = unwind(&env, frames, max);
+    memcpy(end, env.end, sizeof env.end);
+    return n;
 }
 
 int session_eval(struct session *s, unsigned vcpu, const char *text, uint64_t *out, struct err *e)

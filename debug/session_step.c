@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "debug/sym.h"
+#include "debug/unwind.h"
 #include "disasm/disasm.h"
 #include "vmm/base/le.h"
 #include "vmm/base/x.h"
@@ -108,46 +108,41 @@ int session_step_over(struct session *s, unsigned vcpu, uint64_t n, struct err *
     return 0;
 }
 
-/* Does a call instruction end exactly at `ret`? */
-static bool follows_call(struct session *s, unsigned vcpu, uint64_t ret)
+/* Is the top of the stack the return address of a call that went to where the vCPU stands? It is at
+ * the first instruction of a function, which no frame information is needed to know. */
+static bool just_called(struct session *s, unsigned vcpu, uint64_t *ret)
 {
+    const struct vcpu *v = s->vm->cpu[vcpu];
+    unsigned size = cpu_mode_bits(session_mode(s, vcpu)) / 8;
+    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    uint8_t raw[8];
     struct insn in;
 
+    if (session_mem_read(s, vcpu, SPACE_LINEAR, v->sregs->ss.base + v->regs->rsp, raw, size) !=
+        (int64_t)size)
+        return false;
+    *ret = v->sregs->cs.base + le_load(raw, size);
     for (unsigned back = 2; back <= 7; back++)
-        if (session_insn(s, vcpu, ret - back, &in) && in.len == back && (in.effects & INSN_CALL))
+        if (session_insn(s, vcpu, *ret - back, &in) && in.len == back &&
+            (in.effects & INSN_CALL) && (!in.has_target || in.target == at))
             return true;
     return false;
 }
 
-/* A return address in the stack slot at offset `slot` of SS. */
-static bool return_slot(struct session *s, unsigned vcpu, uint64_t slot, uint64_t *ret)
-{
-    const struct vcpu *v = s->vm->cpu[vcpu];
-    unsigned size = cpu_mode_bits(session_mode(s, vcpu)) / 8;
-    uint8_t raw[8];
-
-    if (session_mem_read(s, vcpu, SPACE_LINEAR, v->sregs->ss.base + slot, raw, size) !=
-        (int64_t)size)
-        return false;
-    *ret = v->sregs->cs.base + le_load(raw, size);
-    return follows_call(s, vcpu, *ret);
-}
-
-/* The caller's address and the stack pointer after the return: on top of the stack at a function's
- * first instruction, else where the frame pointer leads; only what follows a call is believed. */
+/* The caller's address and the stack pointer after the return. */
 static int caller(struct session *s, unsigned vcpu, uint64_t *ret, uint64_t *rsp, struct err *e)
 {
-    const struct vcpu *v = s->vm->cpu[vcpu];
-    unsigned size = cpu_mode_bits(session_mode(s, vcpu)) / 8;
+    struct unwind_frame frames[2];
+    char end[160];
 
-    if (return_slot(s, vcpu, v->regs->rsp, ret))
-        *rsp = v->regs->rsp + size;
-    else if (return_slot(s, vcpu, v->regs->rbp + size, ret))
-        *rsp = v->regs->rbp + 2 * size;
-    else
-        return err_set(e, EFAULT,
-                       "cannot find the caller: neither the top of the stack nor the frame pointer "
-                       "leads to a call; use `until` with an address");
+    if (just_called(s, vcpu, ret)) {
+        *rsp = s->vm->cpu[vcpu]->regs->rsp + cpu_mode_bits(session_mode(s, vcpu)) / 8;
+        return 0;
+    }
+    if (session_backtrace(s, vcpu, frames, 2, end) < 2)
+        return err_set(e, EFAULT, "cannot find the caller: %s; use `until` with an address", end);
+    *ret = frames[1].pc;
+    *rsp = frames[1].sp - s->vm->cpu[vcpu]->sregs->ss.base;
     return 0;
 }
 

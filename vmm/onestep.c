@@ -8,6 +8,7 @@
 
 #include "vmm/base/le.h"
 #include "vmm/insn_head.h"
+#include "vmm/step_guard.h"
 #include "vmm/transfer.h"
 #include "vmm/vcpu.h"
 
@@ -18,8 +19,6 @@
 
 /* How often one step may enter the guest: a rep outs makes one exit an element. */
 #define ENTRIES_MAX 100000
-
-static const struct vcpu_debug step_flag = {.step = true};
 
 /* ---- small pieces --------------------------------------------------------------------------- */
 
@@ -173,6 +172,17 @@ static enum onestep step_sysret(struct vcpu *v)
     return ONE_DONE;
 }
 
+/* The guest's own int3 where guards make every int3 leave the guest: its #BP is injected. */
+static enum onestep step_own_int3(struct vcpu *v, const struct onestep_ops *ops,
+                                  struct onestep_info *out)
+{
+    if (!soft_int_allowed(v, 3))
+        return vcpu_deliver(v, ops, 13, true, 3 << 3 | 2, false, out);
+    if (method_of(&v->vm->methods, MF_REINJECT, PM_LONG0) != METHOD_INJECT_AT)
+        v->regs->rip++;
+    return vcpu_deliver(v, ops, 3, false, 0, false, out);
+}
+
 /* ---- the step that KVM makes ------------------------------------------------------------------
  */
 
@@ -208,15 +218,18 @@ static enum onestep after_hidden(struct vcpu *v, const struct onestep_ops *ops, 
 }
 
 static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
-                                struct onestep_info *out)
+                                const struct step_guard *guard, struct onestep_info *out)
 {
+    struct vcpu_debug want = {.step = true, .sw_bp = guard->count > 0};
     uint64_t from = linear_rip(v);
     unsigned cpl = cpu_cpl(v->sregs);
 
     for (unsigned i = 0; i < ENTRIES_MAX; i++) {
-        enter(v, ops, &step_flag, &out->last);
+        enter(v, ops, &want, &out->last);
         switch (out->last.reason) {
         case KVM_EXIT_DEBUG:
+            if (guard_hit(v, guard, &out->vector) && out->vector >= 0)
+                guard_clean_frame(v, out->vector);
             return ONE_DONE;
         case KVM_EXIT_HLT:
             return ONE_HALT;
@@ -258,6 +271,7 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
     bool emulated = v->vm->probe.emulated;
     unsigned cpl = cpu_cpl(v->sregs);
     bool real = !(v->sregs->cr0 & CR0_PE);
+    struct step_guard guard = {0};
     struct insn_head h;
     enum onestep r;
 
@@ -265,6 +279,8 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
     if (v->injected >= 0)
         return arrive_at_handler(v, ops, out);
     insn_head_read(v, &h);
+    if (!emulated && h.special == SP_INT && h.vector == 3 && !h.is_int_n)
+        return step_own_int3(v, ops, out);
     if (emulated && h.special == SP_HLT && cpl == 0)
         return step_halt(v, &h);
     if (emulated && !real) {
@@ -295,7 +311,10 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
         vcpu_show_idt(v);
     if (emulated && cpl == 3)
         vcpu_dr6_keep(v);
-    r = step_by_kvm(v, ops, out);
+    if (v->vm->methods.step_enters_free && !emulated)
+        guard_place(v, &guard, h.vector, h.special == SP_SYSCALL);
+    r = step_by_kvm(v, ops, &guard, out);
+    guard_lift(&guard);
     if (r == ONE_DONE && h.special == SP_PUSHF && (!emulated || cpl == 3))
         scrub_pushf(v);
     if (r == ONE_DONE && h.special == SP_SYSCALL) {

@@ -17,6 +17,7 @@
 #include "vmm/exit.h"
 #include "vmm/regs.h"
 #include "vmm/ring.h"
+#include "vmm/step_guard.h"
 #include "vmm/vm.h"
 #include "vmm/walk.h"
 
@@ -68,6 +69,8 @@ struct vcpu {
 
     bool dr6_kept; /* dr6 holds the guest's value from before our steps */
     uint64_t dr6;
+
+    struct guard_cache guard_cache; /* step_guard.c's own */
 
     struct vcpu_debug debug_set; /* as last given to KVM */
     bool debug_valid;            /* false: registers were written since, KVM dropped the flag */

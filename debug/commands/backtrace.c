@@ -11,25 +11,6 @@
 
 #define FRAMES_MAX 200u
 
-static bool get_reg(void *arg, int id, uint64_t *value)
-{
-    struct cmd_client *c = arg;
-    struct reg_value v;
-
-    if (session_reg_get(c->s, session_focus(c->s), id, &v, NULL))
-        return false;
-    *value = v.u;
-    return true;
-}
-
-static bool get_mem(void *arg, uint64_t linear, void *dst, size_t len)
-{
-    struct cmd_client *c = arg;
-
-    return session_mem_read(c->s, session_focus(c->s), SPACE_LINEAR, linear, dst, len) ==
-           (int64_t)len;
-}
-
 static void print_frame(struct cmd_client *c, size_t n, const struct unwind_frame *f, struct out *o)
 {
     const struct symbols *t = session_symbols(c->s);
@@ -56,8 +37,8 @@ int cmd_backtrace_run(struct cmd_client *c, const char *args, struct out *o)
 {
     static const char *const columns[] = {"frame",  "pc",  "sp",   "symbol",
                                           "offset", "how", "line", NULL};
-    struct unwind_env env = {.arg = c, .reg = get_reg, .mem = get_mem};
     struct unwind_frame *frames;
+    char end[160];
     uint64_t max;
     size_t n;
 
@@ -65,10 +46,8 @@ int cmd_backtrace_run(struct cmd_client *c, const char *args, struct out *o)
         return -EINVAL;
     if (max > FRAMES_MAX)
         max = FRAMES_MAX;
-    env.bits = cpu_mode_bits(session_mode(c->s, session_focus(c->s)));
-    env.symbols = session_symbols(c->s);
     frames = xcalloc(max, sizeof *frames);
-    n = unwind(&env, frames, max);
+    n = session_backtrace(c->s, session_focus(c->s), frames, max, end);
     out_records(o, "frames", columns);
     for (size_t i = 0; i < n; i++)
         print_frame(c, i, &frames[i], o);
@@ -80,8 +59,8 @@ int cmd_backtrace_run(struct cmd_client *c, const char *args, struct out *o)
     }
     if (n == max)
         out_text(o, "(More stack frames follow...)");
-    else if (env.end[0])
-        out_text(o, "The trace ends here: %s.", env.end);
-    out_json_str(o, "end", n == max ? "" : env.end);
+    else if (end[0])
+        out_text(o, "The trace ends here: %s.", end);
+    out_json_str(o, "end", n == max ? "" : end);
     return 0;
 }
