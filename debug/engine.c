@@ -554,14 +554,19 @@ static void step_job(struct engine *g, struct vcpu *v, struct cpu_job *job)
 /* ---- the body
  * ---------------------------------------------------------------------------------------------- */
 
-static void go_past(struct engine *g, struct vcpu *v)
+/* Steps over the instruction at a point that was dealt with. False when a kick came first: then
+ * it is still to be stepped over, or the point would count twice. */
+static bool go_past(struct engine *g, struct vcpu *v)
 {
     struct onestep_info info;
-    bool held = v->hold_irq;
+    bool held = v->hold_irq, made;
 
     v->hold_irq = true;
-    one_step(g, v, &info);
+    made = one_step(g, v, &info);
     v->hold_irq = held;
+    vcpu_show_idt(v);
+    vcpu_dr6_restore(v);
+    return made;
 }
 
 static void body_once(struct engine *g, struct vcpu *v)
@@ -577,10 +582,7 @@ static void body_once(struct engine *g, struct vcpu *v)
         return;
     }
     if (g->past[v->id]) {
-        g->past[v->id] = false;
-        go_past(g, v);
-        vcpu_show_idt(v);
-        vcpu_dr6_restore(v);
+        g->past[v->id] = !go_past(g, v);
         return;
     }
     want_debug(g, &want);

@@ -25,14 +25,22 @@ static bool is_prefix(uint8_t b)
     }
 }
 
+/* ins, outs, movs, cmps, stos, lods, scas */
+static bool is_string(uint8_t op)
+{
+    return (op >= 0x6c && op <= 0x6f) || (op >= 0xa4 && op <= 0xa7) || (op >= 0xaa && op <= 0xaf);
+}
+
 void insn_head_read(struct vcpu *v, struct insn_head *h)
 {
     uint8_t b[15];
     unsigned n = vcpu_fetch(v, b), i = 0;
+    bool rep = false;
 
     *h = (struct insn_head){.vector = -1};
     while (i < n && is_prefix(b[i])) {
         h->opsize |= b[i] == 0x66;
+        rep |= b[i] == 0xf2 || b[i] == 0xf3;
         i++;
     }
     if (i < n && v->sregs->cs.l && (v->sregs->efer & 0x400) && (b[i] & 0xf0) == 0x40)
@@ -40,6 +48,8 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
     if (i >= n)
         return;
     h->len = i + 1;
+    if (rep && is_string(b[i]))
+        h->special = SP_REP;
     switch (b[i]) {
     case 0xf4:
         h->special = SP_HLT;

@@ -19,13 +19,14 @@ enum special {
     SP_SYSCALL,
     SP_RETF,
     SP_SWAPGS,
+    SP_REP, /* a repeated string instruction */
     SP_PUSHF,
     SP_IDT_INSN, /* 0F 01: lidt, sidt and relatives must see the real IDT */
 };
 
 struct insn_head {
     enum special special;
-    unsigned len; /* up to the opcode; whole for HLT, INT, IRET, PUSHF, RETF, SYSCALL, SYSRET */
+    unsigned len; /* up to the opcode; whole for all but IDT_INSN */
     int vector;
     uint16_t imm; /* SP_RETF: bytes to drop */
     bool rexw, opsize;

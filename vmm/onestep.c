@@ -81,14 +81,23 @@ bool vcpu_gate_target(struct vcpu *v, int vector, uint64_t *linear)
     return true; /* code segments of handlers have base 0 in every system seen; DR is linear */
 }
 
+/* How many kicks in a row one entry takes: a step is short, so a kick can wait for its end; but one
+ * that KVM never ends must not be tried for ever. */
+#define KICKS_MAX 3
+
 static void enter(struct vcpu *v, const struct onestep_ops *ops, const struct vcpu_debug *want,
                   struct exit_event *ev)
 {
-    vcpu_enter(v, want, ev);
-    ev->flags |= EXIT_F_STEPPED;
-    if (ops->saw)
-        ops->saw(ops->arg, v, ev);
-    vcpu_commit(v, ev);
+    for (unsigned i = 0; i < KICKS_MAX; i++) {
+        v->run->immediate_exit = 0; /* what the kick was for is looked at after the step */
+        vcpu_enter(v, want, ev);
+        ev->flags |= EXIT_F_STEPPED;
+        if (ops->saw)
+            ops->saw(ops->arg, v, ev);
+        vcpu_commit(v, ev);
+        if (ev->reason != EXIT_KICK)
+            return;
+    }
 }
 
 /* Runs to a linear address by a debug register, serving what happens on the way. */
@@ -217,25 +226,45 @@ static enum onestep after_hidden(struct vcpu *v, const struct onestep_ops *ops, 
     return vcpu_deliver(v, ops, nr, has_ec, ec, false, out);
 }
 
+static bool rep_by_register(const struct vcpu *v)
+{
+    enum cpu_mode m = cpu_mode_of(v->sregs, v->regs->rflags);
+
+    return v->vm->probe.hw_exec[probe_mode_of(m, cpu_cpl(v->sregs))] == HOW_DEBUG;
+}
+
 static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
-                                const struct step_guard *guard, struct onestep_info *out)
+                                const struct insn_head *h, const struct step_guard *guard,
+                                struct onestep_info *out)
 {
     struct vcpu_debug want = {.step = true, .sw_bp = guard->count > 0};
     uint64_t from = linear_rip(v);
     unsigned cpl = cpu_cpl(v->sregs);
 
+    /* A repeated string instruction is one step, whole: hosts stop in it each time, once more at
+     * its end, or not at all. A debug register behind it is quicker than its iterations. */
+    if (h->special == SP_REP && !v->idt_hidden && rep_by_register(v)) {
+        want.step = false;
+        want.dr[0] = from + h->len;
+        want.dr7 = 0x402;
+    }
     for (unsigned i = 0; i < ENTRIES_MAX; i++) {
         enter(v, ops, &want, &out->last);
         switch (out->last.reason) {
         case KVM_EXIT_DEBUG:
             if (guard_hit(v, guard, &out->vector) && out->vector >= 0)
                 guard_clean_frame(v, out->vector);
+            if (h->special == SP_REP && !moved(v, from) && !vcpu_parking(v))
+                break;
             return ONE_DONE;
         case KVM_EXIT_HLT:
             return ONE_HALT;
         case KVM_EXIT_SHUTDOWN:
             if (!v->idt_hidden)
                 return ONE_OTHER;
+            if (v->events->exception.nr == 1 && cpl == 3 && h->special == SP_REP &&
+                !moved(v, from) && !vcpu_parking(v))
+                break;
             return after_hidden(v, ops, cpl, out);
         case KVM_EXIT_IO:
         case KVM_EXIT_MMIO:
@@ -313,7 +342,7 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
         vcpu_dr6_keep(v);
     if (v->vm->methods.step_enters_free && !emulated)
         guard_place(v, &guard, h.vector, h.special == SP_SYSCALL);
-    r = step_by_kvm(v, ops, &guard, out);
+    r = step_by_kvm(v, ops, &h, &guard, out);
     guard_lift(&guard);
     if (r == ONE_DONE && h.special == SP_PUSHF && (!emulated || cpl == 3))
         scrub_pushf(v);
