@@ -138,9 +138,14 @@ bool cmd_var_get(struct cmd_client *c, const char *name, uint64_t *v)
     struct cmd_state *st = cmd_state(c);
     const struct variable *var;
 
-    if (!*name || isdigit((unsigned char)*name)) {
-        size_t n = *name ? strtoul(name, NULL, 10) : st->values;
+    if (!*name || *name == '$' || isdigit((unsigned char)*name)) {
+        /* $ the last, $5 the fifth, $$ the one before the last, $$2 two before it */
+        size_t n = *name == '$' ? strtoul(name[1] ? name + 1 : "1", NULL, 10)
+                   : *name      ? strtoul(name, NULL, 10)
+                                : st->values;
 
+        if (*name == '$')
+            n = n < st->values ? st->values - n : 0;
         if (!n || n > st->values)
             return false;
         *v = st->value[n - 1];
@@ -189,6 +194,7 @@ static int expand(struct cmd_client *c, const char *text, struct buf *out, struc
             buf_addc(out, *p++);
             continue;
         }
+        n = p[1] == '$';
         while (isalnum((unsigned char)p[n + 1]) || p[n + 1] == '_')
             n++;
         if (n >= sizeof name)
@@ -200,7 +206,7 @@ static int expand(struct cmd_client *c, const char *text, struct buf *out, struc
             buf_add(out, p, n + 1);
         else if (cmd_var_get(c, name, &v))
             buf_addf(out, "0x%llx", (unsigned long long)v);
-        else if (!n || isdigit((unsigned char)*name))
+        else if (!n || *name == '$' || isdigit((unsigned char)*name))
             return err_set(e, EINVAL, "there is no value $%s: `print` made %zu so far", name,
                            cmd_state(c)->values);
         else

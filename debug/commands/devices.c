@@ -15,7 +15,6 @@
 #include "vmm/kvm.h"
 #include "vmm/probe.h"
 
-
 /* "name  value…" lines as a table. */
 static void device_lines(const char *text, struct out *o)
 {

@@ -45,6 +45,7 @@ void kernel_main(uint32_t magic, uint32_t info)
     }
     memory_init();
     timer_init();
+    serial_listen();
     printk("loaded by %s, command line \"%s\"\n", boot_info.loader, boot_info.cmdline);
     printk("%d KiB of memory, %d modules, timer at %d Hz\n", usable_bytes() / 1024,
            (uint64_t)boot_info.modules, (uint64_t)TIMER_HZ);

@@ -34,6 +34,14 @@ void serial_init(void)
     outb(IER, IER_RECEIVED);
 }
 
+/* The 8259 forgets at ICW1 what it was asked before and then wants a rising edge, which a line that
+ * is high already never gives: so the line is let down once the controller is ready. */
+void serial_listen(void)
+{
+    outb(IER, 0);
+    outb(IER, IER_RECEIVED | IER_SENT);
+}
+
 /* Moves as much as the transmitter takes; interrupts are off. */
 static void pump(void)
 {

@@ -116,6 +116,7 @@ bool str_number(const char *s, uint64_t *out);
 /* --- serial.c, vga.c, keyboard.c --- */
 
 void serial_init(void);
+void serial_listen(void); /* after timer_init, which sets up the 8259 */
 void serial_write(const char *bytes, size_t len);
 /* Waits until all is sent, without interrupts. */
 void serial_flush(void);
