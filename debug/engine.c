@@ -23,10 +23,12 @@ void engine_init(struct engine *g, struct vm *vm)
     pthread_mutex_init(&g->alone, NULL);
     pthread_cond_init(&g->alone_cond, NULL);
     points_init(&g->points, vm);
+    exit_hooks_init(&g->exit_hooks);
 }
 
 void engine_fini(struct engine *g)
 {
+    exit_hooks_fini(&g->exit_hooks);
     points_fini(&g->points);
     pthread_cond_destroy(&g->alone_cond);
     pthread_mutex_destroy(&g->alone);
@@ -41,7 +43,7 @@ static uint64_t linear_rip(const struct vcpu *v)
 }
 
 /* The first reason of a vCPU counts; all vCPUs are asked to park. */
-static struct stop_info *stop(struct engine *g, struct vcpu *v, enum stop_kind kind)
+struct stop_info *engine_stop(struct engine *g, struct vcpu *v, enum stop_kind kind)
 {
     struct stop_report *r = &g->report[v->id];
 
@@ -175,18 +177,25 @@ static bool env_text(void *arg, int fn, uint64_t x, char *dst, size_t cap)
     return a->g->symbol_text && a->g->symbol_text(a->g->symbol_arg, x, dst, cap);
 }
 
-/* A condition that cannot be evaluated stops the guest: a breakpoint is never lost silently. */
-static bool holds(struct engine *g, struct vcpu *v, const struct expr *x,
-                  const struct exit_event *ev, struct err *why)
+int engine_eval(struct engine *g, struct vcpu *v, const struct expr *x, const struct exit_event *ev,
+                uint64_t *value, struct err *e)
 {
     struct env_arg a = {.g = g, .v = v, .ev = ev};
     struct expr_env env = {
         .arg = &a, .reg = env_reg, .mem = env_mem, .field = env_field, .text = env_text};
+
+    return expr_eval(x, &env, value, e);
+}
+
+/* A condition that cannot be evaluated stops the guest: a breakpoint is never lost silently. */
+static bool holds(struct engine *g, struct vcpu *v, const struct expr *x,
+                  const struct exit_event *ev, struct err *why)
+{
     uint64_t value;
 
     if (!x)
         return true;
-    if (expr_eval(x, &env, &value, why) < 0)
+    if (engine_eval(g, v, x, ev, &value, why) < 0)
         return true;
     return value != 0;
 }
@@ -211,7 +220,9 @@ static bool point_counts(struct engine *g, struct vcpu *v, struct bp *b)
         atomic_fetch_sub(&b->ignore_left, 1);
         return false;
     }
-    struct stop_info *si = stop(g, v, b->pub.spec.hidden ? STOP_TEMPORARY : STOP_BREAKPOINT);
+    if (b->pub.spec.hit && !exit_hook_point(g, v, b->pub.spec.hit, b->pub.spec.hit_arg, b->pub.id))
+        return false;
+    struct stop_info *si = engine_stop(g, v, b->pub.spec.hidden ? STOP_TEMPORARY : STOP_BREAKPOINT);
 
     si->point_id = b->pub.id;
     if (why.code)
@@ -302,7 +313,7 @@ static void catches(struct engine *g, struct vcpu *v, struct exit_event *ev)
             atomic_fetch_sub(&b->ignore_left, 1);
             continue;
         }
-        stop(g, v, STOP_CATCH)->point_id = b->pub.id;
+        engine_stop(g, v, STOP_CATCH)->point_id = b->pub.id;
         ev->flags |= EXIT_F_STOPPED;
     }
 }
@@ -316,13 +327,13 @@ static void board_wish(struct engine *g, struct vcpu *v)
     case WISH_NONE:
         break;
     case WISH_POWER_OFF:
-        stop(g, v, STOP_POWER_OFF);
+        engine_stop(g, v, STOP_POWER_OFF);
         break;
     case WISH_RESET:
-        stop(g, v, STOP_RESET);
+        engine_stop(g, v, STOP_RESET);
         break;
     case WISH_DEBUG_EXIT:
-        stop(g, v, STOP_DEBUG_EXIT)->code = v->wish_value;
+        engine_stop(g, v, STOP_DEBUG_EXIT)->code = v->wish_value;
         break;
     }
 }
@@ -334,19 +345,44 @@ static void saw(void *arg, struct vcpu *v, struct exit_event *ev)
 
     if (v->wish != WISH_NONE)
         board_wish(g, v);
+    if (exit_hooks_any(&g->exit_hooks))
+        exit_hooks_saw(g, v, ev);
     if (g->points.catches)
         catches(g, v, ev);
 }
 
+bool engine_access(void *arg, struct vcpu *v, struct exit_event *ev)
+{
+    return exit_hooks_access(arg, v, ev);
+}
+
+/* The interrupt that the next entry brings; its record is in the ring already. */
+static void saw_injected(struct engine *g, struct vcpu *v)
+{
+    struct exit_event ev = {
+        .at_ns = v->last_ns,
+        .rip = v->regs->rip,
+        .cs_base = v->sregs->cs.base,
+        .cr3 = v->sregs->cr3,
+        .reason = EXIT_INJECT,
+        .vcpu = (uint8_t)v->id,
+        .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
+        .cpl = (uint8_t)cpu_cpl(v->sregs),
+        .u.inject = {.vector = (uint32_t)v->injected},
+    };
+
+    exit_hooks_saw(g, v, &ev);
+}
+
 static void report_internal(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 {
-    stop(g, v, STOP_INTERNAL_ERROR);
+    engine_stop(g, v, STOP_INTERNAL_ERROR);
     g->report[v->id].ev = *ev;
 }
 
 static void report_shutdown(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 {
-    struct stop_info *si = stop(g, v, STOP_TRIPLE_FAULT);
+    struct stop_info *si = engine_stop(g, v, STOP_TRIPLE_FAULT);
 
     si->vector = ev->u.shutdown.vector;
     si->code = ev->u.shutdown.error_code;
@@ -354,7 +390,7 @@ static void report_shutdown(struct engine *g, struct vcpu *v, const struct exit_
 
 static void report_error(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 {
-    struct stop_info *si = stop(g, v, STOP_HOST_ERROR);
+    struct stop_info *si = engine_stop(g, v, STOP_HOST_ERROR);
 
     si->code = (uint32_t)ev->u.fail.errno_;
     if (ev->reason == KVM_EXIT_FAIL_ENTRY)
@@ -377,7 +413,7 @@ static void check_dead(struct engine *g, struct vcpu *v)
         if (idle != VCPU_DEAD && idle != VCPU_WAIT_SIPI)
             return;
     }
-    stop(g, v, STOP_HALTED);
+    engine_stop(g, v, STOP_HALTED);
 }
 
 /* With the kernel's interrupt chips HLT never leaves the kernel: a kick shows whether the vCPU is
@@ -520,7 +556,7 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
 
 static void report_steps(struct engine *g, struct vcpu *v, const struct onestep_info *info)
 {
-    struct stop_info *si = stop(g, v, STOP_STEP);
+    struct stop_info *si = engine_stop(g, v, STOP_STEP);
 
     si->vector = info->vector;
 }
@@ -606,10 +642,14 @@ void engine_body(void *arg, struct vcpu *v)
     while (!vcpu_parking(v)) {
         if (atomic_load_explicit(&g->alone_wanted, memory_order_acquire))
             alone_pause(g);
+        int injected = v->injected;
+
         if (!vcpu_ready(v)) {
             check_dead(g, v);
             continue;
         }
+        if (injected < 0 && v->injected >= 0 && exit_hooks_any(&g->exit_hooks))
+            saw_injected(g, v);
         body_once(g, v);
     }
     vcpu_settle(v);

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "debug/exit_hooks.h"
 #include "debug/points.h"
 #include "vmm/vcpu.h"
 
@@ -61,6 +62,7 @@ struct engine {
     bool stop_on_reset;
     bool reset_on_triple_fault;
     struct hooks hooks;
+    struct exit_hooks exit_hooks;
     struct cpu_job job[MACHINE_CPUS_MAX];
     bool past[MACHINE_CPUS_MAX]; /* the points at the vCPU's RIP were dealt with: step over them */
     struct stop_report report[MACHINE_CPUS_MAX]; /* written by its vCPU, read when parked */
@@ -79,6 +81,14 @@ void engine_init(struct engine *g, struct vm *vm);
 void engine_fini(struct engine *g);
 /* The body given to vm_open; `arg` is the engine. */
 void engine_body(void *arg, struct vcpu *v);
+/* vm_config.access: hooks of an access have their turn before its device. */
+bool engine_access(void *arg, struct vcpu *v, struct exit_event *ev);
+/* vCPU threads: asks all vCPUs to park for this reason, unless this vCPU has one already. Returns
+ * the report that counts. */
+struct stop_info *engine_stop(struct engine *g, struct vcpu *v, enum stop_kind kind);
+/* vCPU threads: an expression over this vCPU and, unless NULL, the record. As expr_eval. */
+int engine_eval(struct engine *g, struct vcpu *v, const struct expr *x, const struct exit_event *ev,
+                uint64_t *value, struct err *e);
 /* Makes the calling vCPU the only one inside the guest, and lets the others go on. */
 void engine_alone_begin(struct engine *g, struct vcpu *v);
 void engine_alone_end(struct engine *g);

@@ -282,3 +282,49 @@ bool expr_is_truth(const struct expr *x)
 {
     return x->is_truth;
 }
+
+/* ---- what can be seen without evaluating ---------------------------------------------------- */
+
+bool expr_uses_field(const struct expr *x, int field_id)
+{
+    for (unsigned i = 0; i < x->count; i++)
+        if (x->ops[i].code == OP_FIELD && x->ops[i].imm == (uint64_t)field_id)
+            return true;
+    return false;
+}
+
+/* Whether a 0 on the stack before op `pc` is the whole expression's result. */
+static bool zero_ends(const struct expr *x, uint64_t pc)
+{
+    while (pc < x->count) {
+        if (x->ops[pc].code == OP_AND)
+            pc = x->ops[pc].imm;
+        else if (x->ops[pc].code == OP_BOOL)
+            pc++;
+        else
+            return false;
+    }
+    return true;
+}
+
+bool expr_requires(const struct expr *x, int field_id, uint64_t *value)
+{
+    for (unsigned i = 0; i + 2 < x->count; i++) {
+        const struct expr_op *a = &x->ops[i], *b = &x->ops[i + 1];
+        bool jumps = a->code == OP_OR || a->code == OP_IF || a->code == OP_GOTO;
+
+        if (jumps || (a->code == OP_AND && !zero_ends(x, a->imm)))
+            return false; /* what follows may be passed over by a way that ends true */
+        if (x->ops[i + 2].code != OP_EQ || !zero_ends(x, i + 3))
+            continue;
+        if (a->code == OP_PUSH) {
+            a = b;
+            b = &x->ops[i];
+        }
+        if (a->code == OP_FIELD && a->imm == (uint64_t)field_id && b->code == OP_PUSH) {
+            *value = b->imm;
+            return true;
+        }
+    }
+    return false;
+}

@@ -155,6 +155,7 @@ int session_open(struct session **out, const struct session_config *cfg, struct 
         .ring_records = cfg->ring_records ? cfg->ring_records : 65536,
         .arg = &s->engine,
         .body = engine_body,
+        .access = engine_access,
         .console = on_console,
         .parked = on_parked,
     };
@@ -468,6 +469,44 @@ static bool trace_news(struct session *s)
     return news;
 }
 
+int session_fd_add(struct session *s, int fd, void (*fn)(void *arg, int fd), void *arg)
+{
+    struct epoll_event ev = {.events = EPOLLIN};
+
+    for (unsigned i = 0; i < SESSION_FDS; i++) {
+        if (s->client_fd[i].fn)
+            continue;
+        if (epoll_ctl(s->poll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+            return -errno;
+        s->client_fd[i].fd = fd;
+        s->client_fd[i].fn = fn;
+        s->client_fd[i].arg = arg;
+        return 0;
+    }
+    return -ENOSPC;
+}
+
+void session_fd_del(struct session *s, int fd)
+{
+    for (unsigned i = 0; i < SESSION_FDS; i++) {
+        if (!s->client_fd[i].fn || s->client_fd[i].fd != fd)
+            continue;
+        s->client_fd[i].fn = NULL;
+        if (epoll_ctl(s->poll_fd, EPOLL_CTL_DEL, fd, NULL) < 0)
+            log_error("cannot stop watching a descriptor: %s", strerror(errno));
+    }
+}
+
+static void client_fds(struct session *s)
+{
+    for (unsigned i = 0; i < SESSION_FDS; i++) {
+        struct pollfd p = {.fd = s->client_fd[i].fd, .events = POLLIN};
+
+        if (s->client_fd[i].fn && poll(&p, 1, 0) > 0)
+            s->client_fd[i].fn(s->client_fd[i].arg, p.fd);
+    }
+}
+
 void session_dispatch(struct session *s)
 {
     uint64_t n;
@@ -481,6 +520,7 @@ void session_dispatch(struct session *s)
         all_parked(s);
     if (trace_news(s))
         session_publish(s, EV_TRACE, NULL);
+    client_fds(s);
 }
 
 int session_fd(const struct session *s)
@@ -578,6 +618,7 @@ int session_reset_quiet(struct session *s, struct err *e)
     for (unsigned i = 0; i < s->vm->cpus; i++)
         s->cpu[i].have = 0;
     points_replant(&s->engine.points);
+    session_publish(s, EV_RESET, NULL);
     return rc;
 }
 

@@ -67,6 +67,7 @@ enum stop_kind {
     STOP_TRIPLE_FAULT,
     STOP_INTERNAL_ERROR, /* this KVM could not go on: see text */
     STOP_STUCK,          /* a vCPU burns time at one RIP inside the kernel */
+    STOP_HOOK,           /* a hook (session_hook_add) asked for it; text says why */
     STOP_HOST_ERROR,     /* KVM_RUN failed: code is the errno */
     STOP_KINDS,
 };
@@ -154,6 +155,29 @@ int session_walk(struct session *s, unsigned vcpu, uint64_t linear, struct walk 
 int session_walk_regs(struct session *s, unsigned vcpu, struct walk_regs *out);
 const struct mem *session_mem(const struct session *s);
 
+/* ---- hooks: decide on exits while they happen (exit_hooks.h) ------------------------------- */
+
+enum hook_answer {
+    HOOK_GO,
+    HOOK_STOP,
+    HOOK_DROP, /* an access reaches no device: writes vanish, reads answer all ones */
+};
+struct hook_call;
+/* On the vCPU's thread; must not block on the main thread and calls no function of this header
+ * unless that says so. */
+typedef enum hook_answer hook_fn(void *arg, struct hook_call *c);
+
+struct hook_spec {
+    int reason;         /* KVM_EXIT_* or EXIT_*; -1: every kind */
+    int vcpu;           /* -1: all */
+    const char *filter; /* expression over the exit's fields, registers and memory, or NULL */
+    hook_fn *fn;
+    void *arg;
+};
+/* Any thread, any state. Returns the id (1 and up), or -EINVAL with a sentence about the filter. */
+int session_hook_add(struct session *s, const struct hook_spec *spec, struct err *e);
+int session_hook_del(struct session *s, int id);
+
 /* ---- points ------------------------------------------------------------------------------ */
 
 enum point_kind { POINT_BREAK, POINT_WATCH, POINT_CATCH };
@@ -173,6 +197,8 @@ struct point_spec {
     int vcpu;                 /* -1: all */
     unsigned catch_reason;    /* catch: KVM_EXIT_* or EXIT_* */
     const char *catch_filter; /* catch: expression over the exit's fields, or NULL; copied */
+    hook_fn *hit;             /* execution points: asked on the vCPU's thread when all else says */
+    void *hit_arg;            /* yes, and stops only with HOOK_STOP; or NULL */
 };
 
 struct point {
@@ -204,6 +230,7 @@ const struct point *session_point_next(const struct session *s, int id);
 #define EV_CONSOLE 4u  /* arg: const struct console_text *; raw guest bytes */
 #define EV_POINTS  8u  /* points changed; arg: NULL */
 #define EV_STATE   16u /* registers, memory or focus changed by a client; arg: NULL */
+#define EV_RESET   64u /* the board was reset, also when the guest asked for it; arg: NULL */
 #define EV_TRACE   32u /* new exit records exist (at most one event a dispatch); arg: NULL */
 
 struct console_text {
@@ -253,6 +280,35 @@ const char *session_reg_name(struct session *s, const struct exit_event *ev);
 /* Guest time in ns. */
 uint64_t session_guest_time(struct session *s);
 struct vm *session_vm(struct session *s); /* for doctor-like commands and tests */
+
+/* A device that a client adds to the board; it stays until the session is closed. */
+struct device_spec {
+    const char *name, *help; /* copied; help may be NULL */
+    const uint16_t *port;    /* `ports` of them, borrowed for the call */
+    unsigned ports;
+    uint64_t gpa, len_bytes; /* len_bytes 0: no memory range */
+    void *arg;
+    /* With the machine locked, on the thread of the vCPU that made the access (reset: main or any).
+     * The result counts for reads. Any may be NULL. */
+    uint64_t (*pio)(void *arg, uint16_t port, unsigned size, bool write, uint64_t value);
+    uint64_t (*mmio)(void *arg, uint64_t off, unsigned size, bool write, uint64_t value);
+    void (*reset)(void *arg);
+    void (*gone)(void *arg); /* the session closes: the last call */
+};
+/* -EBUSY with a sentence when its name, ports or memory are taken. */
+int session_device_add(struct session *s, const struct device_spec *spec, struct err *e);
+/* Any thread, also inside a device's function. -EINVAL for a GSI that does not exist. */
+int session_irq(struct session *s, unsigned gsi, bool level);
+/* As if a device had printed it. Any thread, also inside a device's function. */
+void session_console_put(struct session *s, enum console_chan chan, const void *bytes, size_t len);
+/* True while the calling thread is inside a device's function: then it holds the machine lock and
+ * may call nothing here but these. */
+bool session_in_device(void);
+
+/* Has `fn` called from session_dispatch when `fd` can be read: timers and sockets of clients share
+ * session_fd. At most SESSION_FDS at once; -ENOSPC. */
+int session_fd_add(struct session *s, int fd, void (*fn)(void *arg, int fd), void *arg);
+void session_fd_del(struct session *s, int fd);
 
 /* ---- meaning -------------------------------------------------------------------------------- */
 

@@ -11,6 +11,7 @@
 #include "debug/session.h"
 
 #define SUBSCRIBERS_MAX 16
+#define SESSION_FDS     32
 
 struct session {
     struct session_config cfg;
@@ -34,6 +35,12 @@ struct session {
         session_fn *fn;
         void *arg;
     } sub[SUBSCRIBERS_MAX];
+
+    struct {
+        int fd; /* with fn NULL: free */
+        void (*fn)(void *arg, int fd);
+        void *arg;
+    } client_fd[SESSION_FDS];
 
     int bell_fd, watch_fd, poll_fd;
     long watch_ns;         /* period of the watch timer, 0 off */

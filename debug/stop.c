@@ -28,6 +28,7 @@ const char *stop_kind_name(enum stop_kind k)
         [STOP_TRIPLE_FAULT] = "triple fault",
         [STOP_INTERNAL_ERROR] = "internal error",
         [STOP_STUCK] = "stuck",
+        [STOP_HOOK] = "hook",
         [STOP_HOST_ERROR] = "host error",
     };
 
@@ -193,6 +194,9 @@ void stop_describe(struct session *s, struct stop_info *si, const struct exit_ev
     case STOP_STUCK:
         say(si, "vCPU %u is stuck at %s: it burns time inside the kernel without an exit", si->vcpu,
             at);
+        break;
+    case STOP_HOOK:
+        say(si, "A hook stopped the guest at %s%s%s", at, *detail ? ": " : "", detail);
         break;
     case STOP_HOST_ERROR:
     case STOP_NONE:

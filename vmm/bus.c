@@ -42,6 +42,19 @@ int bus_claim_range(struct bus *b, struct dev *d, uint64_t gpa, uint64_t len_byt
     return 0;
 }
 
+void bus_release(struct bus *b, const struct dev *d)
+{
+    unsigned kept = 0;
+
+    for (unsigned p = 0; p < BUS_PORTS; p++)
+        if (b->port[p] == d->id + 1)
+            b->port[p] = 0;
+    for (unsigned i = 0; i < b->ranges; i++)
+        if (b->range[i].dev != d)
+            b->range[kept++] = b->range[i];
+    b->ranges = kept;
+}
+
 static uint64_t mask(unsigned size)
 {
     return size >= 8 ? UINT64_MAX : (1ull << size * 8) - 1;

@@ -26,6 +26,8 @@ struct bus {
 /* Claims ports [first, first+count) / [gpa, gpa+len). -EBUSY with a sentence when taken. */
 int bus_claim_ports(struct bus *b, struct dev *d, unsigned first, unsigned count, struct err *e);
 int bus_claim_range(struct bus *b, struct dev *d, uint64_t gpa, uint64_t len_bytes, struct err *e);
+/* Gives back all that a device has claimed. */
+void bus_release(struct bus *b, const struct dev *d);
 
 struct machine;
 /* One access of `size` bytes. On a read *value is filled; nobody there reads as all ones. False

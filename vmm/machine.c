@@ -22,6 +22,7 @@ static int add_dev(struct machine *m, const struct dev_ops *ops, struct err *e)
     d->state = xcalloc(1, ops->state_bytes);
     r = ops->init ? ops->init(d, e) : 0;
     if (r) {
+        bus_release(&m->bus, d);
         free(d->state);
         *d = (struct dev){0};
         return r;
@@ -93,6 +94,19 @@ void machine_fini(struct machine *m)
     m->cpus = 0;
     pthread_mutex_unlock(&m->lock);
     pthread_mutex_destroy(&m->lock);
+}
+
+int machine_add(struct machine *m, const struct dev_ops *ops, struct err *e)
+{
+    int r;
+
+    pthread_mutex_lock(&m->lock);
+    r = machine_dev(m, ops->name) ? err_set(e, EEXIST, "there is a device %s already", ops->name)
+                                  : add_dev(m, ops, e);
+    if (!r && ops->reset)
+        ops->reset(&m->dev[m->devs - 1]);
+    pthread_mutex_unlock(&m->lock);
+    return r;
 }
 
 void machine_reset(struct machine *m)

@@ -82,6 +82,9 @@ struct machine {
 int machine_init(struct machine *m, unsigned cpus, struct mem *mem, bool irqchip_kernel,
                  bool manual, const struct machine_hooks *hooks, struct err *e);
 void machine_fini(struct machine *m);
+/* Adds a device to a machine that is there already; `ops` must outlive the machine (its fini may
+ * free it). Takes the lock. -EBUSY with a sentence when its name, ports or ranges are taken. */
+int machine_add(struct machine *m, const struct dev_ops *ops, struct err *e);
 /* Power-on state of every device; clears wishes and lines. */
 void machine_reset(struct machine *m);
 /* NULL when there is none of that name. */

@@ -303,6 +303,49 @@ static void fill(struct vcpu *v, struct exit_event *ev, int rc)
     }
 }
 
+/* What an access asks for; the answer comes with vcpu_serve or vcpu_answer. */
+static void note_io(struct vcpu *v, struct exit_event *ev)
+{
+    const struct kvm_run *run = v->run;
+    bool write = run->io.direction == KVM_EXIT_IO_OUT;
+
+    ev->size = run->io.size;
+    ev->u.io.port = run->io.port;
+    ev->u.io.write = write;
+    ev->u.io.count = run->io.count;
+    if (run->io.count > 1)
+        ev->flags |= EXIT_F_STRING;
+    if (!write)
+        return;
+    ev->u.io.value = le_load((const uint8_t *)run + run->io.data_offset, run->io.size);
+    if (v->vm->probe.out_exit_past)
+        ev->flags |= EXIT_F_PAST;
+}
+
+static void note_mmio(struct vcpu *v, struct exit_event *ev)
+{
+    const struct kvm_run *run = v->run;
+
+    ev->size = (uint8_t)(run->mmio.len > 8 ? 8 : run->mmio.len);
+    ev->u.mmio.gpa = run->mmio.phys_addr;
+    ev->u.mmio.write = run->mmio.is_write;
+    if (!run->mmio.is_write)
+        return;
+    ev->u.mmio.value = le_load(run->mmio.data, ev->size);
+    ev->flags |= EXIT_F_PAST;
+}
+
+static void note_msr(struct vcpu *v, struct exit_event *ev)
+{
+    const struct kvm_run *run = v->run;
+
+    ev->size = 8;
+    ev->u.msr.index = run->msr.index;
+    ev->u.msr.write = ev->reason == KVM_EXIT_X86_WRMSR;
+    ev->u.msr.why = (uint16_t)run->msr.reason;
+    ev->u.msr.value = run->msr.data;
+}
+
 static void serve_io(struct vcpu *v, struct exit_event *ev)
 {
     struct kvm_run *run = v->run;
@@ -310,14 +353,6 @@ static void serve_io(struct vcpu *v, struct exit_event *ev)
     bool write = run->io.direction == KVM_EXIT_IO_OUT;
     unsigned size = run->io.size;
 
-    ev->size = (uint8_t)size;
-    ev->u.io.port = run->io.port;
-    ev->u.io.write = write;
-    ev->u.io.count = run->io.count;
-    if (run->io.count > 1)
-        ev->flags |= EXIT_F_STRING;
-    if (write && v->vm->probe.out_exit_past)
-        ev->flags |= EXIT_F_PAST;
     for (uint32_t i = 0; i < run->io.count; i++, data += size) {
         uint64_t value = write ? le_load(data, size) : 0;
 
@@ -333,34 +368,91 @@ static void serve_io(struct vcpu *v, struct exit_event *ev)
 static void serve_mmio(struct vcpu *v, struct exit_event *ev)
 {
     struct kvm_run *run = v->run;
-    unsigned size = run->mmio.len > 8 ? 8 : run->mmio.len;
-    uint64_t value = run->mmio.is_write ? le_load(run->mmio.data, size) : 0;
 
-    if (!bus_mmio(&v->vm->m, v->id, run->mmio.phys_addr, size, run->mmio.is_write, &value))
+    if (!bus_mmio(&v->vm->m, v->id, run->mmio.phys_addr, ev->size, run->mmio.is_write,
+                  &ev->u.mmio.value))
         ev->flags |= EXIT_F_UNCLAIMED;
-    if (run->mmio.is_write)
-        ev->flags |= EXIT_F_PAST;
-    else
-        le_store(run->mmio.data, size, value);
-    ev->size = (uint8_t)size;
-    ev->u.mmio.gpa = run->mmio.phys_addr;
-    ev->u.mmio.write = run->mmio.is_write;
-    ev->u.mmio.value = value;
+    if (!run->mmio.is_write)
+        le_store(run->mmio.data, ev->size, ev->u.mmio.value);
 }
 
-static void serve_msr(struct vcpu *v, struct exit_event *ev)
+static bool is_access(unsigned reason)
+{
+    return reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO || reason == KVM_EXIT_X86_RDMSR ||
+           reason == KVM_EXIT_X86_WRMSR;
+}
+
+static void note_access(struct vcpu *v, struct exit_event *ev)
+{
+    if (ev->reason == KVM_EXIT_IO)
+        note_io(v, ev);
+    else if (ev->reason == KVM_EXIT_MMIO)
+        note_mmio(v, ev);
+    else
+        note_msr(v, ev);
+}
+
+void vcpu_serve(struct vcpu *v, struct exit_event *ev)
+{
+    struct machine *m = &v->vm->m;
+
+    if (ev->reason != KVM_EXIT_IO && ev->reason != KVM_EXIT_MMIO) {
+        /* Nobody here implements MSRs that KVM does not know: the guest gets #GP, as on a
+         * processor without them (SDM, RDMSR). */
+        v->run->msr.error = 1;
+        ev->u.msr.error = 1;
+        return;
+    }
+    pthread_mutex_lock(&m->lock);
+    if (ev->reason == KVM_EXIT_IO)
+        serve_io(v, ev);
+    else
+        serve_mmio(v, ev);
+    v->wish = m->wish;
+    v->wish_value = m->wish_value;
+    vm_alarm_update(v->vm);
+    if (!m->irqchip_kernel)
+        v->run->cr8 = lapic_cr8(m, v->id);
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* Answers a port read: `bytes` fill the elements in turn, a single element all of them. */
+static void answer_io(struct kvm_run *run, const uint8_t *bytes, size_t len)
+{
+    uint8_t *data = (uint8_t *)run + run->io.data_offset;
+    size_t size = run->io.size, all = size * run->io.count;
+
+    for (size_t i = 0; i < all; i++)
+        data[i] = len <= size ? (i % size < len ? bytes[i % size] : 0) : i < len ? bytes[i] : 0;
+}
+
+void vcpu_answer(struct vcpu *v, struct exit_event *ev, const void *bytes, size_t len)
 {
     struct kvm_run *run = v->run;
+    uint8_t word[8] = {0};
 
-    /* Nobody here implements MSRs that KVM does not know: the guest gets #GP, as on a processor
-     * without them (SDM, RDMSR). */
-    run->msr.error = 1;
-    ev->size = 8;
-    ev->u.msr.index = run->msr.index;
-    ev->u.msr.write = ev->reason == KVM_EXIT_X86_WRMSR;
-    ev->u.msr.why = (uint16_t)run->msr.reason;
-    ev->u.msr.error = 1;
-    ev->u.msr.value = run->msr.data;
+    memcpy(word, bytes, len < sizeof word ? len : sizeof word);
+    ev->flags &= (uint16_t)~EXIT_F_UNCLAIMED;
+    switch (ev->reason) {
+    case KVM_EXIT_IO:
+        if (run->io.direction == KVM_EXIT_IO_OUT)
+            break;
+        answer_io(run, bytes, len);
+        ev->u.io.value = le_load(word, ev->size);
+        break;
+    case KVM_EXIT_MMIO:
+        if (run->mmio.is_write)
+            break;
+        memcpy(run->mmio.data, word, sizeof word);
+        ev->u.mmio.value = le_load(word, ev->size);
+        break;
+    default:
+        run->msr.error = 0;
+        ev->u.msr.error = 0;
+        if (ev->reason == KVM_EXIT_X86_RDMSR)
+            ev->u.msr.value = run->msr.data = le_load(word, 8);
+        break;
+    }
 }
 
 static void note_internal(struct vcpu *v, struct exit_event *ev)
@@ -382,30 +474,17 @@ static void note_internal(struct vcpu *v, struct exit_event *ev)
 
 static void serve(struct vcpu *v, struct exit_event *ev)
 {
-    struct machine *m = &v->vm->m;
+    const struct vm_config *cfg = &v->vm->cfg;
     struct kvm_run *run = v->run;
 
+    if (is_access(ev->reason)) {
+        note_access(v, ev);
+        v->unsettled = true;
+        if (!cfg->access || !cfg->access(cfg->arg, v, ev))
+            vcpu_serve(v, ev);
+        return;
+    }
     switch (ev->reason) {
-    case KVM_EXIT_IO:
-    case KVM_EXIT_MMIO:
-        pthread_mutex_lock(&m->lock);
-        if (ev->reason == KVM_EXIT_IO)
-            serve_io(v, ev);
-        else
-            serve_mmio(v, ev);
-        v->wish = m->wish;
-        v->wish_value = m->wish_value;
-        vm_alarm_update(v->vm);
-        if (!m->irqchip_kernel)
-            run->cr8 = lapic_cr8(m, v->id);
-        pthread_mutex_unlock(&m->lock);
-        v->unsettled = true;
-        break;
-    case KVM_EXIT_X86_RDMSR:
-    case KVM_EXIT_X86_WRMSR:
-        serve_msr(v, ev);
-        v->unsettled = true;
-        break;
     case KVM_EXIT_HLT:
         atomic_store(&v->idle, run->if_flag ? VCPU_HALTED : VCPU_DEAD);
         break;

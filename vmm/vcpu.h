@@ -97,6 +97,12 @@ bool vcpu_ready(struct vcpu *v);
 /* One KVM_RUN: enters with `want` as debug state, fills `ev`, serves devices. The record is not in
  * the ring yet. The access of an I/O exit is completed by the next entry or vcpu_settle. */
 void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event *ev);
+/* For vm_config.access, at most one of each: the device's turn at the access, whose answer goes into
+ * the record; or an answer in its stead. `bytes` (1 and up) answer a read, little-endian: one
+ * element answers every element of a string access, more bytes fill them in turn; an answered
+ * write goes nowhere. After vcpu_serve an answer replaces what the guest will see. */
+void vcpu_serve(struct vcpu *v, struct exit_event *ev);
+void vcpu_answer(struct vcpu *v, struct exit_event *ev, const void *bytes, size_t len);
 /* Puts the record into the ring with the handler's time. */
 void vcpu_commit(struct vcpu *v, struct exit_event *ev);
 /* Completes a pending access without executing guest code, so that registers are those after the

@@ -21,6 +21,7 @@
 #include "vmm/method.h"
 #include "vmm/probe.h"
 
+struct exit_event;
 struct vm;
 struct vcpu;
 
@@ -37,6 +38,10 @@ struct vm_config {
     void (*body)(void *arg, struct vcpu *v);
     /* Console output, with the machine lock held. */
     void (*console)(void *arg, enum console_chan chan, const void *bytes, size_t len);
+    /* Optional. An access of the guest (io, mmio, rdmsr, wrmsr) before its device, with all of the
+     * record but the answer; no lock is held. It may call vcpu_serve and vcpu_answer; true: one of
+     * them was called, the device is not asked any more. */
+    bool (*access)(void *arg, struct vcpu *v, struct exit_event *ev);
     /* A vCPU has parked. */
     void (*parked)(void *arg, struct vcpu *v);
 };

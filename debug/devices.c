@@ -1,0 +1,141 @@
+/*
+ * Devices that a client adds to the board. They sit on the bus like the built-in ones: their
+ * functions run with the machine lock held, on the thread of the vCPU that made the access, or on
+ * the main thread for resets.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "debug/session_priv.h"
+#include "vmm/base/x.h"
+#include "vmm/vm.h"
+
+/* The row of the device table that serves this device; found from d->ops. */
+struct added {
+    struct dev_ops ops;
+    struct device_spec spec;
+    const uint16_t *ports; /* only while it is added */
+};
+
+/* Whether this thread is inside one of them, and so holds the machine lock. */
+static _Thread_local unsigned inside;
+
+static struct added *added_of(const struct dev *d)
+{
+    return (struct added *)(uintptr_t)d->ops;
+}
+
+static int added_init(struct dev *d, struct err *e)
+{
+    struct added *a = added_of(d);
+    int r = 0;
+
+    for (unsigned i = 0; !r && i < a->spec.ports; i++)
+        r = bus_claim_ports(&d->m->bus, d, a->ports[i], 1, e);
+    if (!r && a->spec.len_bytes)
+        r = bus_claim_range(&d->m->bus, d, a->spec.gpa, a->spec.len_bytes, e);
+    return r;
+}
+
+static void added_fini(struct dev *d)
+{
+    struct added *a = added_of(d);
+
+    if (a->spec.gone)
+        a->spec.gone(a->spec.arg);
+    free((char *)(uintptr_t)a->ops.name);
+    free((char *)(uintptr_t)a->ops.help);
+    free(a);
+}
+
+static void added_reset(struct dev *d)
+{
+    struct added *a = added_of(d);
+
+    inside++;
+    if (a->spec.reset)
+        a->spec.reset(a->spec.arg);
+    inside--;
+}
+
+static uint64_t added_pio(struct dev *d, uint16_t port, unsigned size, bool write, uint64_t value)
+{
+    struct added *a = added_of(d);
+
+    inside++;
+    value = a->spec.pio ? a->spec.pio(a->spec.arg, port, size, write, value) : UINT64_MAX;
+    inside--;
+    return value;
+}
+
+static uint64_t added_mmio(struct dev *d, unsigned vcpu, uint64_t off, unsigned size, bool write,
+                           uint64_t value)
+{
+    struct added *a = added_of(d);
+
+    (void)vcpu;
+    inside++;
+    value = a->spec.mmio ? a->spec.mmio(a->spec.arg, off, size, write, value) : UINT64_MAX;
+    inside--;
+    return value;
+}
+
+int session_device_add(struct session *s, const struct device_spec *spec, struct err *e)
+{
+    static const struct field none[] = {{.name = NULL}};
+    struct added *a = xcalloc(1, sizeof *a);
+    int r;
+
+    a->spec = *spec;
+    a->ports = spec->port;
+    a->ops = (struct dev_ops){
+        .name = xstrdup(spec->name),
+        .help = xstrdup(spec->help ? spec->help : "added by a script"),
+        .state_bytes = 1,
+        .fields = none,
+        .init = added_init,
+        .fini = added_fini,
+        .reset = added_reset,
+        .pio = added_pio,
+        .mmio = added_mmio,
+    };
+    r = machine_add(&s->vm->m, &a->ops, e);
+    a->ports = NULL;
+    if (r) {
+        free((char *)(uintptr_t)a->ops.name);
+        free((char *)(uintptr_t)a->ops.help);
+        free(a);
+    }
+    return r;
+}
+
+int session_irq(struct session *s, unsigned gsi, bool level)
+{
+    struct machine *m = &s->vm->m;
+
+    if (gsi >= MACHINE_GSIS)
+        return -EINVAL;
+    if (!inside)
+        pthread_mutex_lock(&m->lock);
+    irq_set(m, gsi, level);
+    if (!inside)
+        pthread_mutex_unlock(&m->lock);
+    return 0;
+}
+
+void session_console_put(struct session *s, enum console_chan chan, const void *bytes, size_t len)
+{
+    struct machine *m = &s->vm->m;
+
+    if (!inside)
+        pthread_mutex_lock(&m->lock);
+    machine_console(m, chan, bytes, len);
+    if (!inside)
+        pthread_mutex_unlock(&m->lock);
+}
+
+bool session_in_device(void)
+{
+    return inside != 0;
+}
