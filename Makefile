@@ -66,7 +66,7 @@ OBJ := $(SRC:%.c=$(B)/%.o)
 LIB := $(filter-out $(B)/tui/main.o,$(OBJ))
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps deps-check run check check-slow check-svm bench lint headers format fuzz \
+.PHONY: all help deps deps-check run check check-slow check-svm bench lint headers format docs fuzz \
 	guests unit tags install uninstall clean distclean need-tools FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -147,6 +147,8 @@ $(B)/headers/%.ok: % $(B)/.flags
 format: ## rewrite all C files in the house style
 	@tools/deps install "make format" clang-format
 	$(Q)clang-format -i $(ALL_C)
+docs: vmscope ## rewrite the tables of the manual page from the program's
+	$(Q)tools/man ./vmscope docs/vmscope.1 >$(B)/vmscope.1 && cp $(B)/vmscope.1 docs/vmscope.1
 tags: ## ctags of all C files
 	@tools/deps install "make tags" universal-ctags
 	$(Q)ctags $(ALL_C)
