@@ -51,7 +51,7 @@ expect script_missing 2 'no-script' run -x no-script "$g/hello16.bin"
     exit $status
 }
 expect doctor 0 'step' doctor
-expect debug_exit 33 'hello16: by COM1' run "$g/hello16.bin"
+expect debug_exit 33 'hello16: by COM1' run --debugcon none "$g/hello16.bin"
 expect time_out 4 'did not end' run --timeout 1 "$g/tinyos"
 expect halted_for_ever 0 'good night' run "$g/cli_hlt"
 expect triple_fault 6 'triple fault' run "$g/triple"
@@ -116,7 +116,7 @@ ends sighup HUP
 
 "$VMSCOPE" run "$g/hello16.bin" >/dev/full 2>"$TEST_DIR/full.err" </dev/null
 got=$?
-if ((got == 33 || got % 2)) && ((got >= 126)); then
+if ((got != 33 && got != 2 && got != 141)); then
     fail full_disk "status $got"
 else
     echo "ok full_disk"
