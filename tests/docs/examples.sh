@@ -9,7 +9,7 @@
 # Blocks run under `bash -e` in the top folder of the tree, as a reader would type them.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
-status=0 n=0
+status=0 seen=0
 
 # Writes block number n of all files to $TEST_DIR/n.sh and prints "n|file:line|condition".
 blocks() {
@@ -27,6 +27,7 @@ blocks() {
 }
 
 while IFS='|' read -r n where cond; do
+    ((seen++))
     name=$(tr '/:' '__' <<<"$where")
     if [[ $n == 0 ]]; then
         echo "FAIL $name: $cond"
@@ -52,5 +53,5 @@ while IFS='|' read -r n where cond; do
         echo "ok $name"
     fi
 done < <(blocks)
-((n)) || echo "SKIP examples: no document has one"
+((seen)) || echo "SKIP examples: no document has one"
 exit $status
