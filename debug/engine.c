@@ -482,7 +482,7 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
         return on_debug(g, v, want, ev);
     case KVM_EXIT_INTERNAL_ERROR:
         pl = plant_here(g, v);
-        if (pl && pl->hook && hook_taken(g, v, ev))
+        if (pl && pl->hook && !g->delivered[v->id] && hook_taken(g, v, ev))
             return on_hooked(g, v);
         if (pl)
             return points_hit(g, v) ? STOPPED : GO_PAST;
@@ -599,6 +599,7 @@ static bool go_past(struct engine *g, struct vcpu *v)
 
     v->hold_irq = true;
     made = one_step(g, v, &info);
+    g->delivered[v->id] = made && info.vector >= 0;
     v->hold_irq = held;
     vcpu_show_idt(v);
     vcpu_dr6_restore(v);
@@ -631,6 +632,7 @@ static void body_once(struct engine *g, struct vcpu *v)
     if (g->vm->probe.emulated)
         hooks_refresh(g, v);
     g->past[v->id] = next == GO_PAST;
+    g->delivered[v->id] = false;
 }
 
 void engine_body(void *arg, struct vcpu *v)

@@ -65,6 +65,8 @@ struct engine {
     struct exit_hooks exit_hooks;
     struct cpu_job job[MACHINE_CPUS_MAX];
     bool past[MACHINE_CPUS_MAX]; /* the points at the vCPU's RIP were dealt with: step over them */
+    /* The step past a point entered a handler on purpose: its gate hook is not to take it back. */
+    bool delivered[MACHINE_CPUS_MAX];
     struct stop_report report[MACHINE_CPUS_MAX]; /* written by its vCPU, read when parked */
     bool (*symbol_text)(void *arg, uint64_t addr, char *dst, size_t cap);
     void *symbol_arg;

@@ -56,6 +56,11 @@ void hooks_refresh(struct engine *g, struct vcpu *v)
     if (k->idt_base == v->sregs->idt.base && k->idt_limit == v->sregs->idt.limit && k->countdown--)
         return;
     k->countdown = LOOK_EVERY;
+    if (points_stale(&g->points) || g->points.pending) {
+        engine_alone_begin(g, v);
+        points_refresh(&g->points);
+        engine_alone_end(g);
+    }
     k->idt_base = v->sregs->idt.base;
     k->idt_limit = v->sregs->idt.limit;
     if (g->vm->probe.icebp[PM_LONG0] != HOW_INTERNAL || !(v->sregs->efer & EFER_LMA))
@@ -66,7 +71,12 @@ void hooks_refresh(struct engine *g, struct vcpu *v)
 
 bool hooks_wanted(const struct engine *g)
 {
-    return g->vm->probe.emulated && !g->hooks.at[1].planted;
+    if (!g->vm->probe.emulated)
+        return false;
+    for (unsigned i = 0; i < g->points.dr_usable; i++)
+        if (g->points.dr_owner[i])
+            return true; /* may outgrow its debug register */
+    return !g->hooks.at[1].planted;
 }
 
 void hooks_forget(struct engine *g)
@@ -156,7 +166,8 @@ bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev)
         return false;
     if (vector == 3 && plant_at(g, v, f.rip - 1)) {
         f.rip--;
-        return frame_load(v, &f);
+        /* A point at the entry of SYSCALL, reached in the wrong ring. */
+        return rescue_syscall(g, v, &f, ev) || frame_load(v, &f);
     }
     /* Without a gate that ring 3 may use, int3 is #GP with the vector as error code; compatibility
      * mode is emulated and makes it #UD. Both leave RIP at the byte. */

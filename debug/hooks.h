@@ -19,7 +19,8 @@ void hooks_refresh(struct engine *g, struct vcpu *v);
 /* The vCPU stands at a hook. True when the exception was ours: the vCPU is back in ring 3 at a
  * planted int3, or its call was carried out. */
 bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev);
-/* Are hooks in place? (until then the session looks often) */
+/* Must the session look often: until hooks are in place, and while points hold debug registers that
+ * do not fire in ring 3? */
 bool hooks_wanted(const struct engine *g);
 /* Forgets all (memory was reloaded). Main thread. */
 void hooks_forget(struct engine *g);

@@ -19,7 +19,7 @@ const char *bp_method_name(enum bp_method m)
     static const char *const names[] = {
         [BP_NONE] = "disabled",     [BP_PENDING] = "pending: nothing is mapped there yet",
         [BP_DR] = "debug register", [BP_INT3] = "int3",
-        [BP_ICEBP] = "icebp",       [BP_GATE] = "int3, caught at the guest's gate",
+        [BP_ICEBP] = "icebp",       [BP_GATE] = "int3; in ring 3 caught at the guest's gate",
         [BP_CATCH] = "exit",
     };
 
@@ -140,17 +140,8 @@ static void index_del(struct points *p, struct bp *b)
 /* ---- placing ------------------------------------------------------------------------------------
  */
 
-/* A page that ring 3 may execute usually holds ring-3 code; a kernel that maps everything for ring
- * 3 is told apart by where the processor is now: the privilege level there, as long as it looks at
- * the same half of memory. */
-static bool is_user_code(const struct vcpu *v, uint64_t linear)
-{
-    uint64_t here = v->sregs->cs.base + v->regs->rip;
-
-    return cpu_cpl(v->sregs) == 3 || (linear ^ here) >> 21;
-}
-
-/* Where the point's byte lies now, by the page tables of any vCPU that maps it. */
+/* Where the point's byte lies now, by the page tables of any vCPU that maps it. `user`: ring 3 may
+ * execute it (and perhaps ring 0 as well, in kernels that map everything for both). */
 static bool locate(struct points *p, const struct bp *b, uint64_t *gpa, bool *user, bool *real)
 {
     *user = *real = false;
@@ -168,7 +159,7 @@ static bool locate(struct points *p, const struct bp *b, uint64_t *gpa, bool *us
         walk(&p->vm->mem, &r, b->pub.spec.addr, &w);
         if (w.result == WALK_OK && mem_ptr(&p->vm->mem, w.gpa, 1)) {
             *gpa = w.gpa;
-            *user = w.mode != PAGING_NONE && w.user && is_user_code(v, b->pub.spec.addr);
+            *user = w.mode != PAGING_NONE && w.user;
             *real = !(v->sregs->cr0 & 1);
             return true;
         }
@@ -184,13 +175,15 @@ static int free_dr(const struct points *p)
     return -1;
 }
 
-/* The byte that leaves the guest on this host, or 0 when no byte does. */
-static uint8_t plant_byte(const struct points *p, bool real, bool user, enum bp_method *m)
+/* The byte that leaves the guest on this host, or 0 when no byte does. With paging on a page may be
+ * executed by ring 3 one day, where an emulating KVM catches only int3, at the guest's gate; in
+ * ring 0 it refuses int3 with RIP at it. */
+static uint8_t plant_byte(const struct points *p, bool real, bool paged, enum bp_method *m)
 {
     const struct probe *pr = &p->vm->probe;
-    enum probe_mode mode = real ? PM_REAL : user ? PM_LONG3 : PM_LONG0;
+    enum probe_mode mode = real ? PM_REAL : PM_LONG0;
 
-    if (user && pr->int3[mode] == HOW_GUEST && pr->icebp[PM_LONG0] == HOW_INTERNAL) {
+    if (paged && pr->int3[PM_LONG3] == HOW_GUEST && pr->int3[PM_LONG0] == HOW_INTERNAL) {
         *m = BP_GATE;
         return 0xcc;
     }
@@ -253,11 +246,11 @@ void points_unplant_hook(struct points *p, uint64_t gpa)
     take_byte(p, gpa);
 }
 
-static enum bp_method choose_byte(struct points *p, struct bp *b, bool there, bool user, bool real,
+static enum bp_method choose_byte(struct points *p, struct bp *b, bool there, bool real,
                                   uint64_t gpa)
 {
     enum bp_method m;
-    uint8_t byte = there ? plant_byte(p, real, user, &m) : 0;
+    uint8_t byte = there ? plant_byte(p, real, p->vm->cpu[0]->sregs->cr0 >> 31, &m) : 0;
 
     if (!byte || !put_byte(p, gpa, byte))
         return BP_PENDING;
@@ -279,7 +272,7 @@ static int evict_dr(struct points *p)
         if (!b)
             continue;
         there = locate(p, b, &gpa, &user, &real);
-        m = choose_byte(p, b, there, user, real, gpa);
+        m = choose_byte(p, b, there, real, gpa);
         if (m == BP_PENDING)
             continue;
         b->method = m;
@@ -304,7 +297,7 @@ static enum bp_method choose(struct points *p, struct bp *b)
              p->vm->probe.hw_exec[user ? PM_LONG3 : PM_LONG0] == HOW_DEBUG;
     dr = may_dr ? free_dr(p) : -1;
     if (dr < 0)
-        m = choose_byte(p, b, there, user, real, gpa);
+        m = choose_byte(p, b, there, real, gpa);
     if (dr < 0 && m == BP_PENDING && may_dr)
         dr = evict_dr(p);
     if (dr < 0)
@@ -365,9 +358,38 @@ static void unplace(struct points *p, struct bp *b)
     b->pub.pending = false;
 }
 
+/* A debug register does not fire in ring 3 of an emulating KVM: is that where the point's page has
+ * come to belong since it was placed? */
+static bool outgrew_dr(struct points *p, const struct bp *b)
+{
+    bool user, real;
+    uint64_t gpa;
+
+    return b->method == BP_DR && p->vm->probe.hw_exec[PM_LONG3] != HOW_DEBUG &&
+           locate(p, b, &gpa, &user, &real) && user;
+}
+
+bool points_stale(struct points *p)
+{
+    for (unsigned i = 0; i < p->dr_usable; i++)
+        if (p->dr_owner[i] && outgrew_dr(p, p->dr_owner[i]))
+            return true;
+    return false;
+}
+
 bool points_refresh(struct points *p)
 {
     bool changed = false;
+
+    for (unsigned i = 0; i < p->dr_usable; i++) {
+        struct bp *b = p->dr_owner[i];
+
+        if (b && outgrew_dr(p, b)) {
+            unplace(p, b);
+            place(p, b);
+            changed = true;
+        }
+    }
 
     for (unsigned i = 0; i < p->count && p->pending; i++) {
         struct bp *b = p->bp[i];

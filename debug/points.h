@@ -76,9 +76,12 @@ struct bp *points_get(const struct points *p, int id);
 struct bp *points_next(const struct points *p, int id);
 /* Deletes hidden points and temporary ones that were hit. */
 void points_drop_hidden(struct points *p);
-/* Places pending points whose page appeared, and plants again where the guest overwrote. Main
- * thread, all parked. True when something changed. */
+/* Places pending points whose page appeared, moves those whose method no longer reaches them, and
+ * plants again where the guest overwrote. Main thread with all parked, or a vCPU that is alone.
+ * True when something changed. */
 bool points_refresh(struct points *p);
+/* Would a refresh move a point to another method? Cheap; any thread while points do not change. */
+bool points_stale(struct points *p);
 /* Forgets what is in memory (it was cleared and loaded anew) and places everything again. */
 void points_replant(struct points *p);
 

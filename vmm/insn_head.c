@@ -71,6 +71,16 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
         h->vector = b[i + 1];
         h->len = i + 2;
         break;
+    case 0xfb: /* sti */
+    case 0x17: /* pop ss; no instruction in 64-bit mode */
+        h->special = SP_SHADOW;
+        break;
+    case 0x8e:
+        if (i + 1 < n && (b[i + 1] & 0xf8) == 0xd0) { /* mov reg, ss */
+            h->special = SP_SHADOW;
+            h->len = i + 2;
+        }
+        break;
     case 0xcf:
         h->special = SP_IRET;
         break;

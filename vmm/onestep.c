@@ -238,7 +238,7 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
                                 struct onestep_info *out)
 {
     struct vcpu_debug want = {.step = true, .sw_bp = guard->count > 0};
-    uint64_t from = linear_rip(v);
+    uint64_t from = linear_rip(v), target;
     unsigned cpl = cpu_cpl(v->sregs);
 
     /* A repeated string instruction is one step, whole: hosts stop in it each time, once more at
@@ -252,8 +252,12 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
         enter(v, ops, &want, &out->last);
         switch (out->last.reason) {
         case KVM_EXIT_DEBUG:
-            if (guard_hit(v, guard, &out->vector) && out->vector >= 0)
+            if (guard_hit(v, guard, &out->vector) && out->vector >= 0) {
+                if (h->vector >= 0 && vcpu_gate_target(v, h->vector, &target) &&
+                    target == linear_rip(v))
+                    out->vector = h->vector; /* several vectors may share a handler */
                 guard_clean_frame(v, out->vector);
+            }
             if (h->special == SP_REP && !moved(v, from) && !vcpu_parking(v))
                 break;
             return ONE_DONE;
@@ -293,6 +297,30 @@ static enum onestep arrive_at_handler(struct vcpu *v, const struct onestep_ops *
         return run_to(v, ops, target, out);
     enter(v, ops, &(struct vcpu_debug){0}, &out->last);
     return ONE_OTHER;
+}
+
+/* Where an instruction that drops or holds back the trap flag goes; 0 for all others. */
+static uint64_t lands_at(struct vcpu *v, const struct insn_head *h)
+{
+    bool long64 = v->sregs->cs.l && long_mode(v);
+    unsigned size = long64 ? h->rexw ? 8 : h->opsize ? 2 : 4 : v->sregs->cs.db != h->opsize ? 4 : 2;
+    uint8_t raw[8];
+
+    switch (h->special) {
+    case SP_SYSCALL:
+        return vcpu_msr(v, MSR_LSTAR);
+    case SP_SYSRET:
+        return v->regs->rcx;
+    case SP_SHADOW:
+        return linear_rip(v) + h->len;
+    case SP_IRET: /* the base of the new CS is 0 wherever it matters: real mode keeps TF in sight */
+        if (!(v->sregs->cr0 & CR0_PE) ||
+            !read_linear(v, v->sregs->ss.base + v->regs->rsp, raw, size))
+            return 0;
+        return le_load(raw, size);
+    default:
+        return 0;
+    }
 }
 
 enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct onestep_info *out)
@@ -341,7 +369,7 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
     if (emulated && cpl == 3)
         vcpu_dr6_keep(v);
     if (v->vm->methods.step_enters_free && !emulated)
-        guard_place(v, &guard, h.vector, h.special == SP_SYSCALL);
+        guard_place(v, &guard, h.vector, lands_at(v, &h));
     r = step_by_kvm(v, ops, &h, &guard, out);
     guard_lift(&guard);
     if (r == ONE_DONE && h.special == SP_PUSHF && (!emulated || cpl == 3))

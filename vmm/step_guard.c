@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "vmm/onestep.h"
-#include "vmm/transfer.h"
 #include "vmm/vcpu.h"
 
 #define INT3       0xcc
@@ -61,15 +60,15 @@ static void handlers(struct vcpu *v, struct step_guard *g)
     *g = c->handlers;
 }
 
-void guard_place(struct vcpu *v, struct step_guard *g, int vector, bool syscall)
+void guard_place(struct vcpu *v, struct step_guard *g, int vector, uint64_t also)
 {
     uint64_t target, here = v->sregs->cs.base + v->regs->rip;
 
     handlers(v, g);
     if (vector >= EXCEPTIONS && vcpu_gate_target(v, vector, &target))
         add(v, g, target, vector);
-    if (syscall)
-        add(v, g, vcpu_msr(v, MSR_LSTAR), -1);
+    if (also)
+        add(v, g, also, -1);
     for (unsigned i = 0; i < g->count; i++) {
         g->at[i].placed = g->at[i].linear != here; /* the step starts there */
         if (!g->at[i].placed)

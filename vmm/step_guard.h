@@ -13,7 +13,7 @@
 
 struct vcpu;
 
-/* Exceptions, one software interrupt, and the entry of a system call. */
+/* Exceptions, one software interrupt, and one address more. */
 #define GUARD_MAX 34
 
 struct step_guard {
@@ -23,7 +23,7 @@ struct step_guard {
         uint8_t *hva;
         uint8_t original;
         bool placed;
-        int vector; /* -1: the system call entry */
+        int vector; /* -1: no handler */
     } at[GUARD_MAX];
 };
 
@@ -35,9 +35,10 @@ struct guard_cache {
     struct step_guard handlers;
 };
 
-/* Puts int3 where the instruction at RIP may end up by a transfer through a gate. `vector` is that
- * of a software interrupt, -1 none; `syscall` for SYSCALL. */
-void guard_place(struct vcpu *v, struct step_guard *g, int vector, bool syscall);
+/* Puts int3 where the instruction at RIP may end up by a transfer through a gate: at the handlers
+ * of exceptions, of software interrupt `vector` (-1: none), and at `also` when it is not 0 (the
+ * entry of SYSCALL, or what follows an instruction that holds the trap flag back). */
+void guard_place(struct vcpu *v, struct step_guard *g, int vector, uint64_t also);
 void guard_lift(struct step_guard *g);
 /* Is the vCPU stopped at one of them? *vector is its number. */
 bool guard_hit(const struct vcpu *v, const struct step_guard *g, int *vector);

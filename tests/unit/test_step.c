@@ -1,0 +1,341 @@
+/*
+ * Single steps through everything that hosts do differently: each stop must be at the
+ * architectural next instruction, with the entered vector, on every KVM. One program runs in long
+ * mode, goes to ring 3 and back by each way, and is stepped from `begin` to `end`.
+ */
+#include "tests/test.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "debug/session.h"
+
+#define AT 0x8000ull
+
+/* clang-format off */
+asm(".pushsection .rodata\n"
+    ".macro gate n, handler, dpl\n"
+    "  lea \\handler(%rip), %rax\n"
+    "  lea idt(%rip), %rdi\n"
+    "  add $(16 * \\n), %rdi\n"
+    "  mov %ax, (%rdi)\n"
+    "  movw $0x10, 2(%rdi)\n"
+    "  movw $(0x8e00 + (\\dpl << 13)), 4(%rdi)\n"
+    "  shr $16, %rax\n"
+    "  mov %ax, 6(%rdi)\n"
+    ".endm\n"
+    ".balign 16\n"
+    "image: .code64\n"
+    "  lea stack0(%rip), %rsp\n"
+    "  lgdt gdtr(%rip)\n"
+    "  lea tss(%rip), %rax\n"                 /* TSS descriptor: base */
+    "  lea gdt(%rip), %rdi\n"
+    "  mov %ax, 0x3a(%rdi)\n"
+    "  lea stack0(%rip), %rbx\n"
+    "  mov %rbx, 4(%rax)\n"                   /* RSP0 */
+    "  mov $0x38, %ax\n  ltr %ax\n"
+    "  mov $0x18, %ax\n  mov %ax, %ss\n"
+    "  mov %cr3, %rsi\n"                      /* user bit in the first entries of each level */
+    "  orb $4, (%rsi)\n"
+    "  mov (%rsi), %rsi\n  and $~0xfff, %rsi\n  orb $4, (%rsi)\n"
+    "  mov (%rsi), %rsi\n  and $~0xfff, %rsi\n  orb $4, (%rsi)\n"
+    "  mov %cr3, %rsi\n  mov %rsi, %cr3\n"
+    "  gate 0, h_de, 0\n  gate 3, h_plain, 3\n  gate 6, h_ud, 0\n  gate 13, h_gp, 0\n"
+    "  gate 14, h_pf, 0\n  gate 0x40, h_plain, 3\n"
+    "  lidt idtr(%rip)\n"
+    "  mov $0xc0000081, %ecx\n  xor %eax, %eax\n  mov $0x00200010, %edx\n  wrmsr\n"
+    "  inc %ecx\n  lea sysentry(%rip), %rax\n  xor %edx, %edx\n  wrmsr\n"
+    "  mov $0xc0000084, %ecx\n  mov $0x100, %eax\n  xor %edx, %edx\n  wrmsr\n"
+    "  mov $0xc0000080, %ecx\n  rdmsr\n  or $1, %eax\n  wrmsr\n"
+    "  mov %cr3, %rsi\n"
+    ".globl s_begin\n"
+    "s_begin: pushfq\n"                       /* flags that the guest sees hold no trap flag */
+    "s_1: pop %rax\n"
+    "s_2: push %rax\n"
+    "s_3: popfq\n"
+    "s_4: mov %ss, %ax\n"
+    "s_5: mov %ax, %ss\n"
+    "s_6: sti\n"
+    "s_7: nop\n"
+    "s_8: cli\n"
+    "s_9: int $0x40\n"
+    "s_10: int3\n"
+    "s_11: ud2\n"
+    "s_12: movabs 0x7f0000000000, %al\n"         /* movabs: not mapped */
+    "s_13: xor %ecx, %ecx\n"
+    "s_14: div %ecx\n"
+    "s_15: lea buf(%rip), %rdi\n"
+    "s_16: mov $5, %ecx\n"
+    "s_17: rep stosb\n"
+    "s_18: lidt idtr(%rip)\n"
+    "s_19: mov %cr3, %rax\n"
+    "s_20: mov %rax, %cr3\n"
+    "s_21: swapgs\n"
+    "s_22: swapgs\n"
+    "s_23: call s_sub\n"
+    "s_24: out %al, $0x80\n"
+    "s_25: in $0x80, %al\n"
+    "s_26: mov $0x18, %eax\n  s_27: push %rax\n"
+    "s_28: push %rsp\n  s_29: pushfq\n  s_30: mov $0x10, %eax\n  s_31: push %rax\n"
+    "s_32: lea s_35(%rip), %rax\n  s_33: push %rax\n"
+    "s_34: iretq\n"                           /* to the same ring */
+    "s_35: mov $0x2b, %eax\n  s_36: push %rax\n"
+    "s_37: lea stack3(%rip), %rax\n  s_38: push %rax\n"
+    "s_39: pushq $0x202\n  s_40: pushq $0x33\n"
+    "s_41: lea u_1(%rip), %rax\n  s_42: push %rax\n"
+    "s_43: iretq\n"                           /* to ring 3 */
+    "s_sub: ret\n"
+    "u_1: nop\n"
+    "u_2: pushfq\n"
+    "u_3: pop %rax\n"
+    "u_4: int $0x40\n"
+    "u_5: int3\n"
+    "u_6: hlt\n"                              /* #GP */
+    "u_7: movabs 0x7f0000000000, %al\n"
+    "u_8: lea buf(%rip), %rdi\n"
+    "u_9: mov $3, %ecx\n"
+    "u_10: rep stosb\n"
+    "u_11: syscall\n"
+    "u_12: mov %r11, %rbx\n"
+    "u_13: int $0x41\n"                       /* no gate: #GP, ends the test */
+    "h_plain: iretq\n"
+    "h_ud: addq $2, (%rsp)\n"
+    "h_ud2: iretq\n"
+    "h_de: addq $2, (%rsp)\n"
+    "h_de2: iretq\n"
+    "h_pf: add $8, %rsp\n"
+    "h_pf2: addq $9, (%rsp)\n"
+    "h_pf3: iretq\n"
+    "h_gp: add $8, %rsp\n"
+    "h_gp2: incq (%rsp)\n"
+    "h_gp3: iretq\n"
+    "sysentry: nop\n"
+    "se_2: sysretq\n"
+    ".balign 16\n"
+    "gdt: .quad 0, 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff\n"
+    "  .quad 0x00cff3000000ffff, 0x00affb000000ffff, 0x0000890000000067, 0\n"
+    "gdtr: .word 71\n .quad 0x8000 + gdt - image\n"
+    "idtr: .word 0x41f\n .quad 0x8000 + idt - image\n"
+    "buf: .skip 64\n"
+    ".balign 16\n tss: .skip 102\n .word 0x68\n"
+    ".balign 16\n idt: .skip 0x420\n"
+    "  .skip 1024\n .balign 16\n stack0: .skip 16\n"
+    "  .skip 512\n .balign 16\n stack3: .skip 16\n"
+    "image_end:\n"
+    ".purgem gate\n"
+    ".popsection\n");
+/* clang-format on */
+
+extern const uint8_t image[], image_end[];
+
+struct stop {
+    const uint8_t *at;
+    int vector; /* entered by this step; -1 none */
+    const char *name;
+};
+#define L(label) extern const uint8_t label[];
+#define EACH(X)                                                                                    \
+    X(s_begin)                                                                                     \
+    X(s_1) X(s_2) X(s_3) X(s_4) X(s_5) X(s_6) X(s_7) X(s_8) X(s_9) X(s_10) X(s_11) X(s_12) X(s_13) \
+        X(s_14) X(s_15) X(s_16) X(s_17) X(s_18) X(s_19) X(s_20) X(s_21) X(s_22) X(s_23) X(s_24)    \
+            X(s_25) X(s_26) X(s_27) X(s_28) X(s_29) X(s_30) X(s_31) X(s_32) X(s_33) X(s_34)        \
+                X(s_35) X(s_36) X(s_37) X(s_38) X(s_39) X(s_40) X(s_41) X(s_42) X(s_43) X(s_sub)   \
+                    X(u_1) X(u_2) X(u_3) X(u_4) X(u_5) X(u_6) X(u_7) X(u_8) X(u_9) X(u_10) X(u_11) \
+                        X(u_12) X(u_13) X(h_plain) X(h_ud) X(h_ud2) X(h_de) X(h_de2) X(h_pf)       \
+                            X(h_pf2) X(h_pf3) X(h_gp) X(h_gp2) X(h_gp3) X(sysentry) X(se_2)
+EACH(L)
+
+#define S(label)                                                                                   \
+    {                                                                                              \
+        label, -1, #label                                                                          \
+    }
+#define V(label, n)                                                                                \
+    {                                                                                              \
+        label, n, #label                                                                           \
+    }
+static const struct stop want[] = {
+    S(s_1),      S(s_2),      S(s_3),   S(s_4),           S(s_5),      S(s_6),
+    S(s_7),      S(s_8),      S(s_9),   V(h_plain, 0x40), S(s_10),     V(h_plain, 3),
+    S(s_11),     V(h_ud, 6),  S(h_ud2), S(s_12),          V(h_pf, 14), S(h_pf2),
+    S(h_pf3),    S(s_13),     S(s_14),  V(h_de, 0),       S(h_de2),    S(s_15),
+    S(s_16),     S(s_17),     S(s_18),  S(s_19),          S(s_20),     S(s_21),
+    S(s_22),     S(s_23),     S(s_sub), S(s_24),          S(s_25),     S(s_26),
+    S(s_27),     S(s_28),     S(s_29),  S(s_30),          S(s_31),     S(s_32),
+    S(s_33),     S(s_34),     S(s_35),  S(s_36),          S(s_37),     S(s_38),
+    S(s_39),     S(s_40),     S(s_41),  S(s_42),          S(s_43),     S(u_1),
+    S(u_2),      S(u_3),      S(u_4),   V(h_plain, 0x40), S(u_5),      V(h_plain, 3),
+    S(u_6),      V(h_gp, 13), S(h_gp2), S(h_gp3),         S(u_7),      V(h_pf, 14),
+    S(h_pf2),    S(h_pf3),    S(u_8),   S(u_9),           S(u_10),     S(u_11),
+    S(sysentry), S(se_2),     S(u_12),  S(u_13),          V(h_gp, 13),
+};
+
+static struct session *s;
+static char path[] = "/tmp/vmscope-test-XXXXXX";
+
+static uint64_t address(const uint8_t *label)
+{
+    return AT + (uint64_t)(label - image);
+}
+
+static bool open_image(void)
+{
+    struct session_config cfg = {.mem_bytes = 16 << 20};
+    size_t len = (size_t)(image_end - image);
+    struct err e = {0};
+    int fd;
+
+    memcpy(path, "/tmp/vmscope-test-XXXXXX", sizeof path);
+    fd = mkstemp(path);
+    if (fd < 0 || write(fd, image, len) != (ssize_t)len || close(fd) < 0) {
+        test_fail(__FILE__, __LINE__, "cannot write %s", path);
+        return false;
+    }
+    cfg.boot = (struct boot_config){.kind = BOOT_FLAT,
+                                    .image = path,
+                                    .has_load_addr = true,
+                                    .load_addr = AT,
+                                    .has_mode = true,
+                                    .mode = BOOT_MODE_LONG};
+    if (session_open(&s, &cfg, &e) == 0)
+        return true;
+    unlink(path);
+    if (access("/dev/kvm", R_OK | W_OK) < 0) {
+        test_skipped = true;
+        snprintf(test_why, sizeof test_why, "%.500s", e.msg);
+    } else {
+        test_fail(__FILE__, __LINE__, "session_open: %.500s", e.msg);
+    }
+    return false;
+}
+
+static void close_image(void)
+{
+    session_close(s);
+    unlink(path);
+}
+
+static bool go_until(const uint8_t *label)
+{
+    struct err e = {0};
+
+    if (session_until(s, address(label), &e) < 0 || !session_wait(s, 20000000000ull, NULL) ||
+        session_last_stop(s)->kind != STOP_TEMPORARY) {
+        test_fail(__FILE__, __LINE__, "did not arrive at 0x%llx: %.300s %.200s",
+                  (unsigned long long)address(label), session_last_stop(s)->text, e.msg);
+        return false;
+    }
+    return true;
+}
+
+static uint64_t reg(int id)
+{
+    struct reg_value v = {0};
+
+    session_reg_get(s, 0, id, &v, NULL);
+    return v.u;
+}
+
+static const char *name_of(uint64_t at)
+{
+#define NAME(label)                                                                                \
+    if (at == address(label))                                                                      \
+        return #label;
+    EACH(NAME)
+    return "nowhere";
+}
+
+static void check_steps(void)
+{
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        const struct stop_info *si;
+        struct err e = {0};
+
+        CHECK_EQ(session_step(s, 0, 1, &e), 0);
+        CHECK(session_wait(s, 20000000000ull, NULL));
+        si = session_last_stop(s);
+        if (si->kind != STOP_STEP || si->rip != address(want[i].at) || si->vector != want[i].vector)
+            TEST_FAIL("step %zu ends at %s (0x%llx) vector %d, want %s vector %d: %.200s", i,
+                      name_of(si->rip), (unsigned long long)si->rip, si->vector, want[i].name,
+                      want[i].vector, si->text);
+        if (want[i].at == s_2 || want[i].at == u_4)
+            CHECK_EQ(reg(REG_rax) & 0x100, 0); /* pushf showed no trap flag */
+        if (want[i].at == u_13)
+            CHECK_EQ(reg(REG_rbx) & 0x100, 0); /* nor did R11 after syscall */
+        CHECK_EQ(reg(REG_rflags) & 0x100, 0);
+        CHECK_EQ(reg(REG_dr6), 0xffff0ff0);
+    }
+    CHECK_EQ(reg(REG_idtr_limit), 0x41f);
+}
+
+static void every_stop_is_right(void)
+{
+    if (!open_image())
+        return;
+    if (go_until(s_begin))
+        check_steps();
+    close_image();
+}
+
+/* The frame of each fault must not show that it was stepped. */
+static void frames_are_clean(void)
+{
+    static const uint8_t *const handlers[] = {h_plain, h_plain, h_ud, h_pf, h_de};
+    static const unsigned flags_at[] = {16, 16, 16, 24, 16};
+
+    if (!open_image())
+        return;
+    if (go_until(s_9)) {
+        for (size_t i = 0; i < 5 && !test_failed; i++) {
+            uint64_t flags = 0;
+
+            while (session_last_stop(s)->rip != address(handlers[i])) {
+                if (session_step(s, 0, 1, NULL) < 0 || !session_wait(s, 20000000000ull, NULL)) {
+                    test_fail(__FILE__, __LINE__, "a step failed");
+                    break;
+                }
+            }
+            session_mem_read(s, 0, SPACE_LINEAR, reg(REG_rsp) + flags_at[i], &flags, 8);
+            if (flags & 0x100 || !(flags & 2))
+                test_fail(__FILE__, __LINE__, "frame %zu holds flags 0x%llx", i,
+                          (unsigned long long)flags);
+            session_step(s, 0, 1, NULL); /* on, so that the same handler counts again */
+            session_wait(s, 20000000000ull, NULL);
+        }
+    }
+    close_image();
+}
+
+/* Breakpoints in ring 3 and in handlers, reached from a free run, each exactly once. */
+static void points_in_every_ring(void)
+{
+    static const uint8_t *const at[] = {s_10, h_ud, s_35, u_1, u_5, u_9, sysentry, u_12};
+    int ids[8];
+
+    if (!open_image())
+        return;
+    if (go_until(u_1)) {
+        session_reset(s, NULL);
+        for (size_t i = 0; i < 8; i++) {
+            struct point_spec spec = {.kind = POINT_BREAK, .addr = address(at[i]), .vcpu = -1};
+
+            ids[i] = session_point_add(s, &spec, NULL);
+        }
+        for (size_t i = 0; i < 8 && !test_failed; i++) {
+            struct err e = {0};
+
+            if (session_run(s, &e) < 0 || !session_wait(s, 20000000000ull, NULL) ||
+                session_last_stop(s)->point_id != ids[i])
+                test_fail(__FILE__, __LINE__, "want the point at %s (%s): %.300s %.100s",
+                          name_of(address(at[i])), session_point(s, ids[i])->method,
+                          session_last_stop(s)->text, e.msg);
+        }
+    }
+    close_image();
+}
+
+static const struct test tests[] = {
+    {"every stop is at the next instruction", every_stop_is_right},
+    {"frames are clean", frames_are_clean},
+    {"points in every ring", points_in_every_ring},
+};
+TEST_MAIN(tests)
