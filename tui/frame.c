@@ -201,6 +201,8 @@ static void draw_line(const struct ui *ui, const struct frame_prompt *prompt, st
         draw_prompt(prompt, r, c, cur);
     else if (ui->mode == UI_QUIT)
         pen_put(&p, ST_PROMPT, "Leave vmscope and end the guest? y leaves, any other key stays");
+    else if (ui->mode == UI_HELP)
+        pen_put(&p, ST_HINT, "The manual says more: man vmscope. Commands: type : and help.");
     else if (ui->message[0])
         pen_text(&p, ui->message_style, ui->message);
     else
@@ -277,6 +279,8 @@ void frame_help(struct buf *out)
     for (const struct key_row *row = key_table; row->help; row++) {
         size_t start = out->len;
 
+        if (row->action == ACT_PANEL) /* the panels follow below */
+            continue;
         buf_addf(out, "  %s", key_text(row->key, one, sizeof one));
         if (row->key2)
             buf_addf(out, " %s", key_text(row->key2, two, sizeof two));

@@ -49,6 +49,8 @@ void panel_hint(struct canvas *c, struct rect r, const char *text);
 /* The usual movement of a selection in a list of `count` with `rows` visible: true when `key` is
  * one of them. Keeps *first <= *sel < *first + rows. */
 bool panel_list_key(int key, unsigned count, unsigned rows, unsigned *first, unsigned *sel);
+/* The same for text without a selection: moves *first within 0 to `last`. */
+bool panel_scroll_key(int key, unsigned last, unsigned rows, unsigned *first);
 /* "ns" as "123ns", "4.5us", "12ms": at most 6 columns. */
 const char *panel_duration(char *dst, size_t cap, uint64_t ns);
 /* Hex digits an address needs here: 4, 8 or 16. */

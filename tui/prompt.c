@@ -262,7 +262,7 @@ void prompt_open(const char *text)
 
 void prompt_clear(void)
 {
-    rl_replace_line("", 0);
+    rl_replace_line("", 1);
     rl_point = rl_mark = 0;
     using_history();
 }

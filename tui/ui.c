@@ -150,21 +150,24 @@ void ui_command(struct ui *ui, const char *line, bool typed)
 
 void ui_stopped(struct ui *ui)
 {
-    struct out o;
+    bool script = cmd_is_waiting(ui->c); /* lines of -x and -e answer here too */
+    bool was_open = ui->answers_open;
     const struct stop_info *stop = session_last_stop(ui->s);
+    struct out o;
 
     view_stopped(&ui->v, ui->s);
     out_init(&o);
     cmd_report_stop(ui->c, &o);
     out_end(&o);
-    ui->answer_lines = add_answer(ui, buf_str(&o.text), ST_NORMAL);
-    ui->answers_scroll = 0;
-    if (stop && stop->text[0])
+    show_answer(ui, buf_str(&o.text), o.failed, script && o.text.len);
+    if (!script && !o.failed && ui->mode == UI_PANELS)
+        ui->answers_open = was_open;
+    if (stop && stop->text[0] && !o.failed)
         ui_message(ui, ST_MESSAGE, "%s", stop->text);
-    else
-        ui_message(ui, ST_MESSAGE, "%.*s", (int)strcspn(buf_str(&o.text), "\n"), buf_str(&o.text));
     out_fini(&o);
     ui->refill = true;
+    if (ui->c->quit)
+        ui->wish = UI_WISH_LEAVE;
 }
 
 void ui_expand(const char *line, uint64_t cursor, int point, char *dst, size_t cap)
@@ -424,8 +427,13 @@ static void scroll_answers(struct ui *ui, int by)
 
 static void key_panels(struct ui *ui, int key)
 {
-    const struct key_row *row = key_find(key);
+    const struct key_row *row;
 
+    if (key & KEY_ALT && (key & ~KEY_ALT) != K_ESC) { /* Escape and a key, typed fast */
+        key_panels(ui, K_ESC);
+        key &= ~KEY_ALT;
+    }
+    row = key_find(key);
     if (key == K_ESC) {
         ui->answers_open = false;
         ui->message[0] = '\0';
@@ -508,9 +516,8 @@ static void key_help(struct ui *ui, int key)
 {
     unsigned last =
         ui->help_rows > (unsigned)ui->lay.body.h ? ui->help_rows - (unsigned)ui->lay.body.h : 0;
-    unsigned none = 0;
 
-    if (!panel_list_key(key, last + 1, 1, &none, &ui->help_scroll))
+    if (!panel_scroll_key(key, last, (unsigned)ui->lay.body.h, &ui->help_scroll))
         ui->mode = ui->mode_before;
 }
 

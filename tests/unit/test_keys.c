@@ -89,7 +89,8 @@ static void help_names_everything(void)
 
     frame_help(&text);
     for (const struct key_row *r = key_table; r->help; r++)
-        CHECK_HAS(buf_str(&text), r->help);
+        if (r->action != ACT_PANEL)
+            CHECK_HAS(buf_str(&text), r->help);
     for (unsigned i = 0; panel_table[i]; i++)
         CHECK_HAS(buf_str(&text), panel_table[i]->keys);
     buf_fini(&text);

@@ -58,7 +58,6 @@ static unsigned key(struct view *v, int key, struct panel_ask *ask)
     struct view_devices *d = &v->devices;
     unsigned rows = v->rows[PANEL_DEVICES] > 1 ? (unsigned)v->rows[PANEL_DEVICES] - 1 : 1;
     unsigned lines = text_lines(buf_str(&d->text)), last = lines > rows ? lines - rows : 0;
-    unsigned none = 0;
 
     (void)ask;
     if (key == K_LEFT || key == K_RIGHT) {
@@ -69,7 +68,7 @@ static unsigned key(struct view *v, int key, struct panel_ask *ask)
         d->first = 0;
         return PANEL_HANDLED | PANEL_REFILL;
     }
-    if (!panel_list_key(key, last + 1, 1, &none, &d->first))
+    if (!panel_scroll_key(key, last, rows, &d->first))
         return PANEL_IGNORED;
     return PANEL_HANDLED;
 }

@@ -116,6 +116,37 @@ static unsigned line_of(const struct view_registers *regs, unsigned sel, int w)
     return line;
 }
 
+/* The first register drawn in a line; the last register for lines beyond the end. */
+static unsigned reg_at(const struct view_registers *regs, unsigned line, int w)
+{
+    for (unsigned i = 0; i < regs->count;) {
+        struct run run = run_at(regs, i, w);
+
+        if (line < run.rows)
+            return run.down ? i + line : i + line * run.cols;
+        line -= run.rows;
+        i += run.count;
+    }
+    return regs->count - 1;
+}
+
+/* Moves what is shown by lines; the selection comes along when it would leave the panel. */
+static bool scroll_key(struct view_registers *regs, int key, unsigned rows, int w)
+{
+    unsigned last = line_of(regs, regs->count - 1, w), line;
+    bool page = key == K_PGUP || key == K_PGDN;
+
+    if (!page && key != K_WHEEL_UP && key != K_WHEEL_DOWN)
+        return false;
+    panel_scroll_key(key, last >= rows ? last + 1 - rows : 0, rows, &regs->first);
+    line = line_of(regs, regs->sel, w);
+    if (line < regs->first)
+        regs->sel = reg_at(regs, regs->first, w);
+    else if (line >= regs->first + rows)
+        regs->sel = reg_at(regs, regs->first + rows - 1, w);
+    return true;
+}
+
 /* Moves the selection on the grid of its run; leaving it at an edge moves by one register. */
 static unsigned neighbour(const struct view_registers *regs, int w, int dx, int dy)
 {
@@ -139,7 +170,9 @@ static unsigned key(struct view *v, int key, struct panel_ask *ask)
 
     if (!regs->count)
         return PANEL_IGNORED;
-    if (key == K_LEFT || key == K_RIGHT) {
+    if (scroll_key(regs, key, rows, w)) {
+        return PANEL_HANDLED;
+    } else if (key == K_LEFT || key == K_RIGHT) {
         regs->sel = neighbour(regs, w, key == K_RIGHT ? 1 : -1, 0);
     } else if (key == K_UP || key == K_DOWN) {
         regs->sel = neighbour(regs, w, 0, key == K_DOWN ? 1 : -1);

@@ -85,6 +85,20 @@ bool panel_list_key(int key, unsigned count, unsigned rows, unsigned *first, uns
     return true;
 }
 
+bool panel_scroll_key(int key, unsigned last, unsigned rows, unsigned *first)
+{
+    unsigned top = *first, at = *first;
+
+    /* A list of which one row shows moves like text; only its page is the whole screen. */
+    if (key == K_PGUP || key == K_PGDN) {
+        rows = rows > 1 ? rows - 1 : 1;
+        at = key == K_PGDN ? at + rows : at < rows ? 0 : at - rows;
+        *first = at > last ? last : at;
+        return true;
+    }
+    return panel_list_key(key, last + 1, 1, &top, first);
+}
+
 const char *panel_duration(char *dst, size_t cap, uint64_t ns)
 {
     static const struct {

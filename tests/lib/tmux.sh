@@ -1,0 +1,53 @@
+# Sourced by tests that drive the workbench as a person would: in a terminal (tmux), by keys, looking
+# at the screen. Nothing waits for a time; everything waits for what the screen shows.
+
+sock=vms$$
+tm() { tmux -L "$sock" -f /dev/null "$@"; }
+trap "tm kill-server 2>/dev/null" EXIT
+
+# open_term W H COMMAND...: runs a shell command in a new terminal. Around it the terminal's
+# settings are noted, and its exit status is printed, so that what it leaves behind can be seen.
+open_term() {
+    local w=$1 h=$2
+    shift 2
+    tm kill-server 2>/dev/null
+    while tm has-session 2>/dev/null; do :; done
+    sock=vms$$-$((++terms))
+    rm -f "$TEST_DIR/before" "$TEST_DIR/after"
+    tm new-session -d -x "$w" -y "$h" \
+        "stty -a >'$TEST_DIR/before'; $*; echo \"status \$?.\"; stty -a >'$TEST_DIR/after'; exec cat"
+    tm set-option -g remain-on-exit on >/dev/null
+}
+terms=0
+
+screen() { tm capture-pane -p; }
+keys() { tm send-keys "$@"; }
+pane() { tm display-message -p "#{$1}"; }
+
+# see REGEX [SECONDS]: waits until the screen has it.
+see() {
+    local end=$((SECONDS + ${2:-20}))
+    until screen | grep -qE -e "$1"; do
+        ((SECONDS < end)) || return 1
+        sleep 0.03
+    done
+}
+# lose REGEX: waits until the screen has it no longer.
+lose() {
+    local end=$((SECONDS + 20))
+    while screen | grep -qE -e "$1"; do
+        ((SECONDS < end)) || return 1
+        sleep 0.03
+    done
+}
+# The process id of the program below the terminal's shell.
+program() { pgrep -P "$(pane pane_pid)" | head -1; }
+
+# Why the terminal is not as it was before, or nothing.
+left_behind() {
+    [[ $(pane alternate_on) == 0 ]] || echo "the alternate screen is on"
+    [[ $(pane cursor_flag) == 1 ]] || echo "the cursor is hidden"
+    [[ $(pane mouse_any_flag) == 0 ]] || echo "the mouse is still reported"
+    [[ $(pane keypad_flag) == 0 ]] || echo "the keypad still sends escapes"
+    cmp -s "$TEST_DIR/before" "$TEST_DIR/after" || echo "stty differs"
+}
