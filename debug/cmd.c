@@ -368,8 +368,8 @@ static void report_position(struct cmd_client *c, const struct stop_info *stop, 
 
     if (!cmd_pc(c, &pc))
         return;
-    cmd_symbol(c, pc, name, sizeof name);
-    out_json_str(o, "symbol", *name ? name + 2 : "");
+    symbols_format(session_symbols(c->s), pc, name, sizeof name);
+    out_json_str(o, "symbol", name);
     if (symbols_line(session_symbols(c->s), pc, &file, &line)) {
         out_text(o, "%s:%d", file, line);
         out_json_str(o, "file", file);
