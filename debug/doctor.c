@@ -127,7 +127,7 @@ static void host_name(struct out *o)
 
 static enum probe_how how_in(const struct probe *p, const struct row *r, unsigned mode)
 {
-    return ((const enum probe_how *)((const char *)p + r->offset))[mode];
+    return ((const enum probe_how *)(const void *)((const char *)p + r->offset))[mode];
 }
 
 static void report_events(const struct probe *p, struct out *o)

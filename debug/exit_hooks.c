@@ -374,12 +374,14 @@ static void run(const struct hook_table *t, struct hook_call *c)
 
     if (t->keyed[slot] && key_of(c->ev, &key))
         s[2] = bucket_of(t, slot, key)->at;
-    while (s[0].count || s[1].count || s[2].count) {
+    for (;;) {
         int best = -1;
 
         for (int i = 0; i < 3; i++)
             if (s[i].count && (best < 0 || t->hook[s[i].start]->id < t->hook[s[best].start]->id))
                 best = i;
+        if (best < 0)
+            return;
         s[best].count--;
         const struct exit_hook *h = t->hook[s[best].start++];
 

@@ -123,8 +123,8 @@ static bool just_called(struct session *s, unsigned vcpu, uint64_t *ret)
         return false;
     *ret = v->sregs->cs.base + le_load(raw, size);
     for (unsigned back = 2; back <= 7; back++)
-        if (session_insn(s, vcpu, *ret - back, &in) && in.len == back &&
-            (in.effects & INSN_CALL) && (!in.has_target || in.target == at))
+        if (session_insn(s, vcpu, *ret - back, &in) && in.len == back && (in.effects & INSN_CALL) &&
+            (!in.has_target || in.target == at))
             return true;
     return false;
 }

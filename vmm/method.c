@@ -185,7 +185,7 @@ static const struct rung rungs[] = {
 
 static enum probe_how how_at(const struct probe *p, const struct cond *c, enum probe_mode mode)
 {
-    const enum probe_how *how = (const enum probe_how *)((const char *)p + c->offset);
+    const enum probe_how *how = (const enum probe_how *)(const void *)((const char *)p + c->offset);
 
     return how[c->per_mode ? mode : 0];
 }

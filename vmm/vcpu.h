@@ -97,8 +97,8 @@ bool vcpu_ready(struct vcpu *v);
 /* One KVM_RUN: enters with `want` as debug state, fills `ev`, serves devices. The record is not in
  * the ring yet. The access of an I/O exit is completed by the next entry or vcpu_settle. */
 void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event *ev);
-/* For vm_config.access, at most one of each: the device's turn at the access, whose answer goes into
- * the record; or an answer in its stead. `bytes` (1 and up) answer a read, little-endian: one
+/* For vm_config.access, at most one of each: the device's turn at the access, whose answer goes
+ * into the record; or an answer in its stead. `bytes` (1 and up) answer a read, little-endian: one
  * element answers every element of a string access, more bytes fill them in turn; an answered
  * write goes nowhere. After vcpu_serve an answer replaces what the guest will see. */
 void vcpu_serve(struct vcpu *v, struct exit_event *ev);

@@ -451,6 +451,7 @@ static uint32_t read_reg(struct lapic_cpu *c, uint32_t reg)
     if (reg - R_IRR < 0x80)
         return c->irr[(reg - R_IRR) / 0x10];
     if (reg - R_LVT < LVTS * 0x10)
+        /* cppcheck-suppress arrayIndexOutOfBoundsCond ; the comparisons above are unsigned */
         return c->lvt[(reg - R_LVT) / 0x10];
     switch (reg) {
     case R_ID:
