@@ -22,14 +22,16 @@ static const char *rate_text(uint64_t n, char *dst, size_t cap)
 
 static void right_part(const struct view_status *st, char *dst, size_t cap)
 {
-    char rate[24], cpus[24] = "", mode[40] = "";
+    char rate[24], cpus[64] = "", mode[40] = "";
+    bool plain = !strcmp(st->cpu_status, "stopped") || !strcmp(st->cpu_status, "running");
 
     if (st->cpus > 1)
-        snprintf(cpus, sizeof cpus, "vCPU %u of %u  ", st->vcpu, st->cpus);
+        snprintf(cpus, sizeof cpus, "vCPU %u of %u%s%.20s  ", st->vcpu, st->cpus, plain ? "" : " ",
+                 plain ? "" : st->cpu_status);
     if (st->mode[0])
         snprintf(mode, sizeof mode, "%s CPL%u  ", st->mode, st->cpl);
-    snprintf(dst, cap, "%s%s%" PRIu64 ".%03us  %s exits/s ", cpus, mode, st->guest_ns / 1000000000,
-             (unsigned)(st->guest_ns % 1000000000 / 1000000),
+    snprintf(dst, cap, "%.50s%s%" PRIu64 ".%03us  %s exits/s ", cpus, mode,
+             st->guest_ns / 1000000000, (unsigned)(st->guest_ns % 1000000000 / 1000000),
              rate_text(st->exits_per_s, rate, sizeof rate));
 }
 
@@ -37,7 +39,7 @@ static void draw_top(const struct ui *ui, struct canvas *c)
 {
     const struct view_status *st = &ui->v.status;
     struct rect r = ui->lay.title;
-    char right[120];
+    char right[160];
     struct pen p;
     int rw;
 

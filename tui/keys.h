@@ -41,6 +41,7 @@ enum key_action {
     ACT_NONE, /* runs `line` */
     ACT_TOGGLE_RUN,
     ACT_TOGGLE_POINT,
+    ACT_NEXT_CPU,
     ACT_PROMPT,
     ACT_GOTO,
     ACT_HELP,
@@ -61,8 +62,8 @@ enum key_action {
 struct key_row {
     int key, key2; /* key2: a second key for the same, 0 none */
     enum key_action action;
-    const char *line;  /* command line; {cursor} is the selected code address, {point} the
-                          breakpoint there */
+    const char *line;  /* command line; {cursor} is the selected code address, {number} the
+                          breakpoint there or the next vCPU */
     const char *line2; /* ACT_TOGGLE_*: the other line */
     const char *bar;   /* word for the function-key bar, NULL: not in it */
     const char *help;  /* what it does, for the help screen */

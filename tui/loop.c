@@ -25,6 +25,7 @@
 
 #define FRAME_NS  33000000u  /* between two redraws that nobody waits for */
 #define STATUS_NS 250000000u /* guest time and rates while it runs without events */
+#define BUSY_NS   66000000u  /* the same while its exits are counting up */
 #define BURST_MAX 16         /* dispatches in one frame before the rest waits for the next */
 #define STEP_NS   100000000u /* keys typed ahead wait this long for a step to end */
 #define KEYS_MAX  64         /* keys taken between two looks at everything else */
@@ -284,7 +285,9 @@ static void draw(struct loop *l)
 static int time_left(const struct loop *l)
 {
     uint64_t since = clock_ns() - l->drawn_ns;
-    uint64_t due = l->dirty || l->burst > BURST_MAX || keys_wait(l) ? FRAME_NS : STATUS_NS;
+    bool soon = l->dirty || l->burst > BURST_MAX || keys_wait(l);
+    bool busy = session_exit_count(l->ui.s) != l->ui.v.status.exits;
+    uint64_t due = soon ? FRAME_NS : busy ? BUSY_NS : STATUS_NS;
 
     if (!runs(l) && !l->dirty && l->burst <= BURST_MAX)
         return -1;

@@ -164,13 +164,15 @@ void ui_stopped(struct ui *ui)
         ui->answers_open = was_open;
     if (stop && stop->text[0] && !o.failed)
         ui_message(ui, ST_MESSAGE, "%s", stop->text);
+    if (canvas_width(ui->message) > ui->lay.w) /* a long story, such as a fault's, is told whole */
+        ui->answers_open = true;
     out_fini(&o);
     ui->refill = true;
     if (ui->c->quit)
         ui->wish = UI_WISH_LEAVE;
 }
 
-void ui_expand(const char *line, uint64_t cursor, int point, char *dst, size_t cap)
+void ui_expand(const char *line, uint64_t cursor, int number, char *dst, size_t cap)
 {
     struct buf b = {0};
 
@@ -178,9 +180,9 @@ void ui_expand(const char *line, uint64_t cursor, int point, char *dst, size_t c
         if (!strncmp(line, "{cursor}", 8)) {
             buf_addf(&b, "0x%" PRIx64, cursor);
             line += 8;
-        } else if (!strncmp(line, "{point}", 7)) {
-            buf_addf(&b, "%d", point);
-            line += 7;
+        } else if (!strncmp(line, "{number}", 8)) {
+            buf_addf(&b, "%d", number);
+            line += 8;
         } else {
             buf_addc(&b, *line++);
         }
@@ -189,11 +191,11 @@ void ui_expand(const char *line, uint64_t cursor, int point, char *dst, size_t c
     buf_fini(&b);
 }
 
-static void run_row(struct ui *ui, const char *line, int point)
+static void run_row(struct ui *ui, const char *line, int number)
 {
     char text[160];
 
-    ui_expand(line, ui->v.code.cursor, point, text, sizeof text);
+    ui_expand(line, ui->v.code.cursor, number, text, sizeof text);
     ui_command(ui, text, false);
 }
 
@@ -355,6 +357,9 @@ static void act(struct ui *ui, const struct key_row *row, int key)
     case ACT_TOGGLE_POINT:
         point = point_at(ui, ui->v.code.cursor);
         run_row(ui, point ? row->line2 : row->line, point);
+        break;
+    case ACT_NEXT_CPU:
+        run_row(ui, row->line, (int)((session_focus(ui->s) + 1) % session_cpus(ui->s)));
         break;
     case ACT_PROMPT:
         open_prompt(ui, false);

@@ -64,8 +64,8 @@ void ui_command(struct ui *ui, const char *line, bool typed);
 void ui_answer(struct ui *ui, const char *text);
 void ui_message(struct ui *ui, enum style st, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* Puts the line of a key row into dst with {cursor} and {point} replaced. */
-void ui_expand(const char *line, uint64_t cursor, int point, char *dst, size_t cap);
+/* Puts the line of a key row into dst with {cursor} and {number} replaced. */
+void ui_expand(const char *line, uint64_t cursor, int number, char *dst, size_t cap);
 
 /* ---- frame.c: drawing ---------------------------------------------------------------------- */
 

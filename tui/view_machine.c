@@ -294,6 +294,8 @@ static int build_rows(struct view *v, struct session *s, unsigned rows, uint64_t
         }
         code->rows++;
         addr = row->mapped ? addr + row->len : (addr | (PAGE_BYTES - 1)) + 1;
+        if (!row->mapped && !session_insn(s, v->status.vcpu, addr, &in))
+            break; /* one row says it for all that follows */
     }
     return rip_row;
 }

@@ -134,7 +134,7 @@ static void fake_exit(struct view *v, const char *kind, const char *what, bool u
                              .unclaimed = unclaimed};
     snprintf(ev->when, sizeof ev->when, "%u.%06u", v->exits.rows * 100, v->exits.rows * 77);
     snprintf(ev->what, sizeof ev->what, "%s", what);
-    snprintf(ev->brief, sizeof ev->brief, "%.40s", what[0] ? what : kind);
+    snprintf(ev->brief, sizeof ev->brief, "brief %.20s", what[0] ? what : kind);
     snprintf(ev->where, sizeof ev->where, "kmain+0x12");
     v->exits.rows++;
     v->exits.next++;

@@ -55,7 +55,7 @@ static void places_are_filled_in(void)
 
     ui_expand("break *{cursor}", 0x7c00, 3, dst, sizeof dst);
     CHECK_STR(dst, "break *0x7c00");
-    ui_expand("delete {point} {", 0, 3, dst, sizeof dst);
+    ui_expand("delete {number} {", 0, 3, dst, sizeof dst);
     CHECK_STR(dst, "delete 3 {");
     ui_expand("{cursor}{cursor}{cursor}", UINT64_MAX, 0, dst, sizeof dst);
     CHECK_EQ(strlen(dst), sizeof dst - 1);

@@ -31,12 +31,9 @@ static struct columns columns_for(const struct view *v, int w)
 
 static void draw_exit(struct pen *p, const struct view_exit *ev, struct columns k)
 {
-    size_t n = strlen(ev->when);
     char text[24];
 
-    /* Of a long time the last digits tell neighbours apart. */
-    snprintf(text, sizeof text, "%*s", k.when - 1,
-             n > (size_t)k.when - 1 ? ev->when + n - (size_t)(k.when - 1) : ev->when);
+    snprintf(text, sizeof text, "%*.*s", k.when - 1, k.when - 1, ev->when);
     pen_cell(p, ST_DIM, k.when, text);
     if (k.vcpu) {
         snprintf(text, sizeof text, "%u", ev->vcpu);
@@ -50,8 +47,9 @@ static void draw_exit(struct pen *p, const struct view_exit *ev, struct columns 
     pen_to(p, p->x + 1);
     if (k.where || k.ns) {
         int room = pen_left(p) - k.where - k.ns - (k.where > 0) - (k.ns > 0);
+        bool fits = canvas_width(ev->what) <= room;
 
-        pen_cell(p, ST_NORMAL, room > 0 ? room : 0, ev->what);
+        pen_cell(p, ST_NORMAL, room > 0 ? room : 0, fits ? ev->what : ev->brief);
     } else {
         pen_text(p, ST_NORMAL, ev->what);
     }
