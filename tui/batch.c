@@ -38,7 +38,8 @@ struct batch {
     bool stopped; /* a stop that was not told yet */
     bool done, failed, timed_out;
     bool stdin_to_com1;
-    struct buf typed; /* what COM1 has not taken yet */
+    struct buf typed;      /* what COM1 has not taken yet */
+    struct buf debug_line; /* unfinished line of the debug console */
     uint64_t start_ns, deadline_ns;
     int signal_fd, died_of;
 };
@@ -76,13 +77,31 @@ static void out_line_of(struct batch *b, const struct buf *text)
 /* On the same terminal a sentence of ours starts a line of its own. */
 static void say(struct batch *b, const char *text, size_t len)
 {
-    if (b->out.escape && b->err.escape && b->out.mid_line)
-        sink_text(&b->out, "", 0, b->deadline_ns);
     if (b->out.escape && b->err.escape && b->out.mid_line) {
         b->err.mid_line = true;
         b->out.mid_line = false;
     }
     sink_text(&b->err, text, len, b->deadline_ns);
+}
+
+/* Many guests write each byte to COM1 and to the debug console: on one terminal the latter waits
+ * for the end of its line, or the two would come out letter by letter. No bytes: all that waits. */
+static void debug_lines(struct batch *b, const void *bytes, size_t len)
+{
+    struct buf safe = {0};
+    const char *nl;
+    size_t n;
+
+    buf_add(&b->debug_line, bytes, len);
+    nl = memrchr(buf_str(&b->debug_line), '\n', b->debug_line.len);
+    n = nl ? (size_t)(nl - b->debug_line.data) + 1 : 0;
+    if (!len || b->debug_line.len - n > 4096)
+        n = b->debug_line.len;
+    esc_console(&safe, buf_str(&b->debug_line), n);
+    buf_eat(&b->debug_line, n);
+    if (safe.len)
+        say(b, buf_str(&safe), safe.len);
+    buf_fini(&safe);
 }
 
 static void json_console(struct batch *b, enum console_chan chan, const void *bytes, size_t len)
@@ -107,6 +126,8 @@ static void on_console(struct batch *b, const struct console_text *t)
         return;
     if (b->o->json && to == &b->out)
         json_console(b, t->chan, t->bytes, t->len);
+    else if (to == &b->err && b->err.escape && b->out.escape && b->com1 == &b->out)
+        debug_lines(b, t->bytes, t->len);
     else
         sink_guest(to, t->bytes, t->len, b->deadline_ns);
 }
@@ -203,6 +224,7 @@ static void advance(struct batch *b)
             return;
         } else if (b->stopped) {
             b->stopped = false;
+            debug_lines(b, NULL, 0);
             report(b);
         } else if (batch_prompt_is_open() || commands_in_wants(&b->in)) {
             return;
@@ -424,6 +446,7 @@ static void end(struct batch *b, int status, const char *why)
     struct buf text = {0};
 
     b->deadline_ns = clock_ns() + PARK_NS; /* the last words may take a moment */
+    debug_lines(b, NULL, 0);
     if (b->o->json) {
         buf_addf(&text,
                  "{\"end\":{\"status\":%d,\"exits\":%" PRIu64 ",\"seconds\":%.3f,"
@@ -456,6 +479,7 @@ static void fini(struct batch *b)
     commands_in_fini(&b->in);
     cmd_client_fini(&b->c);
     buf_fini(&b->typed);
+    buf_fini(&b->debug_line);
 }
 
 int batch_run(struct session *s, const struct opts *o, int *died_of)
