@@ -169,7 +169,8 @@ static void take_interrupt(struct vcpu *v)
         v->irq_pending_ns = 0;
         return;
     }
-    if (v->hold_irq)
+    /* A halted vCPU goes on by an interrupt or not at all, held or not. */
+    if (v->hold_irq && atomic_load(&v->idle) != VCPU_HALTED)
         return;
     if (atomic_load(&v->idle) == VCPU_HALTED && v->run->if_flag)
         atomic_store(&v->idle, VCPU_ACTIVE);

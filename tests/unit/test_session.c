@@ -342,6 +342,36 @@ static void body_trace_is_complete(void)
     CHECK_EQ(c.dropped, 0);
 }
 
+/* A step from a halted processor ends in the handler of the interrupt that wakes it, also while
+ * steps hold interrupts off. */
+static void step_wakes_from_halt(void)
+{
+    /* PIC at vector 0x20 with IRQ 0 alone, PIT at its slowest, then sti; hlt; the handler is iret.
+     */
+    static const uint8_t code[] = {0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x20, 0xe6, 0x21, 0xb0,
+                                   0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0, 0xfe,
+                                   0xe6, 0x21, 0xb0, 0x34, 0xe6, 0x43, 0xb0, 0x00, 0xe6,
+                                   0x40, 0xe6, 0x40, 0xfb, 0xf4, 0x90, 0xeb, 0xfe};
+    static const uint8_t vector[] = {0x00, 0x90, 0x00, 0x00};
+    static const uint8_t iret = 0xcf;
+
+    if (!open_case(&modes[0], 1))
+        return;
+    session_mem_write(s, 0, SPACE_PHYS, AT, code, sizeof code);
+    session_mem_write(s, 0, SPACE_PHYS, 0x20 * 4, vector, sizeof vector);
+    session_mem_write(s, 0, SPACE_PHYS, 0x9000, &iret, 1);
+    GO(session_until(s, AT + 0x1f, E));
+    GO(session_step(s, 0, 1, E));
+    CHECK_EQ(linear_rip(), AT + 0x20);
+    CHECK_STR(session_cpu_status(s, 0), "halted");
+    GO(session_step(s, 0, 1, E));
+    CHECK_EQ(linear_rip(), 0x9000);
+    CHECK_EQ(session_last_stop(s)->vector, 0x20);
+    GO(session_step(s, 0, 1, E));
+    CHECK_EQ(linear_rip(), AT + 0x20);
+    close_case();
+}
+
 #define ALL_MODES(name)                                                                            \
     static void name(void)                                                                         \
     {                                                                                              \
@@ -387,6 +417,7 @@ static const struct test tests[] = {
     {"step each sees registers", step_each_sees_registers},
     {"stop interrupts a loop", stop_interrupts_a_loop},
     {"trace is complete", trace_is_complete},
+    {"a step wakes from halt", step_wakes_from_halt},
     {"refuses what cannot be", refuses_what_cannot_be},
 };
 TEST_MAIN(tests)
