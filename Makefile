@@ -17,7 +17,7 @@ B := $(O)/$(MODE)$(if $(findstring clang,$(CC)),-clang)
 
 # pkg-config name:Debian package
 LIBS       := ncursesw:libncurses-dev readline:libreadline-dev capstone:libcapstone-dev \
-	libelf:libelf-dev libdw:libdw-dev lua5.4:liblua5.4-dev
+	libelf:libelf-dev libdw:libdw-dev lua5.4:liblua5.4-dev libzstd:libzstd-dev
 DEBS_BUILD := gcc libc6-dev binutils pkg-config $(foreach l,$(LIBS),$(lastword $(subst :, ,$l)))
 DEBS_CHECK := gdb tmux mandoc ncurses-bin ncurses-term procps xz-utils zstd lz4
 DEBS_LINT  := clang-format cppcheck

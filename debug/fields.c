@@ -76,6 +76,8 @@ PLAIN(cr3, ev->cr3)
 PLAIN(seq, ev->seq)
 PLAIN(guest_ns, ev->guest_ns)
 PLAIN(host_ns, ev->host_ns)
+PLAIN(at_ns, ev->at_ns)
+PLAIN(stepped, ev->flags &EXIT_F_STEPPED ? 1 : 0)
 PLAIN(unclaimed, ev->flags &EXIT_F_UNCLAIMED ? 1 : 0)
 
 const struct field_word field_table[] = {
@@ -95,6 +97,8 @@ const struct field_word field_table[] = {
     {"seq", "number of the record on its vCPU", get_seq},
     {"guest_ns", "time inside the guest before this exit", get_guest_ns},
     {"host_ns", "time in the handler", get_host_ns},
+    {"at_ns", "when, on the host's monotonic clock", get_at_ns},
+    {"stepped", "1 when a single step was being made", get_stepped},
     {"unclaimed", "1 when no device answered", get_unclaimed},
     {NULL, NULL, NULL},
 };

@@ -19,6 +19,7 @@
 #include "debug/session_priv.h"
 #include "debug/stop.h"
 #include "debug/sym.h"
+#include "debug/tracer.h"
 #include "disasm/disasm.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
@@ -184,6 +185,7 @@ int session_open(struct session **out, const struct session_config *cfg, struct 
         session_close(s);
         return rc;
     }
+    s->tracer = tracer_new(s);
     stopped_at_entry(s);
     *out = s;
     return 0;
@@ -195,6 +197,7 @@ void session_close(struct session *s)
         return;
     if (s->vm) {
         vm_park(s->vm);
+        tracer_free(s->tracer);
         engine_fini(&s->engine);
         vm_close(s->vm);
     }
@@ -225,6 +228,11 @@ const struct boot_state *session_boot(const struct session *s)
 struct vm *session_vm(struct session *s)
 {
     return s->vm;
+}
+
+struct tracer *session_tracer(struct session *s)
+{
+    return s->tracer;
 }
 
 struct symbols *session_symbols(struct session *s)
@@ -327,6 +335,7 @@ void session_launch(struct session *s, uint32_t mask)
     s->state = SS_RUNNING;
     s->user_stop = false;
     session_set_watch(s);
+    tracer_launched(s->tracer);
     vm_run(s->vm, mask);
 }
 
@@ -407,6 +416,7 @@ static void publish_stop(struct session *s, struct stop_info si, const struct ex
     for (unsigned i = 0; i < s->vm->cpus; i++)
         s->told_rip[i] = s->vm->cpu[i]->sregs->cs.base + s->vm->cpu[i]->regs->rip;
     session_set_watch(s);
+    tracer_stopped(s->tracer, si.kind, si.point_id);
     points_drop_hidden(&s->engine.points);
     deliver_console(s);
     session_publish(s, EV_STOPPED, &s->last);

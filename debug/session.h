@@ -27,6 +27,7 @@
 
 struct session;
 struct symbols;
+struct tracer;
 struct disasm;
 struct insn;
 struct unwind_frame;
@@ -257,6 +258,8 @@ size_t session_trace_next(const struct session *s, struct trace_cursor *c, struc
 /* One record by vCPU and seq; false when it is gone. */
 bool session_trace_get(const struct session *s, unsigned vcpu, uint64_t seq,
                        struct exit_event *out);
+/* Statistics, trace file, filter (tracer.h). */
+struct tracer *session_tracer(struct session *s);
 /* Count of all records of all vCPUs since start. */
 uint64_t session_exit_count(const struct session *s);
 /* Counts by reason (KVM_EXIT_* below 64; ours at 64 + reason - EXIT_OUR_FIRST). */

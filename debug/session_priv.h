@@ -18,6 +18,7 @@ struct session {
     struct vm *vm;
     struct engine engine;
     struct symbols *symbols;
+    struct tracer *tracer;
     struct disasm *disasm;
 
     enum session_state state;

@@ -22,6 +22,8 @@ enum {
     EXIT_ASSIST,                /* vmscope carried out an instruction that this KVM cannot run */
     EXIT_INJECT,                /* an interrupt or NMI was given to the vCPU: u.inject */
     EXIT_ERROR,                 /* KVM_RUN failed: u.fail.errno_ */
+    EXIT_RUN,                   /* the machine was set running; in trace files and statistics */
+    EXIT_STOP,                  /* the machine stopped: u.stop; likewise */
     EXIT_OUR_END,
 };
 
@@ -96,6 +98,10 @@ struct exit_event {
             uint32_t error_code;
             uint8_t has_error_code;
         } shutdown;
+        struct {
+            uint32_t kind; /* enum stop_kind */
+            int32_t point; /* -1: none */
+        } stop;
         uint64_t raw[5];
     } u;
 };

@@ -1,0 +1,47 @@
+/*
+ * What ports, device registers and code addresses are called: a copy that tables, filters and
+ * trace files use, so that a trace can be read on another machine and by a thread that must not
+ * touch the session. Made on the main thread; read-only afterwards, for any thread.
+ */
+#ifndef DEBUG_TRACE_NAMES_H
+#define DEBUG_TRACE_NAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/base/buf.h"
+#include "vmm/base/err.h"
+#include "vmm/exit.h"
+
+struct session;
+struct symbols;
+struct trace_names;
+
+struct trace_names *names_new(void);
+void names_free(struct trace_names *n); /* takes NULL */
+/* Everything a session knows now: device registers and symbols. */
+struct trace_names *names_of_session(struct session *s);
+/* Replaces the symbols. */
+void names_set_symbols(struct trace_names *n, const struct symbols *t);
+
+/* "COM1 data", "i8042 status"; NULL when unknown. Owned by `n`; safe for a terminal. */
+const char *names_reg(const struct trace_names *n, const struct exit_event *ev);
+/* The device that answers there, or NULL. */
+const char *names_dev(const struct trace_names *n, const struct exit_event *ev);
+/* The function or label that holds a linear address and where it begins; NULL when unknown. */
+const char *names_symbol(const struct trace_names *n, uint64_t addr, uint64_t *start);
+/* "main+0x12", or empty. Returns dst. An address behind its instruction (`past`) is looked up one
+ * byte earlier, so that the last instruction of a function belongs to it. */
+const char *names_place(const struct trace_names *n, uint64_t addr, bool past, char *dst,
+                        size_t cap);
+/* The address of a symbol by its exact name. */
+bool names_address(const struct trace_names *n, const char *name, uint64_t *addr);
+size_t names_symbols(const struct trace_names *n);
+
+/* As lines of text, for a trace file; and back. A line that is not understood is passed over;
+ * text is escaped. False when nothing could be used. */
+void names_save(const struct trace_names *n, struct buf *out);
+bool names_load(struct trace_names *n, const char *text, size_t len);
+
+#endif
