@@ -17,6 +17,7 @@
 #define TAB "Processor tables"
 #define IO_ "Guest input"
 #define SUP "Support"
+#define EXI "Exits"
 
 #define STOPPED CMD_STOPPED
 #define CONTROL (CMD_STOPPED | CMD_REPEAT | CMD_CONTROL)
@@ -218,10 +219,6 @@ const struct cmd cmd_table[] = {
  "Tell the last stop again, in full.\n"
  "Example: info stop",
  0, cmd_info_stop_run, NULL},
-{STA, "info exits", NULL, "[last [COUNT] [KIND]]",
- "Count the guest's exits by kind, or show the newest records.\n"
- "Example: info exits last 20 io",
- 0, cmd_info_exits_run, NULL},
 {STA, "info line", NULL, "[LOCATION]",
  "Show the source line of an address.\n"
  "Example: info line *$pc",
@@ -262,6 +259,24 @@ const struct cmd cmd_table[] = {
  "Choose the vCPU that commands mean, or say which it is.\n"
  "Example: vcpu 1",
  0, cmd_vcpu_run, NULL},
+
+/* ---- exits ---- */
+{EXI, "info exits", NULL, "[by KEY] [top N] [sort ORDER] [if EXPR] | last [N] [KIND] | hist [KIND] | clear",
+ "Count the guest's exits and what they cost.\n"
+ "KEY is kind, port, gpa, msr, vector, rip, symbol, vcpu, device, what (the operation) or site (what\n"
+ "and where); ORDER is count, time, mean, p99 or max. `exits` and `time` are shares of all exits and\n"
+ "of the vCPUs' time: handlers, and a crossing into the guest and back each. Times are those of\n"
+ "handlers, in microseconds. EXPR is over the exit's words (`help catch`). `last` shows the newest\n"
+ "records, `hist` histograms of times, `clear` begins anew.\n"
+ "Example: info exits by site top 10 if kind==io && port==0x3f8",
+ 0, cmd_info_exits_run, cmd_complete_exits},
+{EXI, "trace", NULL, "[on FILE | off | filter EXPR | filter off]",
+ "Stream the record of every exit to a file, and say what is counted.\n"
+ "The file is compressed and can be read while it grows or after a crash: `vmscope report FILE`.\n"
+ "A filter is an expression over the exit's words, as in `catch`; it decides what is counted by\n"
+ "`info exits` and written to the file from then on. Without arguments: how things stand.\n"
+ "Example: trace filter kind==io && value<0x20 && symbol(rip)==\"uart_putc\"",
+ 0, cmd_trace_run, cmd_complete_trace},
 
 /* ---- processor tables ---- */
 {TAB, "info walk", NULL, "ADDRESS",

@@ -82,9 +82,9 @@ struct trace_info {
     uint64_t records;           /* as the block heads say */
     uint64_t dropped;           /* overwritten before they could be written */
     uint64_t bytes;
-    unsigned blocks;  /* of records */
-    unsigned damaged; /* blocks that could not be read so far */
-    bool finished;    /* has its index: the writer closed it */
+    unsigned blocks;   /* of records */
+    unsigned damaged;  /* blocks that could not be read so far */
+    bool finished;     /* has its index: the writer closed it */
     char problem[300]; /* a sentence about what is wrong with the file, or empty */
 };
 

@@ -115,7 +115,7 @@ bool filter_match(const struct trace_filter *f, const struct exit_event *ev)
 
 bool filter_needs_records(const struct trace_filter *f, const char **word)
 {
-    static const char *const words[] = {"value", "count", "cr3",     "seq",
+    static const char *const words[] = {"value", "count",   "cr3",      "seq",
                                         "at_ns", "stepped", "guest_ns", "host_ns"};
 
     for (size_t i = 0; f && i < ARRAY_LEN(words); i++) {

@@ -32,17 +32,19 @@ static uint8_t *put_varint(uint8_t *at, uint64_t v)
     return at;
 }
 
-/* At most ten bytes and never past `end`; NULL when they are no number. */
-static inline const uint8_t *get_varint(const uint8_t *at, const uint8_t *end, uint64_t *v)
+/* At most ten bytes; NULL when they are no number. The caller has seen that there are as many. */
+static inline const uint8_t *get_varint(const uint8_t *at, uint64_t *v)
 {
-    uint64_t out = 0;
+    uint64_t out = *at++;
 
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-        uint8_t b;
+    if (out < 0x80) {
+        *v = out;
+        return at;
+    }
+    out &= 0x7f;
+    for (unsigned shift = 7; shift < 64; shift += 7) {
+        uint8_t b = *at++;
 
-        if (at == end)
-            return NULL;
-        b = *at++;
         out |= (uint64_t)(b & 0x7f) << shift;
         if (b < 0x80) {
             *v = out;
@@ -84,27 +86,23 @@ size_t pack_put(struct pack *p, const struct exit_event *ev, uint8_t *dst)
     return (size_t)(at - dst);
 }
 
-static const uint8_t *get_one(struct pack *p, const uint8_t *at, const uint8_t *end,
-                              struct exit_event *out)
+/* Reads PACK_BYTES_MAX bytes at most. */
+static inline const uint8_t *get_one(struct pack *p, const uint8_t *at, struct exit_event *out)
 {
-    unsigned mask, rest;
-    uint64_t *last, v, w;
+    unsigned mask = at[0] | (unsigned)at[1] << 8;
+    uint64_t *last = p->last[mask >> 12], v, w;
 
-    if (end - at < 2)
-        return NULL;
-    mask = at[0] | (unsigned)at[1] << 8;
     at += 2;
-    last = p->last[mask >> 12];
     if (!(mask & 1u << WORD_SEQ))
         last[WORD_SEQ]++;
-    for (rest = mask & 0xfff; rest; rest &= rest - 1) {
+    for (unsigned rest = mask & 0xfff; rest; rest &= rest - 1) {
         unsigned i = (unsigned)__builtin_ctz(rest);
 
-        at = get_varint(at, end, &v);
+        at = get_varint(at, &v);
         if (!at)
             return NULL;
         if (i == WORD_TIMES) {
-            at = get_varint(at, end, &w);
+            at = get_varint(at, &w);
             if (!at)
                 return NULL;
             last[i] = (uint32_t)v | w << 32;
@@ -116,18 +114,41 @@ static const uint8_t *get_one(struct pack *p, const uint8_t *at, const uint8_t *
     return at;
 }
 
+/* The last records of a block, which a wrong one must not read past: from a copy with zeros
+ * behind it. */
+static size_t get_tail(struct pack *p, const uint8_t **at, const uint8_t *end,
+                       struct exit_event *out, size_t max)
+{
+    uint8_t copy[3 * PACK_BYTES_MAX] = {0};
+    size_t len = (size_t)(end - *at), n = 0, used = 0;
+
+    memcpy(copy, *at, len);
+    while (n < max && used < len) {
+        const uint8_t *next = get_one(p, copy + used, &out[n]);
+
+        if (!next || (size_t)(next - copy) > len)
+            break;
+        used = (size_t)(next - copy);
+        n++;
+    }
+    *at += used;
+    return n;
+}
+
 size_t pack_get(struct pack *p, const uint8_t **at, const uint8_t *end, struct exit_event *out,
                 size_t max)
 {
     size_t n = 0;
 
-    while (n < max && *at != end) {
-        const uint8_t *next = get_one(p, *at, end, &out[n]);
+    while (n < max && end - *at >= (ptrdiff_t)PACK_BYTES_MAX) {
+        const uint8_t *next = get_one(p, *at, &out[n]);
 
         if (!next)
-            break;
+            return n;
         *at = next;
         n++;
     }
+    if (n < max && *at != end && end - *at < (ptrdiff_t)PACK_BYTES_MAX)
+        n += get_tail(p, at, end, out + n, max - n);
     return n;
 }

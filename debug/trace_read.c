@@ -223,8 +223,9 @@ static void walk(struct trace_reader *r)
             continue;
         }
         if (h.stored_bytes > r->info.bytes - at - BLOCK_HEAD_BYTES) {
-            problem(r, "%s ends in the middle of a block of %u records; what stands before is "
-                       "whole",
+            problem(r,
+                    "%s ends in the middle of a block of %u records; what stands before is "
+                    "whole",
                     r->name, h.records);
             break;
         }

@@ -88,10 +88,10 @@ static uint64_t hash(const struct stat_key *k)
     uint64_t w[3], h;
 
     memcpy(w, k, sizeof w);
-    h = w[0] * 0x9e3779b97f4a7c15u;
-    h = (h ^ w[1] ^ h >> 29) * 0xbf58476d1ce4e5b9u;
-    h = (h ^ w[2] ^ h >> 32) * 0x94d049bb133111ebu;
-    return h ^ h >> 31;
+    /* Three products that do not wait for each other, then one to spread their bits. */
+    h = w[0] * 0x9e3779b97f4a7c15u ^ w[1] * 0xbf58476d1ce4e5b9u ^ w[2] * 0x94d049bb133111ebu;
+    h = (h ^ h >> 32) * 0xd6e8feb86659fd93u;
+    return h ^ h >> 32;
 }
 
 static bool same(const struct stat_key *a, const struct stat_key *b)
@@ -211,7 +211,7 @@ void stat_key_event(const struct stat_key *k, struct exit_event *ev)
     *ev = (struct exit_event){
         .rip = k->rip,
         .reason = k->reason,
-        .flags = k->flags & ~STAT_FOLDED,
+        .flags = (uint16_t)(k->flags & (EXIT_F_UNCLAIMED | EXIT_F_PAST | EXIT_F_STRING)),
         .vcpu = k->vcpu,
         .mode = k->mode,
         .cpl = k->cpl,
@@ -258,10 +258,9 @@ void stat_key_event(const struct stat_key *k, struct exit_event *ev)
 
 /* ---- counting -------------------------------------------------------------------------------- */
 
-/* Events of our own that happen while the guest is outside anyway: no time of theirs. */
-static bool is_note(unsigned reason)
+bool stat_is_note(unsigned reason)
 {
-    return reason == EXIT_INJECT;
+    return reason == EXIT_INJECT || reason == EXIT_RUN || reason == EXIT_STOP;
 }
 
 static bool is_device(unsigned reason)
@@ -320,6 +319,10 @@ static void count(struct trace_stats *t, const struct exit_event *ev)
         c->guest_min = ev->guest_ns;
     if (ev->guest_ns > c->guest_max)
         c->guest_max = ev->guest_ns;
+    if (stat_is_note(ev->reason)) {
+        t->notes++;
+        return;
+    }
     c->host_hist[stat_bucket(ev->host_ns)]++;
     t->guest_hist[stat_counter(ev->reason)][stat_bucket(ev->guest_ns)]++;
     t->records++;
@@ -337,7 +340,7 @@ void stat_add(struct trace_stats *t, const struct exit_event *ev, bool counted)
         add_mark(t, ev);
         return;
     }
-    if (!is_note(ev->reason))
+    if (!stat_is_note(ev->reason))
         add_time(t, ev);
     if (counted)
         count(t, ev);

@@ -51,13 +51,14 @@ struct trace_stats {
     struct stat_cell *cell;
     uint32_t *slot; /* open-addressed: cell + 1, 0 empty */
     unsigned cells, cap, slots;
-    uint64_t records;  /* counted */
+    uint64_t records;  /* exits counted */
+    uint64_t notes;    /* counted records that are no exits (stat_is_note) */
     uint64_t skipped;  /* refused by a filter */
     uint64_t folded;   /* counted by kind alone */
     uint64_t dropped;  /* overwritten before anybody read them */
     uint64_t first_ns; /* CLOCK_MONOTONIC; 0: no record yet */
     uint64_t last_ns;
-    uint32_t trip_hist[STAT_BUCKETS]; /* time in KVM_RUN of exits that a device answered */
+    uint32_t trip_hist[STAT_BUCKETS];      /* time in KVM_RUN of exits that a device answered */
     uint32_t guest_hist[80][STAT_BUCKETS]; /* time in KVM_RUN by reason (as EXIT_COUNTERS) */
     struct stat_cpu cpu[MACHINE_CPUS_MAX];
 };
@@ -75,6 +76,8 @@ void stat_mark(struct trace_stats *t);
 /* The key under which a record is counted, and a record that has nothing but what a key knows. */
 struct stat_key stat_key_of(const struct exit_event *ev);
 void stat_key_event(const struct stat_key *k, struct exit_event *ev);
+/* Events of our own that happen while the guest is outside anyway: without time of their own. */
+bool stat_is_note(unsigned reason);
 /* Index for counters by reason, below 80. */
 unsigned stat_counter(unsigned reason);
 

@@ -10,6 +10,8 @@
 
 #include "debug/cmd.h"
 #include "debug/doctor.h"
+#include "debug/report.h"
+#include "debug/tracer.h"
 #include "tui/batch.h"
 #include "tui/commands_in.h"
 #include "tui/opts.h"
@@ -50,6 +52,10 @@ static int run(const struct opts *o, int *died_of)
     batch_signals();
     if (session_open(&s, &o->session, &e))
         return fail(o, &e);
+    if (o->trace && tracer_file(session_tracer(s), o->trace, &e) < 0) {
+        session_close(s);
+        return fail(o, &e);
+    }
     status = batch_run(s, o, died_of);
     session_close(s);
     return status;
@@ -86,7 +92,9 @@ static int workbench(const struct opts *o)
     }
     if (session_open(&c.s, &o->session, &e))
         return fail(o, &e);
-    r = queue_commands(&c, o, &e);
+    r = o->trace ? tracer_file(session_tracer(c.s), o->trace, &e) : 0;
+    if (!r)
+        r = queue_commands(&c, o, &e);
     if (!r)
         r = serial_attach(&serial, c.s, &o->serial, &e);
     if (!r)
@@ -99,6 +107,16 @@ static int workbench(const struct opts *o)
     cmd_client_fini(&c);
     session_close(c.s);
     return r;
+}
+
+static int report(const struct opts *o)
+{
+    struct report_ask ask = o->report;
+
+    ask.file = o->session.boot.image;
+    ask.symbols = o->session.symbols;
+    ask.json = o->json;
+    return report_main(&ask);
 }
 
 static int main_of(const struct opts *o, int *died_of)
@@ -119,6 +137,8 @@ static int main_of(const struct opts *o, int *died_of)
     }
     if (o->sub == SUB_DOCTOR)
         return doctor_main(o->json);
+    if (o->sub == SUB_REPORT)
+        return report(o);
     return o->sub == SUB_RUN ? run(o, died_of) : workbench(o);
 }
 

@@ -17,8 +17,9 @@
 #define IN_WORKBENCH (1u << SUB_WORKBENCH)
 #define IN_RUN       (1u << SUB_RUN)
 #define IN_DOCTOR    (1u << SUB_DOCTOR)
+#define IN_REPORT    (1u << SUB_REPORT)
 #define IN_GUEST     (IN_WORKBENCH | IN_RUN)
-#define IN_ALL       (IN_GUEST | IN_DOCTOR)
+#define IN_ALL       (IN_GUEST | IN_DOCTOR | IN_REPORT)
 
 struct option_row {
     char letter;      /* 0: none */
@@ -105,11 +106,24 @@ static const struct option_row table[] = {
  opt_timeout},
 {0, "on-triple-fault", "WHAT", IN_GUEST, "stop, reset or exit at a triple fault; stop unless given",
  opt_triple},
-{0, "symbols", "FILE[@ADDRESS]", IN_GUEST, "take symbols and lines from FILE, moved by ADDRESS",
+{0, "trace", "FILE", IN_GUEST, "stream the record of every exit to FILE, for `vmscope report`",
+ opt_trace},
+{0, "symbols", "FILE[@ADDRESS]", IN_GUEST | IN_REPORT, "take symbols and lines from FILE, moved by ADDRESS",
  opt_symbols},
 {0, "assist", "on|off", IN_GUEST, "carry out instructions that this host's KVM refuses; on unless "
  "given", opt_assist},
-{0, "json", NULL, IN_RUN | IN_DOCTOR, "print JSON instead of text, one object a line", set_json},
+{0, "by", "KEY", IN_REPORT, "count exits by kind (unless given), port, gpa, msr, vector, rip, "
+ "symbol, vcpu, device, what or site", opt_report_by},
+{0, "top", "N", IN_REPORT, "rows of a table; 20 unless given", opt_report_top},
+{0, "sort", "ORDER", IN_REPORT, "order of rows: count (unless given), time, mean, p99 or max",
+ opt_report_sort},
+{0, "if", "EXPR", IN_REPORT, "only records that match, as `kind==io && port==0x3f8`",
+ opt_report_filter},
+{0, "hist", NULL, IN_REPORT, "histograms of the time in handlers and in the guest",
+ opt_report_hist},
+{0, "list", "N", IN_REPORT, "list N records instead of a table", opt_report_list},
+{0, "from", "N", IN_REPORT, "begin the list at record N, from 1", opt_report_from},
+{0, "json", NULL, IN_RUN | IN_DOCTOR | IN_REPORT, "print JSON instead of text, one object a line", set_json},
 {0, "log", "FILE", IN_ALL, "append vmscope's own log to FILE (levels: VMSCOPE_LOG)", set_log},
 {'h', "help", NULL, IN_ALL, "show this", set_help},
 {'V', "version", NULL, IN_ALL, "show the version", set_version},
@@ -126,6 +140,8 @@ static const struct {
                  "the same without a screen: the guest's serial line on standard output"},
     [SUB_DOCTOR] = {"doctor", "[--json]",
                     "what this host's KVM can do, and the method chosen for each feature"},
+    [SUB_REPORT] = {"report", "[OPTIONS] FILE",
+                    "analyse a recorded exit trace (--trace FILE, `trace on FILE`)"},
 };
 
 /* ---- parsing ------------------------------------------------------------------------------- */
@@ -352,7 +368,7 @@ void opts_help(enum subcommand sub, struct buf *out)
         buf_adds(out, "\n      ");
         fill(out, 6, table[i].help);
     }
-    if (sub == SUB_DOCTOR)
+    if (sub == SUB_DOCTOR || sub == SUB_REPORT)
         return;
     buf_adds(out, "\nExit status of `run`: 0 the guest powered off or halted for ever; odd, "
                   "((v<<1)|1) & 0xff,\nwhen it wrote v to port 0xF4; 2 usage, load or host "

@@ -8,13 +8,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "debug/report.h"
 #include "debug/session.h"
 #include "vmm/base/buf.h"
 #include "vmm/base/err.h"
 
 #define VMSCOPE_VERSION "0.1.0"
 
-enum subcommand { SUB_WORKBENCH, SUB_RUN, SUB_DOCTOR, SUBCOMMANDS };
+enum subcommand { SUB_WORKBENCH, SUB_RUN, SUB_DOCTOR, SUB_REPORT, SUBCOMMANDS };
 
 enum serial_kind {
     SERIAL_DEFAULT,
@@ -44,6 +45,8 @@ struct opts {
     unsigned commands;
     uint64_t timeout_ns; /* 0: none */
     const char *log;
+    const char *trace; /* --trace FILE */
+    struct report_ask report;
     char **owned; /* copies that session.boot points to */
     unsigned owned_count;
 };

@@ -1,5 +1,6 @@
 /*
- * `info exits`: how often the guest left, for what, and the newest records. Main thread.
+ * `info exits`: statistics and newest records of a live guest; `trace`: its file and filter. Main
+ * thread. The tables themselves are made in trace_table.c, for `vmscope report` as well.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -7,63 +8,151 @@
 #include <string.h>
 
 #include "debug/commands/commands.h"
+#include "debug/trace_table.h"
+#include "debug/tracer.h"
 #include "vmm/base/near.h"
 #include "vmm/base/x.h"
 
 #define LAST_MAX 100000u
+#define TOP_MAX  1000000u
 
-static unsigned reason_of(unsigned counter)
+static int need_number(const char **args, unsigned max, unsigned *n, struct err *e)
 {
-    return counter < 64 ? counter : EXIT_OUR_FIRST + counter - 64;
-}
+    char word[40], *end;
+    unsigned long v;
 
-static int by_count(const void *a, const void *b, void *counts)
-{
-    const uint64_t *n = counts;
-    uint64_t x = n[*(const unsigned *)a], y = n[*(const unsigned *)b];
-
-    return x < y ? 1 : x > y ? -1 : *(const unsigned *)a < *(const unsigned *)b ? -1 : 1;
-}
-
-static int table(struct cmd_client *c, struct out *o)
-{
-    static const char *const columns[] = {"kind",        ">count",  ">share",
-                                          ">per second", "meaning", NULL};
-    uint64_t counts[EXIT_COUNTERS] = {0}, total = 0;
-    unsigned order[EXIT_COUNTERS];
-    double seconds = (double)session_guest_time(c->s) / 1e9;
-
-    session_exit_counts(c->s, counts);
-    for (unsigned i = 0; i < EXIT_COUNTERS; i++) {
-        order[i] = i;
-        total += counts[i];
-    }
-    qsort_r(order, EXIT_COUNTERS, sizeof order[0], by_count, counts);
-    out_table(o, "exits", "The guest has not left KVM_RUN yet.", columns);
-    for (unsigned i = 0; i < EXIT_COUNTERS && counts[order[i]]; i++) {
-        uint64_t n = counts[order[i]];
-        double share = 100.0 * (double)n / (double)total;
-        double rate = seconds > 0 ? (double)n / seconds : 0;
-
-        out_row(o);
-        out_cell(o, "%s", exit_kind_name(reason_of(order[i])));
-        out_cell_u64(o, n);
-        out_cell_num(o, share, "%.1f%%", share);
-        out_cell_num(o, rate, rate < 100 ? "%.1f" : "%.0f", rate);
-        out_cell(o, "%s", exit_kind_help(reason_of(order[i])));
-    }
-    out_table_end(o);
-    if (total)
-        out_text(o, "%" PRIu64 " exits in %.3f s of guest time", total, seconds);
-    out_json_u64(o, "total", total);
-    out_json_u64(o, "guest_ns", session_guest_time(c->s));
+    if (!cmd_word(args, word, sizeof word))
+        return err_set(e, EINVAL, "a number from 1 to %u is missing", max);
+    v = strtoul(word, &end, 10);
+    if (*end || v < 1 || v > max)
+        return err_set(e, EINVAL, "`%s` is not a number from 1 to %u", word, max);
+    *n = (unsigned)v;
     return 0;
 }
 
-/* The newest `n` records (of one reason when it is not negative), oldest first; the caller frees.
- */
-static struct exit_event *newest(struct cmd_client *c, size_t n, int reason, size_t *count,
-                                 uint64_t *dropped)
+static int need_name(const char **args, const char *const *names, const char *what, int *index,
+                     struct err *e)
+{
+    char word[40];
+    struct near near = {.word = word};
+
+    if (!cmd_word(args, word, sizeof word))
+        return err_set(e, EINVAL, "%s is missing", what);
+    for (*index = 0; names[*index]; ++*index) {
+        if (!strcmp(names[*index], word))
+            return 0;
+        near_offer(&near, names[*index]);
+    }
+    return err_set(e, EINVAL, "`%s` is not %s%s%s%s", word, what,
+                   near.best ? ": did you mean `" : "", near.best ? near.best : "",
+                   near.best ? "`?" : "");
+}
+
+/* "if EXPR" to the end of the line. */
+static int need_filter(struct cmd_client *c, const char *args, struct trace_filter **f,
+                       struct err *e)
+{
+    if (!*args)
+        return err_set(e, EINVAL, "an expression is missing behind `if`");
+    *f = filter_compile(args, tracer_names(session_tracer(c->s)), e);
+    return *f ? 0 : -EINVAL;
+}
+
+static int sites_only(const struct trace_filter *f, struct err *e)
+{
+    const char *word;
+
+    if (!filter_needs_records(f, &word))
+        return 0;
+    return err_set(e, EINVAL,
+                   "the statistics do not keep `%s` of each exit: `trace filter` counts only what "
+                   "matches from now on, and `vmscope report --if` looks at every record of a "
+                   "trace file",
+                   word);
+}
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static int parse_table(struct cmd_client *c, const char *args, struct table_ask *ask,
+                       struct trace_filter **f, struct err *e)
+{
+    bool top = false;
+    int rc = 0, index;
+
+    while (rc == 0 && *args) {
+        if (cmd_keyword(&args, "by")) {
+            rc = need_name(&args, table_by_names, "what exits are counted by", &index, e);
+            ask->by = (enum table_by)index;
+        } else if (cmd_keyword(&args, "sort")) {
+            rc = need_name(&args, table_sort_names, "an order", &index, e);
+            ask->sort = (enum table_sort)index;
+        } else if (cmd_keyword(&args, "top")) {
+            rc = need_number(&args, TOP_MAX, &ask->top, e);
+            top = true;
+        } else if (cmd_keyword(&args, "if")) {
+            rc = need_filter(c, args, f, e);
+            args = "";
+        } else {
+            rc = err_set(e, EINVAL,
+                         "`info exits` takes `by KEY`, `top N`, `sort ORDER` and `if "
+                         "EXPR`, or one of `hist`, `last` and `clear`, not `%.60s`",
+                         args);
+        }
+    }
+    if (!top)
+        ask->top = ask->by == BY_KIND || ask->by == BY_VCPU ? 0 : 20;
+    return rc ? rc : sites_only(*f, e);
+}
+
+static int table(struct cmd_client *c, const char *args, struct out *o)
+{
+    struct tracer *t = session_tracer(c->s);
+    struct table_ask ask = {0};
+    struct trace_filter *f = NULL;
+    struct err e = {0};
+    int rc = parse_table(c, args, &ask, &f, &e);
+
+    if (rc == 0) {
+        const struct trace_names *names = tracer_names(t);
+
+        ask.filter = f;
+        table_print(tracer_lock(t), names, &ask, o);
+        tracer_unlock(t);
+    }
+    filter_free(f);
+    return rc ? cmd_fail(o, &e) : 0;
+}
+
+/* [KIND] [if EXPR] */
+static int hist(struct cmd_client *c, const char *args, struct out *o)
+{
+    struct tracer *t = session_tracer(c->s);
+    struct trace_filter *f = NULL;
+    struct err e = {0};
+    int reason = -1, rc = 0;
+    char word[40];
+
+    if (*args && strncmp(args, "if ", 3) && cmd_word(&args, word, sizeof word) &&
+        (reason = exit_kind_by_name(word)) < 0)
+        rc = err_set(&e, EINVAL, "`%s` is not a kind of exit: `help catch` lists them", word);
+    if (rc == 0 && cmd_keyword(&args, "if")) {
+        rc = need_filter(c, args, &f, &e);
+        if (rc == 0)
+            rc = sites_only(f, &e);
+    }
+    if (rc == 0) {
+        table_hist(tracer_lock(t), f, reason, o);
+        tracer_unlock(t);
+    }
+    filter_free(f);
+    return rc ? cmd_fail(o, &e) : 0;
+}
+
+/* ---- newest records -------------------------------------------------------------------------- */
+
+/* The newest `n` records that match, oldest first; the caller frees. */
+static struct exit_event *newest(struct cmd_client *c, size_t n, int reason,
+                                 const struct trace_filter *f, size_t *count, uint64_t *dropped)
 {
     struct exit_event *ring = xcalloc(n, sizeof *ring), *chunk = xcalloc(512, sizeof *chunk), *out;
     struct trace_cursor *cur = xcalloc(1, sizeof *cur);
@@ -73,7 +162,7 @@ static struct exit_event *newest(struct cmd_client *c, size_t n, int reason, siz
     session_trace_start(c->s, cur, false);
     while (limit && (got = session_trace_next(c->s, cur, chunk, limit < 512 ? limit : 512))) {
         for (size_t i = 0; i < got; i++) {
-            if (reason < 0 || chunk[i].reason == reason)
+            if ((reason < 0 || chunk[i].reason == reason) && filter_match(f, &chunk[i]))
                 ring[seen++ % n] = chunk[i];
         }
         limit -= got;
@@ -89,69 +178,166 @@ static struct exit_event *newest(struct cmd_client *c, size_t n, int reason, siz
     return out;
 }
 
-static void record_row(struct cmd_client *c, const struct exit_event *ev, uint64_t first_ns,
-                       struct out *o)
+/* [COUNT] [KIND] [if EXPR] */
+static int last(struct cmd_client *c, const char *args, struct out *o)
 {
-    uint64_t linear = ev->cs_base + ev->rip;
-    struct buf what = {0};
-    char name[200];
-
-    exit_format(ev, session_reg_name(c->s, ev), &what);
-    out_row(o);
-    out_cell_u64(o, ev->seq);
-    out_cell_num(o, (double)(ev->at_ns - first_ns) / 1000, "+%.1f",
-                 (double)(ev->at_ns - first_ns) / 1000);
-    out_cell_u64(o, ev->vcpu);
-    out_cell(o, "0x%" PRIx64 "%s", linear, cmd_symbol(c, linear, name, sizeof name));
-    out_cell(o, "%s", exit_kind_name(ev->reason));
-    out_cell(o, "%s", buf_str(&what));
-    out_cell_num(o, ev->guest_ns / 1000.0, "%.1f", ev->guest_ns / 1000.0);
-    out_cell_num(o, ev->host_ns / 1000.0, "%.1f", ev->host_ns / 1000.0);
-    buf_fini(&what);
-}
-
-static int last(struct cmd_client *c, size_t n, int reason, struct out *o)
-{
-    static const char *const columns[] = {">seq", ">at us",    ">cpu",     "rip", "kind",
-                                          "what", ">guest us", ">host us", NULL};
+    struct trace_filter *f = NULL;
+    struct err e = {0};
+    struct exit_event *ev;
+    unsigned long n = 20;
+    char word[40], *end;
+    int reason = -1, rc = 0;
     size_t count;
     uint64_t dropped;
-    struct exit_event *ev = newest(c, n, reason, &count, &dropped);
 
+    while (rc == 0 && *args) {
+        unsigned long v;
+
+        if (cmd_keyword(&args, "if")) {
+            rc = need_filter(c, args, &f, &e);
+            break;
+        }
+        cmd_word(&args, word, sizeof word);
+        v = strtoul(word, &end, 10);
+        if (!*end && v >= 1 && v <= LAST_MAX)
+            n = v;
+        else if ((reason = exit_kind_by_name(word)) < 0)
+            rc = err_set(&e, EINVAL,
+                         "`%s` is neither a count from 1 to %u nor a kind of exit: `help catch` "
+                         "lists the kinds",
+                         word, LAST_MAX);
+    }
+    if (rc < 0) {
+        filter_free(f);
+        return cmd_fail(o, &e);
+    }
+    ev = newest(c, n, reason, f, &count, &dropped);
     out_table(o, "records", "There is no such record: the guest has not left KVM_RUN for it yet.",
-              columns);
+              table_list_columns);
     for (size_t i = 0; i < count; i++)
-        record_row(c, &ev[i], ev[0].at_ns, o);
+        table_list_row(&ev[i], tracer_names(session_tracer(c->s)), ev[0].at_ns, o);
     out_table_end(o);
     out_json_u64(o, "dropped", dropped);
     free(ev);
+    filter_free(f);
     return 0;
 }
 
 int cmd_info_exits_run(struct cmd_client *c, const char *args, struct out *o)
 {
-    char word[40], *end;
-    unsigned long n = 20;
-    int reason = -1;
+    if (cmd_keyword(&args, "last"))
+        return last(c, args, o);
+    if (cmd_keyword(&args, "hist"))
+        return hist(c, args, o);
+    if (cmd_keyword(&args, "clear")) {
+        stat_clear(tracer_lock(session_tracer(c->s)));
+        tracer_unlock(session_tracer(c->s));
+        out_line(o, "Exits are counted from here on.");
+        return 0;
+    }
+    return table(c, args, o);
+}
+
+char *cmd_complete_exits(struct cmd_client *c, const char *args, size_t n)
+{
+    static const char *const words[] = {"by",    "top",    "sort", "if",   "hist",   "last",
+                                        "clear", "kind",   "port", "gpa",  "msr",    "vector",
+                                        "rip",   "symbol", "vcpu", "site", "device", "what",
+                                        "count", "time",   "mean", "p99",  "max",    NULL};
+
+    (void)c;
+    return cmd_complete_words(words, args, n);
+}
+
+/* ---- trace ----------------------------------------------------------------------------------- */
+
+static int status(struct tracer *t, struct out *o)
+{
+    struct tracer_status st;
+
+    tracer_status(t, &st);
+    if (st.writing)
+        out_text(o, "Tracing to %s: %" PRIu64 " records, %" PRIu64 " bytes written", st.path,
+                 st.records, st.bytes);
+    else
+        out_text(o, "No trace file is being written: `trace on FILE` begins one.");
+    if (st.lost)
+        out_text(o, "%" PRIu64 " records could not be written", st.lost);
+    if (st.filter[0])
+        out_text(o, "Only exits that match are counted and written: %s", st.filter);
+    out_json_bool(o, "tracing", st.writing);
+    if (st.writing) {
+        out_json_str(o, "file", st.path);
+        out_json_u64(o, "records", st.records);
+        out_json_u64(o, "bytes", st.bytes);
+        out_json_u64(o, "lost", st.lost);
+    }
+    out_json_str(o, "filter", st.filter);
+    return 0;
+}
+
+static int trace_off(struct tracer *t, struct out *o)
+{
+    struct tracer_status st;
+    struct err e = {0};
+
+    tracer_status(t, &st);
+    if (!st.writing) {
+        out_line(o, "No trace file is being written.");
+        return 0;
+    }
+    if (tracer_file_end(t, &e) < 0)
+        return cmd_fail(o, &e);
+    out_line(o, "%" PRIu64 " records are in %s", st.records, st.path);
+    return 0;
+}
+
+static int trace_filter(struct tracer *t, const char *args, struct out *o)
+{
+    struct err e = {0};
+    bool off = !strcmp(args, "off");
 
     if (!*args)
-        return table(c, o);
-    if (!cmd_keyword(&args, "last")) {
-        out_error(o, "`info exits` takes nothing, or `last [COUNT] [KIND]`");
-        return -EINVAL;
-    }
-    while (cmd_word(&args, word, sizeof word)) {
-        unsigned long v = strtoul(word, &end, 10);
+        return status(t, o);
+    if (tracer_filter(t, off ? NULL : args, &e) < 0)
+        return cmd_fail(o, &e);
+    if (off)
+        out_line(o, "Every exit is counted and traced.");
+    else
+        out_line(o, "Only exits that match are counted and traced from here on.");
+    return 0;
+}
 
-        if (!*end && v >= 1 && v <= LAST_MAX) {
-            n = v;
-        } else if ((reason = exit_kind_by_name(word)) < 0) {
-            out_error(o,
-                      "`%s` is neither a count from 1 to %u nor a kind of exit: `help catch` "
-                      "lists the kinds",
-                      word, LAST_MAX);
-            return -EINVAL;
-        }
+int cmd_trace_run(struct cmd_client *c, const char *args, struct out *o)
+{
+    struct tracer *t = session_tracer(c->s);
+    struct err e = {0};
+
+    if (!*args)
+        return status(t, o);
+    if (cmd_keyword(&args, "on")) {
+        char *path = cmd_trim_dup(args, strlen(args));
+        int rc = *path ? tracer_file(t, path, &e)
+                       : err_set(&e, EINVAL, "`trace on` needs the name of a file");
+
+        free(path);
+        if (rc < 0)
+            return cmd_fail(o, &e);
+        return status(t, o);
     }
-    return last(c, n, reason, o);
+    if (cmd_keyword(&args, "off"))
+        return trace_off(t, o);
+    if (cmd_keyword(&args, "filter"))
+        return trace_filter(t, args, o);
+    err_set(&e, EINVAL, "`trace` takes `on FILE`, `off` or `filter EXPR`, not `%.60s`", args);
+    return cmd_fail(o, &e);
+}
+
+char *cmd_complete_trace(struct cmd_client *c, const char *args, size_t n)
+{
+    static const char *const words[] = {"on", "off", "filter", NULL};
+
+    if (!strncmp(args, "on ", 3))
+        return cmd_complete_file(c, args, n);
+    return cmd_complete_words(words, args, n);
 }

@@ -1,0 +1,36 @@
+/*
+ * `vmscope report FILE`: a recorded trace, with the tables of the live view. Needs no KVM and no
+ * guest. Main thread.
+ */
+#ifndef DEBUG_REPORT_H
+#define DEBUG_REPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/err.h"
+
+/* As on the command line; NULL or 0: not given. Strings are borrowed. */
+struct report_ask {
+    const char *file;
+    const char *diff; /* the other recording */
+    const char *by;   /* names of trace_table.h */
+    const char *sort;
+    const char *filter;  /* expression over records */
+    const char *fail_if; /* expression over counts: 'count(kind==mmio) > 1000' */
+    const char *symbols; /* ELF file instead of the names in the trace */
+    const char *export;  /* a name of report_exports */
+    const char *output;  /* where the export goes; standard output unless given */
+    unsigned top;
+    uint64_t list;    /* records to list */
+    uint64_t from;    /* first record of the list */
+    uint64_t explain; /* record to explain, from 1; 0: none */
+    bool hist, json;
+};
+
+enum { REPORT_OK = 0, REPORT_ERROR = 2, REPORT_FAILED = 8 /* --fail-if was true */ };
+
+/* Prints to standard output; errors as sentences to standard error. Returns the exit status. */
+int report_main(const struct report_ask *ask);
+
+#endif
