@@ -1,0 +1,60 @@
+#!/bin/bash
+# The tracer against what guests say they did: counts are exact, a trace file gives the tables of
+# the live view, filters count what matches, a killed vmscope leaves what it had flushed.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+g=${O:-o}/guests
+status=0
+fail() {
+    echo "FAIL $1: $2"
+    status=1
+}
+[[ -r /dev/kvm && -w /dev/kvm ]] || {
+    echo "SKIP tracer: no usable /dev/kvm"
+    exit 0
+}
+
+# same NAME WANT GOT
+same() { if [[ $2 == "$3" ]]; then echo "ok $1"; else fail "$1" "want \"$2\", got \"$3\""; fi; }
+
+# count BY LABEL N GUEST: rows of `info exits by BY` whose first words are LABEL, live and recorded.
+storm() {
+    local guest=$1 n=$2 by=$3 label=$4 want=$5 live file=$TEST_DIR/$1.vtr
+    "$VMSCOPE" run --serial "file:$TEST_DIR/$guest.serial" --append "n=$n" --trace "$file" -e continue \
+        -e "info exits by $by top 1000" "$g/$guest" >"$TEST_DIR/$guest.live" 2>"$TEST_DIR/$guest.err" </dev/null
+    grep -qa "made $n" "$TEST_DIR/$guest.serial" || fail "$guest" "the guest did not make $n: $(tail -n 1 "$TEST_DIR/$guest.err")"
+    # The count is the first number behind the label, which ends in two blanks.
+    live=$(sed -n "s/^$label  *\([0-9][0-9]*\) .*/\1/p" "$TEST_DIR/$guest.live")
+    same "$guest: $want records of $n" "$want" "$live"
+    "$VMSCOPE" report --by "$by" --top 1000 "$file" >"$TEST_DIR/$guest.report" 2>&1
+    same "$guest: the report has the live table" \
+        "$(sed -n "/^$by  /,/ a crossing /p" "$TEST_DIR/$guest.live")" \
+        "$(sed -n "/^$by  /,/ a crossing /p" "$TEST_DIR/$guest.report")"
+}
+storm storm_pio 20000 what 'out 0x80 (POST code), 1 byte' 20000
+storm storm_mmio 20000 gpa '0xfe000000 read (no device)' 10000
+storm storm_hlt 200 kind hlt 200
+storm storm_msr 3000 msr 'rdmsr 0xe9e9' 3000
+
+"$VMSCOPE" run --serial none --append n=1000 -e 'trace filter kind==io && port==0x80 && value<0x10' \
+    -e continue -e 'info exits by port' "$g/storm_pio" >"$TEST_DIR/filter" 2>&1 </dev/null
+# 1000 writes of 0, 1, 2, … cut to a byte: 16 of each 256, and the first 16 of the last 232
+same "filter counts what matches" 64 "$(sed -n 's/^0x80 out (POST code)  *\([0-9]*\) .*/\1/p' "$TEST_DIR/filter")"
+
+# A kill leaves whole blocks; what they hold is a prefix.
+"$VMSCOPE" run --serial none --append n=100000000 --trace "$TEST_DIR/killed.vtr" "$g/storm_pio" \
+    >"$TEST_DIR/killed.log" 2>&1 </dev/null &
+pid=$!
+for ((i = 0; i < 300; i++)); do
+    [[ -s $TEST_DIR/killed.vtr ]] && (($(stat -c %s "$TEST_DIR/killed.vtr") > 100000)) && break
+    sleep 0.1
+done
+kill -KILL $pid
+wait $pid 2>/dev/null
+"$VMSCOPE" report --by port --json "$TEST_DIR/killed.vtr" >"$TEST_DIR/killed.json" 2>&1
+if grep -q 'no index' "$TEST_DIR/killed.json" && grep -q '"total":[0-9]\{4,\}' "$TEST_DIR/killed.json"; then
+    echo "ok killed writers leave a trace"
+else
+    fail "killed writers leave a trace" "$(head -c 300 "$TEST_DIR/killed.json")"
+fi
+exit $status
