@@ -161,7 +161,11 @@ static void add_what(const struct stat_key *k, const struct trace_names *n, stru
         add_reg_name(k, n, out);
         add_size(k, out);
     } else if (is_msr(k->reason)) {
+        const char *name = exit_msr_name((uint32_t)k->what);
+
         buf_addf(out, "%s 0x%" PRIx64, k->write ? "wrmsr" : "rdmsr", k->what);
+        if (name)
+            buf_addf(out, " (%s)", name);
     } else if (k->reason == EXIT_INJECT || k->reason == KVM_EXIT_SHUTDOWN ||
                k->reason == KVM_EXIT_SYSTEM_EVENT) {
         exit_format(&ev, NULL, out);

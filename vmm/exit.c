@@ -83,7 +83,7 @@ static void format_mmio(const struct exit_event *ev, const char *reg_name, struc
     add_unclaimed(ev, out);
 }
 
-static const char *msr_name(uint32_t index)
+const char *exit_msr_name(uint32_t index)
 {
     for (int i = 0; i < REG_COUNT; i++)
         if (reg_table[i].kind == 'M' && reg_table[i].msr_index == index)
@@ -103,7 +103,7 @@ static void format_msr(const struct exit_event *ev, const char *reg_name, struct
     };
 
     buf_addf(out, "%s 0x%x", ev->u.msr.write ? "wrmsr" : "rdmsr", ev->u.msr.index);
-    add_place(out, reg_name ? reg_name : msr_name(ev->u.msr.index));
+    add_place(out, reg_name ? reg_name : exit_msr_name(ev->u.msr.index));
     if (ev->u.msr.write || !ev->u.msr.error)
         buf_addf(out, " = 0x%llx", ull(ev->u.msr.value));
     for (size_t i = 0; i < ARRAY_LEN(whys); i++)

@@ -125,6 +125,8 @@ struct exit_kind {
 const struct exit_kind *exit_kind_at(unsigned i);
 /* "#PF" for 14; NULL for vectors without such a name (Intel SDM 3A, table 6-1). */
 const char *exit_vector_name(unsigned vector);
+/* "efer", "lstar"; NULL for an MSR that the register table does not name. */
+const char *exit_msr_name(uint32_t index);
 
 /* Appends the operands as one line of text: "out 0x3f8 (COM1 data) 1 byte = 0x41 'A'"; the kind's
  * name for reasons without operands. `reg_name` is what the device calls the register (or the

@@ -85,6 +85,11 @@ static int make_kvm(struct vm *vm, struct err *e)
         rc = kvm_set_tss_addr(vm->fd, TSS_GPA);
     if (rc < 0)
         log_info("no TSS address: %s", strerror(-rc));
+    /* So that a stray RDMSR is a record like any other; it is answered with #GP as KVM would. */
+    rc = kvm_enable_cap(vm->fd, KVM_CAP_X86_USER_SPACE_MSR,
+                        KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL);
+    if (rc < 0)
+        log_info("MSRs unknown to KVM are not seen: %s", strerror(-rc));
     if (vm->cfg.irqchip_kernel) {
         rc = make_irqchip(vm, e);
         if (rc < 0)
