@@ -200,6 +200,16 @@ static bool holds(struct engine *g, struct vcpu *v, const struct expr *x,
     return value != 0;
 }
 
+/* The same for a condition in a client's own language. */
+static bool test_holds(struct engine *g, struct vcpu *v, const struct point_test *t,
+                       struct err *why)
+{
+    struct env_arg a = {.g = g, .v = v};
+    struct expr_env env = {.arg = &a, .reg = env_reg, .mem = env_mem};
+
+    return !t || t->holds(t, &env, why) != 0;
+}
+
 /* ---- execution points
  * ------------------------------------------------------------------------------ */
 
@@ -211,7 +221,7 @@ static bool point_counts(struct engine *g, struct vcpu *v, struct bp *b)
         return false;
     if (b->min_rsp && v->regs->rsp < b->min_rsp)
         return false;
-    if (!holds(g, v, b->cond, NULL, &why)) {
+    if (!holds(g, v, b->cond, NULL, &why) || !test_holds(g, v, b->pub.spec.test, &why)) {
         atomic_fetch_add(&b->false_hits, 1);
         return false;
     }
@@ -227,8 +237,8 @@ static bool point_counts(struct engine *g, struct vcpu *v, struct bp *b)
     si->point_id = b->pub.id;
     if (why.code)
         snprintf(si->text, sizeof si->text,
-                 "its condition \"%.120s\" could not be evaluated: %.200s", b->pub.spec.condition,
-                 why.msg);
+                 "its condition \"%.120s\" could not be evaluated: %.200s",
+                 b->pub.spec.condition ? b->pub.spec.condition : "from gdb", why.msg);
     return true;
 }
 

@@ -15,6 +15,7 @@
 #include "debug/engine.h"
 #include "debug/expr.h"
 #include "debug/fields.h"
+#include "debug/gdb/gdb.h"
 #include "debug/hooks.h"
 #include "debug/session_priv.h"
 #include "debug/stop.h"
@@ -96,6 +97,81 @@ static int watch_fds(struct session *s, struct err *e)
         epoll_ctl(s->poll_fd, EPOLL_CTL_ADD, s->watch_fd, &ev) < 0)
         return err_set(e, errno, "cannot make event descriptors: %s", strerror(errno));
     return 0;
+}
+
+/* Rows of client_fd are told apart by number + 1 in epoll's data; 0 is our own descriptors'. */
+static int fd_row(const struct session *s, int fd)
+{
+    for (int i = 0; i < SESSION_FDS; i++)
+        if ((s->client_fd[i].fn || s->client_fd[i].watch) && s->client_fd[i].fd == fd)
+            return i;
+    return -1;
+}
+
+static int fd_set(struct session *s, int fd, unsigned events, void (*fn)(void *arg, int fd),
+                  session_fd_fn *watch, void *arg)
+{
+    int row = fd_row(s, fd), op = row < 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    struct epoll_event ev = {.events = events};
+
+    for (int i = 0; i < SESSION_FDS && row < 0; i++)
+        if (!s->client_fd[i].fn && !s->client_fd[i].watch)
+            row = i;
+    if (row < 0)
+        return -ENOSPC;
+    ev.data.u32 = (uint32_t)row + 1;
+    if (epoll_ctl(s->poll_fd, op, fd, &ev) < 0)
+        return -errno;
+    s->client_fd[row].fd = fd;
+    s->client_fd[row].fn = fn;
+    s->client_fd[row].watch = watch;
+    s->client_fd[row].arg = arg;
+    return 0;
+}
+
+int session_watch_fd(struct session *s, int fd, unsigned events, session_fd_fn *fn, void *arg)
+{
+    if (events)
+        return fd_set(s, fd, events, NULL, fn, arg);
+    session_fd_del(s, fd);
+    return 0;
+}
+
+int session_fd_add(struct session *s, int fd, void (*fn)(void *arg, int fd), void *arg)
+{
+    return fd_set(s, fd, EPOLLIN, fn, NULL, arg);
+}
+
+void session_fd_del(struct session *s, int fd)
+{
+    int row = fd_row(s, fd);
+
+    if (row < 0)
+        return;
+    s->client_fd[row].fn = NULL;
+    s->client_fd[row].watch = NULL;
+    if (epoll_ctl(s->poll_fd, EPOLL_CTL_DEL, fd, NULL) < 0)
+        log_error("cannot stop watching a descriptor: %s", strerror(errno));
+}
+
+/* One descriptor a turn: what its function does may close others that are ready, too. These are
+ * still ready at the next call. */
+static void client_fds(struct session *s)
+{
+    struct epoll_event ev[SESSION_FDS + 2];
+    int n = epoll_wait(s->poll_fd, ev, SESSION_FDS + 2, 0);
+
+    for (int i = 0; i < n; i++) {
+        uint32_t row = ev[i].data.u32 - 1;
+
+        if (row >= SESSION_FDS || (!s->client_fd[row].fn && !s->client_fd[row].watch))
+            continue;
+        if (s->client_fd[row].fn)
+            s->client_fd[row].fn(s->client_fd[row].arg, s->client_fd[row].fd);
+        else
+            s->client_fd[row].watch(s->client_fd[row].arg, ev[i].events);
+        return;
+    }
 }
 
 /* "FILE[@ADDR]"; without --symbols the image's own. */
@@ -187,6 +263,10 @@ int session_open(struct session **out, const struct session_config *cfg, struct 
     }
     s->tracer = tracer_new(s);
     stopped_at_entry(s);
+    if (cfg->gdb && gdb_listen(s, cfg->gdb, e) < 0) {
+        session_close(s);
+        return -e->code;
+    }
     *out = s;
     return 0;
 }
@@ -195,6 +275,7 @@ void session_close(struct session *s)
 {
     if (!s)
         return;
+    gdb_close(s);
     if (s->vm) {
         vm_park(s->vm);
         tracer_free(s->tracer);
@@ -479,44 +560,6 @@ static bool trace_news(struct session *s)
     return news;
 }
 
-int session_fd_add(struct session *s, int fd, void (*fn)(void *arg, int fd), void *arg)
-{
-    struct epoll_event ev = {.events = EPOLLIN};
-
-    for (unsigned i = 0; i < SESSION_FDS; i++) {
-        if (s->client_fd[i].fn)
-            continue;
-        if (epoll_ctl(s->poll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
-            return -errno;
-        s->client_fd[i].fd = fd;
-        s->client_fd[i].fn = fn;
-        s->client_fd[i].arg = arg;
-        return 0;
-    }
-    return -ENOSPC;
-}
-
-void session_fd_del(struct session *s, int fd)
-{
-    for (unsigned i = 0; i < SESSION_FDS; i++) {
-        if (!s->client_fd[i].fn || s->client_fd[i].fd != fd)
-            continue;
-        s->client_fd[i].fn = NULL;
-        if (epoll_ctl(s->poll_fd, EPOLL_CTL_DEL, fd, NULL) < 0)
-            log_error("cannot stop watching a descriptor: %s", strerror(errno));
-    }
-}
-
-static void client_fds(struct session *s)
-{
-    for (unsigned i = 0; i < SESSION_FDS; i++) {
-        struct pollfd p = {.fd = s->client_fd[i].fd, .events = POLLIN};
-
-        if (s->client_fd[i].fn && poll(&p, 1, 0) > 0)
-            s->client_fd[i].fn(s->client_fd[i].arg, p.fd);
-    }
-}
-
 void session_dispatch(struct session *s)
 {
     uint64_t n;
@@ -531,6 +574,11 @@ void session_dispatch(struct session *s)
     if (trace_news(s))
         session_publish(s, EV_TRACE, NULL);
     client_fds(s);
+}
+
+bool session_is_held(const struct session *s)
+{
+    return s->gdb && gdb_holds(s);
 }
 
 int session_fd(const struct session *s)

@@ -44,6 +44,7 @@ struct session_config {
     enum { ON_TRIPLE_STOP, ON_TRIPLE_RESET, ON_TRIPLE_EXIT } on_triple_fault;
     enum { ON_RESET_RESET, ON_RESET_STOP } on_reset;
     bool assist_off; /* do not carry out what this KVM refuses */
+    const char *gdb; /* where to listen for gdb ([HOST:]PORT or unix:PATH), or NULL */
 };
 
 enum session_state {
@@ -184,6 +185,9 @@ int session_hook_del(struct session *s, int id);
 enum point_kind { POINT_BREAK, POINT_WATCH, POINT_CATCH };
 enum watch_access { WATCH_WRITE = 1, WATCH_READ = 2, WATCH_ACCESS = 3, WATCH_CHANGE = 4 };
 
+struct expr_env;
+struct point_test;
+
 struct point_spec {
     enum point_kind kind;
     enum space space;
@@ -200,6 +204,16 @@ struct point_spec {
     const char *catch_filter; /* catch: expression over the exit's fields, or NULL; copied */
     hook_fn *hit;             /* execution points: asked on the vCPU's thread when all else says */
     void *hit_arg;            /* yes, and stops only with HOOK_STOP; or NULL */
+    /* Asked after `condition`, or NULL; the client's, and must live as long as the point. */
+    const struct point_test *test;
+};
+
+/* A condition in a client's own language. */
+struct point_test {
+    /* Called on the vCPU's thread when the point is reached: >0 stop, 0 pass, <0 the sentence in
+     * `why` tells what went wrong (the guest then stops). The stop is hidden from others, so it
+     * must not call back into the session. */
+    int (*holds)(const struct point_test *t, const struct expr_env *env, struct err *why);
 };
 
 struct point {
@@ -327,6 +341,9 @@ int session_eval(struct session *s, unsigned vcpu, const char *text, uint64_t *o
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+/* True while a client outside (gdb) may still want the guest: a front end without a screen waits
+ * for it instead of ending with a stopped guest. */
+bool session_is_held(const struct session *s);
 /* The one descriptor to poll for POLLIN; then session_dispatch. */
 int session_fd(const struct session *s);
 /* Delivers what happened. Never blocks. */

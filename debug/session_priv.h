@@ -13,6 +13,10 @@
 #define SUBSCRIBERS_MAX 16
 #define SESSION_FDS     32
 
+/* `events` are EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR as they came. */
+typedef void session_fd_fn(void *arg, unsigned events);
+struct gdb;
+
 struct session {
     struct session_config cfg;
     struct vm *vm;
@@ -38,10 +42,12 @@ struct session {
     } sub[SUBSCRIBERS_MAX];
 
     struct {
-        int fd; /* with fn NULL: free */
-        void (*fn)(void *arg, int fd);
+        int fd;
+        void (*fn)(void *arg, int fd); /* session_fd_add's; with both NULL the row is free */
+        session_fd_fn *watch;          /* session_watch_fd's */
         void *arg;
     } client_fd[SESSION_FDS];
+    struct gdb *gdb; /* the stub, or NULL */
 
     int bell_fd, watch_fd, poll_fd;
     long watch_ns;         /* period of the watch timer, 0 off */
@@ -60,6 +66,18 @@ void session_launch_all(struct session *s);
 /* What names mean in expressions of this session. */
 struct expr_names session_names(struct session *s);
 void session_set_watch(struct session *s);
+/* Calls fn(arg, events) from session_dispatch when `fd` has what `events` (EPOLLIN, EPOLLOUT) asks
+ * for. Again for the same fd changes the events; 0 forgets it, before it is closed. 0 or -errno. */
+int session_watch_fd(struct session *s, int fd, unsigned events, session_fd_fn *fn, void *arg);
+/* Lets the vCPUs of `run` go and makes those of `step` take one instruction, or as many as `each`
+ * (vCPU thread) returns true after; `state` is an array by vCPU for it. EV_STOPPED follows. */
+struct resume {
+    uint32_t run, step;
+    bool (*each)(void *arg, const struct vcpu_state *st);
+    void *each_arg[MACHINE_CPUS_MAX];
+    struct vcpu_state *state;
+};
+int session_resume(struct session *s, const struct resume *r, struct err *e);
 /* 0, or why the guest cannot run now. */
 int session_can_run(const struct session *s, struct err *e);
 /* Starts one step-over of `vcpu`. */

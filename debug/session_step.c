@@ -48,6 +48,31 @@ static void launch_step(struct session *s, unsigned vcpu, uint64_t n)
     session_launch(s, s->sched == SCHED_OFF ? every_cpu(s) : 1u << vcpu);
 }
 
+int session_resume(struct session *s, const struct resume *r, struct err *e)
+{
+    int rc = session_can_run(s, e);
+
+    for (unsigned i = 0; rc == 0 && i < s->vm->cpus; i++)
+        if (r->step >> i & 1)
+            rc = check(s, i, e);
+    if (rc < 0)
+        return rc;
+    s->over_left = 0;
+    all_run(s);
+    for (unsigned i = 0; i < s->vm->cpus; i++)
+        if (r->step >> i & 1)
+            s->engine.job[i] = (struct cpu_job){
+                .kind = JOB_STEP,
+                .steps = r->each ? UINT64_MAX : 1,
+                .each = r->each,
+                .each_arg = r->each_arg[i],
+                .each_state = r->each ? &r->state[i] : NULL,
+            };
+    session_launch(s, r->run | r->step);
+    session_publish(s, EV_RUNNING, NULL);
+    return 0;
+}
+
 int session_step(struct session *s, unsigned vcpu, uint64_t n, struct err *e)
 {
     int rc = check(s, vcpu, e);
