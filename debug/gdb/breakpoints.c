@@ -1,0 +1,338 @@
+/*
+ * Z and z. gdb takes all its breakpoints out at every stop and puts them in again at every resume;
+ * here they stay where they are: z only marks, and what is not asked for again by the next resume
+ * is deleted then. A repeated Z is no second breakpoint. Main thread, but for the tests.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "debug/gdb/stub.h"
+#include "vmm/base/x.h"
+
+#define AGENTS_MAX  32u
+#define PRINTED_MAX (1u << 20)
+
+/* Conditions and commands of one point. */
+struct gdb_test {
+    struct point_test test; /* first: the session hands this back */
+    struct gdb *g;
+    const struct desc *desc;
+    bool linear;
+    unsigned conds, cmds;
+    struct agent *cond[AGENTS_MAX], *cmd[AGENTS_MAX];
+};
+
+/* ---- on vCPU threads
+ * ----------------------------------------------------------------------------- */
+
+struct agent_arg {
+    const struct gdb_test *t;
+    const struct expr_env *env;
+};
+
+/* gdb's number of a register to its value, as the description at the time of Z has it. */
+static bool agent_reg(void *arg, unsigned number, uint64_t *value)
+{
+    const struct agent_arg *a = arg;
+    const struct desc *d = a->t->desc;
+    const struct desc_reg *r = &d->reg[number];
+    uint64_t base = 0, cr0, efer, l;
+
+    if (number >= d->count || r->bytes > 8 || !a->env->reg(a->env->arg, r->id, value))
+        return false;
+    if ((r->how == DR_PC || r->how == DR_SP) && a->t->linear &&
+        a->env->reg(a->env->arg, REG_cr0, &cr0) && a->env->reg(a->env->arg, REG_efer, &efer) &&
+        a->env->reg(a->env->arg, REG_cs_attr, &l) && !((efer >> 10 & 1) && (l >> 13 & 1)) &&
+        a->env->reg(a->env->arg, r->how == DR_PC ? REG_cs_base : REG_ss_base, &base))
+        *value += base;
+    if (r->bytes < 8)
+        *value &= (1ull << 8 * r->bytes) - 1;
+    return true;
+}
+
+static bool agent_mem(void *arg, uint64_t addr, void *dst, size_t len)
+{
+    const struct agent_arg *a = arg;
+
+    return a->env->mem(a->env->arg, addr, dst, len);
+}
+
+static void run_commands(const struct gdb_test *t, const struct agent_env *env)
+{
+    struct gdb *g = t->g;
+    struct buf text = {0};
+    struct agent_env with = *env;
+    uint64_t one = 1;
+
+    with.print = &text;
+    for (unsigned i = 0; i < t->cmds; i++) {
+        struct err e = {0};
+        uint64_t ignored;
+
+        if (agent_run(t->cmd[i], &with, &ignored, &e) < 0)
+            buf_addf(&text, "vmscope: a breakpoint's command failed: %s\n", e.msg);
+    }
+    pthread_mutex_lock(&g->print_lock);
+    if (g->print.len + text.len <= PRINTED_MAX)
+        buf_add(&g->print, buf_str(&text), text.len);
+    pthread_mutex_unlock(&g->print_lock);
+    if (text.len && g->print_fd >= 0)
+        (void)!write(g->print_fd, &one, sizeof one);
+    buf_fini(&text);
+}
+
+/* Any condition that is true stops the guest, as gdb has it; commands alone do not. */
+static int holds(const struct point_test *pt, const struct expr_env *env, struct err *why)
+{
+    const struct gdb_test *t = (const struct gdb_test *)pt;
+    struct agent_arg arg = {.t = t, .env = env};
+    struct agent_env ae = {.arg = &arg, .reg = agent_reg, .mem = agent_mem};
+    bool yes = t->conds == 0;
+
+    for (unsigned i = 0; i < t->conds && !yes; i++) {
+        uint64_t v = 0;
+
+        if (agent_run(t->cond[i], &ae, &v, why) < 0)
+            return -1;
+        yes = v != 0;
+    }
+    if (!yes || !t->cmds)
+        return yes;
+    run_commands(t, &ae);
+    return 0;
+}
+
+/* ---- parsing ------------------------------------------------------------------------------------
+ */
+
+static void test_free(struct gdb_test *t)
+{
+    for (unsigned i = 0; t && i < AGENTS_MAX; i++) {
+        agent_free(t->cond[i]);
+        agent_free(t->cmd[i]);
+    }
+    free(t);
+}
+
+/* "X len,hex", at *p. */
+static struct agent *parse_agent(const char **p, const char *end, struct err *e)
+{
+    struct agent *a = NULL;
+    uint64_t len;
+    uint8_t *code;
+    size_t n;
+
+    ++*p;
+    if (!hex_u64(p, end, &len) || *p == end || *(*p)++ != ',' || len > (uint64_t)(end - *p) / 2) {
+        err_set(e, EINVAL, "an agent expression of the packet is cut");
+        return NULL;
+    }
+    code = xmalloc(len + 1);
+    if (hex_bytes(*p, *p + 2 * len, code, len, &n))
+        a = agent_compile(code, n, e);
+    else
+        err_set(e, EINVAL, "an agent expression of the packet is not in hex");
+    free(code);
+    *p += 2 * len;
+    return a;
+}
+
+/* ";X…X…;cmds:persist,X…": conditions and commands behind Z. */
+static int parse_test(struct gdb_test *t, bool *persist, const char *p, const char *end,
+                      struct err *e)
+{
+    bool cmds = false;
+
+    while (p < end) {
+        if (*p == ';' || *p == ',') {
+            p++;
+        } else if (end - p > 7 && !memcmp(p, "cmds:", 5)) {
+            cmds = true;
+            *persist = p[5] == '1';
+            p += 6;
+        } else if (*p == 'X') {
+            unsigned *n = cmds ? &t->cmds : &t->conds;
+            struct agent *a;
+
+            if (*n == AGENTS_MAX)
+                return err_set(e, E2BIG, "more than %u conditions", AGENTS_MAX);
+            a = parse_agent(&p, end, e);
+            if (!a)
+                return -e->code;
+            (cmds ? t->cmd : t->cond)[(*n)++] = a;
+        } else {
+            return err_set(e, EINVAL, "the packet is not understood behind the address");
+        }
+    }
+    return 0;
+}
+
+static struct gdb_test *test_new(struct gdb *g, const char *p, const char *end, bool *persist,
+                                 struct err *e)
+{
+    struct gdb_test *t;
+
+    if (p == end)
+        return NULL;
+    t = xcalloc(1, sizeof *t);
+    t->test.holds = holds;
+    t->g = g;
+    t->desc = gdb_desc(g);
+    t->linear = g->linear;
+    if (parse_test(t, persist, p, end, e) < 0) {
+        test_free(t);
+        return NULL;
+    }
+    return t;
+}
+
+/* ---- the list
+ * -------------------------------------------------------------------------------------- */
+
+static void point_remove(struct gdb *g, unsigned i)
+{
+    struct gdb_point *p = &g->point[i];
+
+    session_point_del(g->s, p->id);
+    test_free(p->test);
+    free(p->text);
+    memmove(p, p + 1, (--g->points - i) * sizeof *p);
+}
+
+static struct gdb_point *point_find(struct gdb *g, int type, uint64_t addr, uint64_t len)
+{
+    for (unsigned i = 0; i < g->points; i++)
+        if (g->point[i].type == type && g->point[i].addr == addr &&
+            (type < 2 || g->point[i].len == len))
+            return &g->point[i];
+    return NULL;
+}
+
+void gdb_points_sync(struct gdb *g, bool all)
+{
+    for (unsigned i = g->points; i-- > 0;)
+        if (all || !g->point[i].inserted)
+            point_remove(g, i);
+}
+
+const struct gdb_point *gdb_point_of(const struct gdb *g, const struct stop_info *si)
+{
+    if (si->kind != STOP_BREAKPOINT && si->kind != STOP_WATCHPOINT)
+        return NULL;
+    for (unsigned i = 0; i < g->points; i++) {
+        const struct gdb_point *p = &g->point[i];
+
+        if (p->inserted && p->id == si->point_id)
+            return p;
+    }
+    /* Another client's point at the same place is ours, too. */
+    for (unsigned i = 0; i < g->points; i++) {
+        const struct gdb_point *p = &g->point[i];
+
+        if (p->inserted && p->type < 2 && si->kind == STOP_BREAKPOINT &&
+            p->addr == si->rip + si->cs_base && !p->test)
+            return p;
+    }
+    return NULL;
+}
+
+static int session_add(struct gdb *g, const struct gdb_point *p, struct err *e)
+{
+    static const enum watch_access access[] = {0, 0, WATCH_WRITE, WATCH_READ, WATCH_ACCESS};
+    char location[40];
+    struct point_spec spec = {
+        .kind = p->type < 2 ? POINT_BREAK : POINT_WATCH,
+        .space = g->phys ? SPACE_PHYS : SPACE_LINEAR,
+        .addr = p->addr,
+        .len = p->type < 2 ? 1 : p->len,
+        .access = access[p->type],
+        .location = location,
+        .vcpu = -1,
+        .test = (const struct point_test *)p->test,
+    };
+
+    snprintf(location, sizeof location, "gdb: *0x%llx", (unsigned long long)p->addr);
+    return session_point_add(g->s, &spec, e);
+}
+
+/* ---- packets
+ * ------------------------------------------------------------------------------------------ */
+
+/* "type,addr,kind"; *p behind it. */
+static bool parse_point(const char **p, const char *end, struct gdb_point *out)
+{
+    if (*p == end || **p < '0' || **p > '4')
+        return false;
+    out->type = *(*p)++ - '0';
+    if (*p == end || *(*p)++ != ',' || !hex_u64(p, end, &out->addr) || *p == end ||
+        *(*p)++ != ',' || !hex_u64(p, end, &out->len))
+        return false;
+    return out->type < 2 || out->len > 0;
+}
+
+/* An unknown type is not an error but a packet we do not know. */
+static bool bad_point(struct gdb *g, const char *p, const char *end)
+{
+    if (p < end && *p >= '5' && *p <= '9')
+        return true;
+    reply_errno(g, EINVAL);
+    return true;
+}
+
+void pk_Z(struct gdb *g, const char *p, const char *end)
+{
+    struct gdb_point want = {.inserted = true}, *old;
+    struct err e = {0};
+    const char *rest;
+
+    rest = p;
+    if (!parse_point(&rest, end, &want)) {
+        bad_point(g, p, end);
+        return;
+    }
+    want.text = xasprintf("%.*s", (int)(end - rest), rest);
+    old = point_find(g, want.type, want.addr, want.len);
+    if (old && !strcmp(old->text, want.text) && session_point(g->s, old->id)) {
+        old->inserted = true;
+        free(want.text);
+        reply_ok(g);
+        return;
+    }
+    if (old)
+        point_remove(g, (unsigned)(old - g->point));
+    want.test = test_new(g, rest, end, &want.persist, &e);
+    if (!e.code)
+        want.id = session_add(g, &want, &e);
+    if (e.code || want.id < 0) {
+        reply_error(g, "%s", e.code ? e.msg : "the session has no place for another point");
+        test_free(want.test);
+        free(want.text);
+        return;
+    }
+    if (g->points == g->points_cap) {
+        g->points_cap = g->points_cap ? 2 * g->points_cap : 16;
+        g->point = xrealloc(g->point, g->points_cap, sizeof *g->point);
+    }
+    g->point[g->points++] = want;
+    reply_ok(g);
+}
+
+void pk_z(struct gdb *g, const char *p, const char *end)
+{
+    struct gdb_point want = {0}, *old;
+    const char *rest = p;
+
+    if (!parse_point(&rest, end, &want)) {
+        bad_point(g, p, end);
+        return;
+    }
+    old = point_find(g, want.type, want.addr, want.len);
+    if (old)
+        old->inserted = false;
+    if (old && session_state(g->s) == SS_RUNNING) /* there is no resume to wait for */
+        point_remove(g, (unsigned)(old - g->point));
+    reply_ok(g);
+}

@@ -1,0 +1,109 @@
+/*
+ * `monitor CMD`: any command of vmscope's, with the same grammar and output, and the few words that
+ * are about this connection. Main thread.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "debug/gdb/stub.h"
+#include "vmm/base/x.h"
+
+/* The word at *line is `word`; *line behind it and the blanks. */
+static bool word(const char **line, const char *text)
+{
+    size_t n = strlen(text);
+    const char *p = *line + strspn(*line, " \t");
+
+    if (strncmp(p, text, n) || (p[n] && p[n] != ' ' && p[n] != '\t'))
+        return false;
+    *line = p + n + strspn(p + n, " \t");
+    return true;
+}
+
+static void own_arch(struct gdb *g, const char *args, struct out *o)
+{
+    if (!*args) {
+        out_line(o, "gdb sees the guest as %s (%s).", desc_arch_name(g->arch),
+                 g->arch_pinned ? "pinned" : "auto");
+        return;
+    }
+    if (!strcmp(args, "auto")) {
+        g->arch_pinned = false;
+        out_line(o, "The architecture follows the processor's mode, at the next stop.");
+        return;
+    }
+    for (unsigned a = 0; a < GDB_ARCHES; a++) {
+        const char *name = desc_arch_name((enum gdb_arch)a);
+        const char *short_name = a == GDB_X86_64 ? "x86-64" : name;
+
+        if (strcmp(args, name) && strcmp(args, short_name))
+            continue;
+        g->arch_pinned = true;
+        g->arch_pin = (enum gdb_arch)a;
+        out_line(o, "gdb sees the guest as %s from the next stop on.", name);
+        return;
+    }
+    out_error(o, "monitor arch: \"%.40s\" is none of auto, i8086, i386 and x86-64", args);
+}
+
+static void own_realmode(struct gdb *g, const char *args, struct out *o)
+{
+    if (!strcmp(args, "linear") || !strcmp(args, "offset"))
+        g->linear = *args == 'l';
+    else if (*args) {
+        out_error(o, "monitor realmode: \"%.40s\" is neither linear nor offset", args);
+        return;
+    }
+    out_line(o, "$pc and $sp are %s.",
+             g->linear ? "linear addresses (base of CS or SS added)" : "offsets into CS and SS");
+}
+
+bool gdb_monitor_own(struct gdb *g, const char *line, struct out *o)
+{
+    if (word(&line, "arch"))
+        own_arch(g, line, o);
+    else if (word(&line, "realmode"))
+        own_realmode(g, line, o);
+    else
+        return false;
+    out_end(o);
+    return true;
+}
+
+static void add_own_help(const char *line, struct out *o)
+{
+    if (!word(&line, "help") || *line)
+        return;
+    out_line(o, "Only in gdb's monitor:");
+    out_line(o, "  arch auto|i8086|i386|x86-64   what gdb is told that the guest is");
+    out_line(o, "  realmode linear|offset        whether $pc and $sp include segment bases");
+}
+
+/* The text goes out as console output, so its length is not bounded by a packet's. */
+void pk_rcmd(struct gdb *g, const char *p, const char *end)
+{
+    struct out o = {0};
+    size_t n = (size_t)(end - p) / 2;
+    char *line = xmalloc(n + 1);
+
+    if (p == end || !hex_bytes(p + 1, end, line, n + 1, &n)) {
+        reply_errno(g, EINVAL);
+        free(line);
+        return;
+    }
+    line[n] = 0;
+    g->ours = true;
+    if (!gdb_monitor_own(g, line, &o)) {
+        (void)cmd_exec(&g->cmd, line, &o); /* its sentence is in `o` */
+        add_own_help(line, &o);
+    }
+    g->ours = false;
+    if (session_state(g->s) == SS_RUNNING && g->state == GDB_STOPPED)
+        out_line(&o, "The guest runs; `continue` in gdb waits for its next stop.");
+    if (o.text.len)
+        gdb_console(g, buf_str(&o.text), o.text.len);
+    reply_ok(g);
+    out_fini(&o);
+    free(line);
+}

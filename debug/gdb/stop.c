@@ -1,0 +1,243 @@
+/*
+ * Telling the client that the guest stands: stop replies, the change of architecture, what was
+ * asked for while it still ran. Main thread.
+ *
+ * gdb learns registers once and keeps to them. When the guest stands in another mode than the
+ * description the client has, the stop is told as the event `exec`: gdb then forgets the
+ * description, asks for it again, inserts its breakpoints anew and resumes, and at that resume the
+ * stop itself is told, without running. The path that goes with `exec` is the kernel's; gdb reads
+ * the file through vFile if it is not the one it has.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "debug/gdb/stub.h"
+
+/* ---- what a stop is in gdb's words ----------------------------------------------------------- */
+
+/* gdb's signal numbers (its include/gdb/signals.def). */
+enum { SIG_INT = 2, SIG_TRAP = 5, SIG_ABRT = 6, SIG_SEGV = 11 };
+
+static int signal_of(const struct gdb *g, const struct stop_info *si)
+{
+    switch (si->kind) {
+    case STOP_USER:
+        return g->state == GDB_WAITING ? SIG_INT : SIG_TRAP;
+    case STOP_TRIPLE_FAULT:
+        return SIG_SEGV;
+    case STOP_INTERNAL_ERROR:
+    case STOP_HOST_ERROR:
+        return SIG_ABRT;
+    case STOP_STUCK:
+        return SIG_INT;
+    default:
+        return SIG_TRAP;
+    }
+}
+
+static void add_reason(struct gdb *g, const struct stop_info *si, struct buf *out)
+{
+    static const char *const watch[] = {"", "", "watch", "rwatch", "awatch"};
+    const struct gdb_point *p = gdb_point_of(g, si);
+
+    if (!p)
+        return;
+    if (p->type >= 2)
+        buf_addf(out, "%s:%llx;", watch[p->type], (unsigned long long)si->addr);
+    else if (p->type == 0 && g->client.swbreak)
+        buf_adds(out, "swbreak:;");
+    else if (p->type == 1 && g->client.hwbreak)
+        buf_adds(out, "hwbreak:;");
+    if (g->client.lldb)
+        buf_adds(out, p->type >= 2 ? "reason:watchpoint;" : "reason:breakpoint;");
+}
+
+/* What lldb wants beside: names and the list of threads. */
+static void add_lldb(struct gdb *g, const struct stop_info *si, struct buf *out)
+{
+    if (si->kind == STOP_STEP)
+        buf_adds(out, "reason:trace;");
+    buf_addf(out, "name:vCPU %u;", si->vcpu);
+    if (!g->client.list_threads)
+        return;
+    for (unsigned i = 0; i < session_cpus(g->s); i++)
+        buf_addf(out, "%s%x", i ? "," : "threads:", i + 1);
+    buf_addc(out, ';');
+}
+
+void gdb_stop_body(struct gdb *g, struct buf *out)
+{
+    const struct stop_info *si = session_last_stop(g->s);
+    const struct desc *d = gdb_desc(g);
+
+    buf_addf(out, "T%02xthread:%x;", signal_of(g, si), si->vcpu + 1);
+    add_reason(g, si, out);
+    if (g->client.lldb)
+        add_lldb(g, si, out);
+    for (unsigned n = 0; n < d->core; n++) {
+        buf_addf(out, "%02x:", n);
+        gdb_reg_hex(g, si->vcpu, n, out);
+        buf_addc(out, ';');
+    }
+}
+
+/* ---- telling -------------------------------------------------------------------------------- */
+
+/* gdb shows signals and its own breakpoints; everything else of ours it hears as text. */
+static bool needs_words(const struct gdb *g, const struct stop_info *si)
+{
+    switch (si->kind) {
+    case STOP_NONE:
+    case STOP_ENTRY:
+    case STOP_STEP:
+    case STOP_USER:
+        return false;
+    case STOP_BREAKPOINT:
+    case STOP_WATCHPOINT:
+        return !gdb_point_of(g, si) || strstr(si->text, "could not be evaluated");
+    default:
+        return true;
+    }
+}
+
+static void tell_words(struct gdb *g, const struct stop_info *si)
+{
+    struct buf b = {0};
+
+    if (!needs_words(g, si) || g->client.lldb)
+        return;
+    buf_addf(&b, "vmscope: %s\n", si->text);
+    gdb_console(g, b.data, b.len);
+    buf_fini(&b);
+}
+
+static void flush_print(struct gdb *g)
+{
+    struct buf take;
+
+    pthread_mutex_lock(&g->print_lock);
+    take = g->print;
+    g->print = (struct buf){0};
+    pthread_mutex_unlock(&g->print_lock);
+    if (take.len)
+        gdb_console(g, take.data, take.len);
+    buf_fini(&take);
+}
+
+static bool tell_end(struct gdb *g, const struct stop_info *si)
+{
+    struct buf b = {0};
+
+    if (si->kind != STOP_POWER_OFF && si->kind != STOP_DEBUG_EXIT)
+        return false;
+    buf_addf(&b, "W%02x", si->kind == STOP_DEBUG_EXIT ? (si->code << 1 | 1) & 0xff : 0);
+    gdb_send(g, b.data, b.len);
+    buf_fini(&b);
+    return true;
+}
+
+/* True when the stop has to wait because the client must learn another architecture first. */
+static bool tell_arch(struct gdb *g, const struct stop_info *si)
+{
+    enum gdb_arch want = gdb_arch_wanted(g, si->vcpu);
+    struct buf b = {0}, path = {0};
+
+    if (want == g->arch || !g->client.exec_events || !g->arch_told)
+        return false;
+    g->arch = want;
+    g->stop_owed = true;
+    gdb_exec_path(g, &path);
+    buf_addf(&b, "T05thread:%x;exec:", si->vcpu + 1);
+    hex_add(&b, buf_str(&path), path.len);
+    buf_addc(&b, ';');
+    gdb_send(g, b.data, b.len);
+    buf_fini(&b);
+    buf_fini(&path);
+    return true;
+}
+
+void gdb_tell_stop(struct gdb *g)
+{
+    const struct stop_info *si = session_last_stop(g->s);
+    struct buf b = {0};
+
+    g->thread = si->vcpu;
+    flush_print(g);
+    if (g->stop_owed) {
+        g->stop_owed = false;
+    } else {
+        tell_words(g, si);
+        if (tell_end(g, si) || tell_arch(g, si)) {
+            g->state = GDB_STOPPED;
+            return;
+        }
+    }
+    gdb_stop_body(g, &b);
+    gdb_send(g, b.data, b.len);
+    g->state = GDB_STOPPED;
+    buf_fini(&b);
+}
+
+/* ---- when it stands -----------------------------------------------------------------------------
+ */
+
+static void reset(struct gdb *g)
+{
+    struct err e = {0};
+    bool was = g->ours;
+
+    g->ours = true;
+    if (session_reset(g->s, &e) < 0)
+        gdb_console(g, e.msg, strlen(e.msg));
+    g->ours = was;
+}
+
+void gdb_stopped(struct gdb *g)
+{
+    if (g->kill_asked) {
+        g->kill_asked = false;
+        reset(g);
+        return;
+    }
+    if (g->run_asked) {
+        g->run_asked = false;
+        reset(g);
+        gdb_tell_stop(g);
+    } else if (g->state == GDB_WAITING) {
+        gdb_tell_stop(g);
+    } else if (g->state == GDB_COMING) {
+        g->state = GDB_STOPPED;
+        gdb_feed(g);
+    }
+}
+
+void gdb_event(void *arg, unsigned event, const void *data)
+{
+    struct gdb *g = arg;
+
+    (void)data;
+    if (g->fd < 0)
+        return;
+    if (g->state == GDB_STOPPED && !g->ours)
+        g->moved = true;
+    if (event == EV_STOPPED && !g->ours)
+        gdb_stopped(g);
+}
+
+/* "?": asked after every connect and after R. */
+void pk_why(struct gdb *g, const char *p, const char *end)
+{
+    (void)p;
+    (void)end;
+    g->moved = g->stop_owed = false;
+    if (session_state(g->s) == SS_RUNNING) {
+        g->no_reply = true; /* another client let it go: told when it stands */
+        g->state = GDB_WAITING;
+        session_stop(g->s);
+        return;
+    }
+    if (!g->arch_told)
+        g->arch = gdb_arch_wanted(g, session_last_stop(g->s)->vcpu);
+    g->thread = session_last_stop(g->s)->vcpu;
+    gdb_stop_body(g, &g->reply);
+}

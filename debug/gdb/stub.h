@@ -1,0 +1,211 @@
+/*
+ * The inside of the remote stub, shared by the files of debug/gdb. Main thread, except what says
+ * otherwise.
+ *
+ * A packet is answered by its handler (packets.c has the table), which puts the body of the reply
+ * into g->reply. Resuming packets answer later: with the stop reply that EV_STOPPED brings.
+ */
+#ifndef DEBUG_GDB_STUB_H
+#define DEBUG_GDB_STUB_H
+
+#include <pthread.h>
+
+#include "debug/cmd.h"
+#include "debug/gdb/agent.h"
+#include "debug/gdb/desc.h"
+#include "debug/gdb/gdb.h"
+#include "debug/gdb/packet.h"
+#include "debug/session_priv.h"
+
+enum gdb_state {
+    GDB_NOBODY,  /* listening */
+    GDB_COMING,  /* connected; the guest is being stopped, packets wait */
+    GDB_STOPPED, /* the client knows that the guest stands */
+    GDB_WAITING, /* the client waits for a stop reply */
+};
+
+/* What the client said it understands. */
+struct gdb_client {
+    bool swbreak, hwbreak, exec_events, error_message, no_resumed;
+    bool lldb;          /* speaks lldb's dialect */
+    bool error_strings; /* QEnableErrorStrings */
+    bool suffix;        /* QThreadSuffixSupported */
+    bool list_threads;  /* QListThreadsInStopReply */
+    bool plain_x;       /* `x` replies without the leading b */
+};
+
+/* A condition and commands of a Z packet, as a test of the session's points. */
+struct gdb_test;
+
+struct gdb_point {
+    int type; /* of Z: 0 to 4 */
+    uint64_t addr, len;
+    int id;        /* of the session */
+    bool inserted; /* false: taken out by z, deleted at the next resume */
+    bool persist;  /* its commands go on after the client left */
+    struct gdb_test *test;
+    char *text; /* conditions and commands as sent, to know them again */
+};
+
+/* vCont of one thread. */
+enum gdb_action { ACT_NONE, ACT_CONTINUE, ACT_STEP, ACT_RANGE, ACT_STOP };
+
+struct gdb_range {
+    uint64_t start, end; /* of the program counter, linear */
+    enum cpu_mode mode;  /* a change of mode ends it */
+};
+
+struct gdb {
+    struct session *s;
+    int sub;
+    struct cmd_client cmd;
+
+    /* serve.c */
+    int listen_fd, fd; /* -1: none */
+    char *where, *path, *peer;
+    unsigned port;
+    bool open_to_all; /* others than this machine's users reach it */
+    struct packet_in in;
+    struct buf unread; /* bytes that wait, while GDB_COMING or while much is unsent */
+    struct buf out;    /* frames to send; `sent` of it are gone */
+    size_t sent;
+    struct buf last; /* the last frame, for '-' */
+    bool no_ack, no_ack_next, closing, in_feed, lost;
+    uint64_t connected_ns;
+
+    /* the conversation */
+    enum gdb_state state;
+    struct gdb_client client;
+    struct buf reply;
+    bool no_reply; /* the handler answers later, or never */
+    bool extended, killed, detached;
+    bool run_asked;  /* vRun or R: reset when it stands */
+    bool kill_asked; /* reset when it stands, and say nothing */
+    bool attach_asked;
+    unsigned thread, run_thread; /* Hg, Hc: vCPU + 0; run_thread UINT32_MAX: all */
+    bool phys;                   /* PhyMemMode */
+    unsigned list_at;            /* qsThreadInfo */
+
+    /* what it was told */
+    struct desc desc[GDB_ARCHES];
+    bool desc_made[GDB_ARCHES];
+    enum gdb_arch arch; /* of the description that the client has */
+    bool arch_told;
+    bool arch_pinned;
+    enum gdb_arch arch_pin;
+    bool linear;    /* monitor realmode */
+    bool stop_owed; /* an `exec` was told; the stop itself comes with the next resume */
+    bool moved;     /* another client moved the guest since the last stop reply */
+    bool ours;      /* this resume or command is the client's own */
+    struct buf xml, map, threads_xml; /* as of the last offset 0 */
+    int file_fd;                      /* vFile */
+
+    struct gdb_point *point;
+    unsigned points, points_cap;
+    struct gdb_range range[MACHINE_CPUS_MAX];
+    struct vcpu_state *range_state; /* MACHINE_CPUS_MAX, made on first use */
+
+    /* What breakpoint commands print, vCPU threads fill it. */
+    pthread_mutex_t print_lock;
+    struct buf print;
+    int print_fd;
+};
+
+/* ---- packets.c ----------------------------------------------------------------------------- */
+
+/* Handlers get what follows the packet's name: [p, end). */
+typedef void gdb_handler(struct gdb *g, const char *p, const char *end);
+struct packet_row {
+    const char *name;
+    const char *next; /* characters that may follow the name; "" none; NULL anything */
+    unsigned flags;   /* PK_* */
+    gdb_handler *fn;
+    const char *help;
+};
+#define PK_STOPPED 1u /* needs a guest that stands */
+extern const struct packet_row packet_table[];
+/* The row for a packet, or NULL; the rest of it in *rest. */
+const struct packet_row *packet_find(const char *body, size_t len, const char **rest);
+/* Answers one packet. */
+void gdb_packet(struct gdb *g, const char *body, size_t len);
+
+/* ---- reply.c ------------------------------------------------------------------------------- */
+
+void reply_ok(struct gdb *g);
+void reply_str(struct gdb *g, const char *s);
+void reply_fmt(struct gdb *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* "E0e": for packets whose reply is data, where older clients know nothing else. */
+void reply_errno(struct gdb *g, int code);
+/* A sentence, in the form that the client takes. */
+void reply_error(struct gdb *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Text for the client's console; allowed only while it waits for a stop or for qRcmd. */
+void gdb_console(struct gdb *g, const char *text, size_t len);
+/* A part of `text` as qXfer wants it; `p` is "offset,length". */
+void reply_xfer(struct gdb *g, const struct buf *text, const char *p, const char *end);
+/* "1", "-1", "0", "p1.2", "p1.-1": vCPU number, or -1 for all. False when it is not a thread id. */
+bool thread_id(struct gdb *g, const char **p, const char *end, int *vcpu);
+
+/* ---- serve.c ------------------------------------------------------------------------------- */
+
+/* Frames and sends a body. */
+void gdb_send(struct gdb *g, const void *body, size_t len);
+/* The connection is to be closed once everything is sent. */
+void gdb_hang_up(struct gdb *g);
+/* Reads on what waited. */
+void gdb_feed(struct gdb *g);
+/* From stop.c's side: EV_STOPPED and EV_RUNNING. */
+void gdb_event(void *arg, unsigned event, const void *data);
+
+/* ---- registers.c --------------------------------------------------------------------------- */
+
+const struct desc *gdb_desc(struct gdb *g);
+/* The description for the mode `vcpu` is in now, as far as it is not pinned. */
+enum gdb_arch gdb_arch_wanted(struct gdb *g, unsigned vcpu);
+/* Appends the hex of a register, x's when it has none. */
+void gdb_reg_hex(struct gdb *g, unsigned vcpu, unsigned n, struct buf *out);
+gdb_handler pk_g, pk_G, pk_p, pk_P;
+
+/* ---- memory.c ------------------------------------------------------------------------------ */
+
+gdb_handler pk_m, pk_M, pk_x, pk_X, pk_search, pk_crc, pk_phys_get, pk_phys_set;
+
+/* ---- resume.c, stop.c ---------------------------------------------------------------------- */
+
+gdb_handler pk_c, pk_C, pk_s, pk_S, pk_vcont, pk_vcont_query, pk_vctrlc, pk_why, pk_reverse;
+gdb_handler pk_detach, pk_kill, pk_vkill, pk_restart, pk_vrun, pk_vattach, pk_extended;
+void gdb_interrupt(struct gdb *g);
+/* Sends the stop reply for how things stand now. */
+void gdb_tell_stop(struct gdb *g);
+/* The body of a stop reply without events. */
+void gdb_stop_body(struct gdb *g, struct buf *out);
+/* The guest stands, and somebody waited for it. */
+void gdb_stopped(struct gdb *g);
+
+/* ---- breakpoints.c ------------------------------------------------------------------------- */
+
+gdb_handler pk_Z, pk_z;
+/* Deletes what z took out; with `all` everything of this client. */
+void gdb_points_sync(struct gdb *g, bool all);
+/* The client's point that a stop is about, or NULL. */
+const struct gdb_point *gdb_point_of(const struct gdb *g, const struct stop_info *si);
+
+/* ---- query.c, threads.c, files.c, monitor.c, lldb.c ----------------------------------------- */
+
+gdb_handler pk_supported, pk_no_ack, pk_attached, pk_offsets, pk_symbol, pk_features, pk_map,
+    pk_exec_file, pk_sstepbits, pk_sstep_get, pk_sstep_set, pk_non_stop, pk_thread_events,
+    pk_tstatus;
+gdb_handler pk_H, pk_T, pk_qC, pk_threads_first, pk_threads_next, pk_thread_extra, pk_threads_xml;
+gdb_handler pk_rcmd;
+gdb_handler pk_file_open, pk_file_close, pk_file_pread, pk_file_fstat, pk_file_setfs;
+gdb_handler pk_host_info, pk_process_info, pk_register_info, pk_threads_json, pk_list_threads,
+    pk_suffix, pk_memory_region, pk_error_strings;
+
+/* One line for people about a vCPU: "running, long64, ring 0". */
+void gdb_thread_text(struct gdb *g, unsigned vcpu, struct buf *out);
+/* The path whose symbols belong to the guest, absolute; empty when there is none. */
+void gdb_exec_path(const struct gdb *g, struct buf *out);
+void gdb_file_close(struct gdb *g);
+/* `monitor arch`, `monitor realmode` …: the words that are the stub's own. False: not one. */
+bool gdb_monitor_own(struct gdb *g, const char *line, struct out *o);
+
+#endif
