@@ -15,6 +15,7 @@
 #define COD "Code and symbols"
 #define STA "Status"
 #define TAB "Processor tables"
+#define GDB "Other debuggers"
 #define IO_ "Guest input"
 #define SUP "Support"
 #define EXI "Exits"
@@ -299,6 +300,22 @@ const struct cmd cmd_table[] = {
  "Decode the task state segment.\n"
  "Example: info tss",
  STOPPED, cmd_info_tss_run, NULL},
+
+/* ---- gdb ---- */
+{GDB, "gdb listen", NULL, "[HOST:]PORT|unix:PATH",
+ "Let a gdb or lldb attach to the guest while everything here goes on.\n"
+ "It listens on 127.0.0.1 unless HOST is given; port 0 takes a free one. In gdb: target remote :PORT\n"
+ "Example: gdb listen 1234",
+ 0, cmd_gdb_listen_run, NULL},
+{GDB, "gdb close", NULL, "",
+ "End the connection of a debugger, and listen no more.\n"
+ "Its breakpoints go; the guest stays as it is.\n"
+ "Example: gdb close",
+ 0, cmd_gdb_close_run, NULL},
+{GDB, "gdb status", NULL, "",
+ "Tell where vmscope listens for gdb, and who is attached.\n"
+ "Example: gdb status",
+ 0, cmd_gdb_status_run, NULL},
 
 /* ---- input ---- */
 {IO_, "send", NULL, "[com1|com2] TEXT",

@@ -234,6 +234,8 @@ static void advance(struct batch *b)
             terminal_restore();
             batch_prompt_open(&b->c, on_prompt_line, b);
             return;
+        } else if (session_is_held(b->s)) { /* a debugger has it, or is awaited */
+            return;
         } else {
             b->done = true;
         }
@@ -387,7 +389,7 @@ static int begin(struct batch *b, struct err *e)
     b->terminal = terminal_open();
     b->has_commands = b->in.count > 0;
     b->stdin_to_com1 = b->com1 == &b->out && !b->in.use_stdin;
-    if (b->o->stop_at_entry && !b->has_commands)
+    if (b->o->stop_at_entry && !b->has_commands && !session_is_held(b->s))
         b->interactive = b->stopped = true;
     if (b->has_commands || b->o->stop_at_entry)
         return 0;

@@ -10,6 +10,7 @@
 
 #include "debug/cmd.h"
 #include "debug/doctor.h"
+#include "debug/gdb/gdb.h"
 #include "debug/report.h"
 #include "debug/tracer.h"
 #include "tui/batch.h"
@@ -43,6 +44,18 @@ static int print(struct buf *b)
     return good ? STATUS_OK : STATUS_USAGE;
 }
 
+/* Where a debugger can attach: the port may have been chosen by the system. */
+static void tell_gdb(struct session *s)
+{
+    struct buf b = {0};
+
+    if (!gdb_is_listening(s))
+        return;
+    gdb_describe(s, &b);
+    fprintf(stderr, "vmscope: %s", buf_str(&b));
+    buf_fini(&b);
+}
+
 static int run(const struct opts *o, int *died_of)
 {
     struct session *s;
@@ -56,6 +69,7 @@ static int run(const struct opts *o, int *died_of)
         session_close(s);
         return fail(o, &e);
     }
+    tell_gdb(s);
     status = batch_run(s, o, died_of);
     session_close(s);
     return status;
@@ -92,6 +106,7 @@ static int workbench(const struct opts *o)
     }
     if (session_open(&c.s, &o->session, &e))
         return fail(o, &e);
+    tell_gdb(c.s);
     r = o->trace ? tracer_file(session_tracer(c.s), o->trace, &e) : 0;
     if (!r)
         r = queue_commands(&c, o, &e);
@@ -144,7 +159,12 @@ static int main_of(const struct opts *o, int *died_of)
 
 static int open_log(const struct opts *o, struct err *e)
 {
-    int r = o->log ? log_open(o->log) : 0;
+    const char *levels = getenv("VMSCOPE_LOG");
+    int r;
+
+    if (levels)
+        log_levels(levels);
+    r = o->log ? log_open(o->log) : 0;
 
     return r ? err_set(e, -r, "cannot write the log to %s: %s", o->log, strerror(-r)) : 0;
 }

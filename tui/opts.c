@@ -112,6 +112,8 @@ static const struct option_row table[] = {
  opt_symbols},
 {0, "assist", "on|off", IN_GUEST, "carry out instructions that this host's KVM refuses; on unless "
  "given", opt_assist},
+{0, "gdb", "[HOST:]PORT|unix:PATH", IN_GUEST, "listen for gdb or lldb; on 127.0.0.1 unless HOST is "
+ "given", opt_gdb},
 {0, "by", "KEY", IN_REPORT, "count exits by kind (unless given), port, gpa, msr, vector, rip, "
  "symbol, vcpu, device, what or site", opt_report_by},
 {0, "top", "N", IN_REPORT, "rows of a table; 20 unless given", opt_report_top},

@@ -268,3 +268,10 @@ int opt_assist(struct opts *o, const char *value, struct err *e)
     o->session.assist_off = k == 1;
     return k < 0 ? -EINVAL : 0;
 }
+
+int opt_gdb(struct opts *o, const char *value, struct err *e)
+{
+    (void)e; /* session_open listens there, and says what is wrong with it */
+    o->session.gdb = value;
+    return 0;
+}

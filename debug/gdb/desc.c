@@ -261,8 +261,10 @@ void desc_xml(const struct desc *d, struct buf *out)
 {
     buf_addf(out,
              "<?xml version=\"1.0\"?>\n<!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n"
-             "<target version=\"1.0\">\n<architecture>%s</architecture>\n",
+             "<target version=\"1.0\">\n<architecture>%s</architecture>\n<osabi>none</osabi>\n",
              desc_arch_name(d->arch));
+    if (d->arch == GDB_8086)
+        buf_adds(out, "<compatible>i386:x64-32</compatible>\n");
     for (unsigned a = GDB_386; a < GDB_ARCHES; a++)
         if (a != d->arch)
             buf_addf(out, "<compatible>%s</compatible>\n", desc_arch_name((enum gdb_arch)a));

@@ -137,13 +137,24 @@ void gdb_exec_path(const struct gdb *g, struct buf *out)
     free(copy);
 }
 
+void gdb_exec_name(const struct gdb *g, struct buf *out)
+{
+    gdb_exec_path(g, out);
+    if (!out->len)
+        buf_adds(out, "vmscope-guest"); /* gdb does not find it and keeps the symbols it has */
+    if (g->arch == GDB_8086)
+        buf_adds(out, ":16");
+}
+
 void pk_exec_file(struct gdb *g, const char *p, const char *end)
 {
     const char *colon = memchr(p, ':', (size_t)(end - p));
     struct buf path = {0};
 
     gdb_exec_path(g, &path);
-    if (colon)
+    if (path.len && g->arch == GDB_8086)
+        buf_adds(&path, ":16");
+    if (colon && path.len)
         reply_xfer(g, &path, colon + 1, end);
     else
         reply_errno(g, EINVAL);

@@ -104,7 +104,7 @@ static void forget_client(struct gdb *g)
     g->fd = -1;
     log_info("%s left", g->peer ? g->peer : "the client");
     gdb_points_sync(g, true);
-    gdb_file_close(g);
+    gdb_files_close(g);
     free(g->peer);
     g->peer = NULL;
     packet_in_fini(&g->in);
@@ -365,7 +365,7 @@ static int listen_tcp(struct gdb *g, const char *where, struct err *e)
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *ai = NULL;
     struct sockaddr_in6 got; /* the port is at the same place for IPv4 */
     socklen_t len = sizeof got;
-    const char *port;
+    const char *port = "";
     char host[256];
     int one = 1, rc;
 
@@ -397,7 +397,9 @@ static struct gdb *stub_new(struct session *s)
 
     g->s = s;
     g->cmd = (struct cmd_client){.s = s, .quit_status = -1};
-    g->listen_fd = g->fd = g->file_fd = -1;
+    g->listen_fd = g->fd = -1;
+    for (unsigned i = 0; i < GDB_FILES; i++)
+        g->file[i].fd = -1;
     g->print_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     g->linear = true;
     g->run_thread = UINT32_MAX;
@@ -451,7 +453,7 @@ void gdb_close(struct session *s)
         session_watch_fd(s, g->print_fd, 0, NULL, NULL);
         close(g->print_fd);
     }
-    gdb_file_close(g);
+    gdb_files_close(g);
     packet_in_fini(&g->in);
     buf_fini(&g->unread);
     buf_fini(&g->out);

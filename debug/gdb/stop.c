@@ -136,23 +136,30 @@ static bool tell_end(struct gdb *g, const struct stop_info *si)
     return true;
 }
 
+static void exec_body(struct gdb *g, unsigned vcpu, struct buf *out)
+{
+    struct buf path = {0};
+
+    g->stop_owed = true;
+    gdb_exec_name(g, &path);
+    buf_addf(out, "T05thread:%x;exec:", vcpu + 1);
+    hex_add(out, buf_str(&path), path.len);
+    buf_addc(out, ';');
+    buf_fini(&path);
+}
+
 /* True when the stop has to wait because the client must learn another architecture first. */
 static bool tell_arch(struct gdb *g, const struct stop_info *si)
 {
     enum gdb_arch want = gdb_arch_wanted(g, si->vcpu);
-    struct buf b = {0}, path = {0};
+    struct buf b = {0};
 
     if (want == g->arch || !g->client.exec_events || !g->arch_told)
         return false;
     g->arch = want;
-    g->stop_owed = true;
-    gdb_exec_path(g, &path);
-    buf_addf(&b, "T05thread:%x;exec:", si->vcpu + 1);
-    hex_add(&b, buf_str(&path), path.len);
-    buf_addc(&b, ';');
+    exec_body(g, si->vcpu, &b);
     gdb_send(g, b.data, b.len);
     buf_fini(&b);
-    buf_fini(&path);
     return true;
 }
 
@@ -239,5 +246,9 @@ void pk_why(struct gdb *g, const char *p, const char *end)
     if (!g->arch_told)
         g->arch = gdb_arch_wanted(g, session_last_stop(g->s)->vcpu);
     g->thread = session_last_stop(g->s)->vcpu;
-    gdb_stop_body(g, &g->reply);
+    /* A file that gdb has loaded itself may stand in the way of real mode: files.c. */
+    if (g->arch == GDB_8086 && g->arch_told && g->client.exec_events)
+        exec_body(g, g->thread, &g->reply);
+    else
+        gdb_stop_body(g, &g->reply);
 }

@@ -37,6 +37,8 @@ struct gdb_client {
 /* A condition and commands of a Z packet, as a test of the session's points. */
 struct gdb_test;
 
+#define GDB_FILES 8
+
 struct gdb_point {
     int type; /* of Z: 0 to 4 */
     uint64_t addr, len;
@@ -98,7 +100,10 @@ struct gdb {
     bool moved;     /* another client moved the guest since the last stop reply */
     bool ours;      /* this resume or command is the client's own */
     struct buf xml, map, threads_xml; /* as of the last offset 0 */
-    int file_fd;                      /* vFile */
+    struct {
+        int fd;        /* -1: free */
+        bool is_16;    /* opened by its name for real mode */
+    } file[GDB_FILES]; /* vFile; gdb keeps what it has opened */
 
     struct gdb_point *point;
     unsigned points, points_cap;
@@ -204,7 +209,9 @@ gdb_handler pk_host_info, pk_process_info, pk_register_info, pk_threads_json, pk
 void gdb_thread_text(struct gdb *g, unsigned vcpu, struct buf *out);
 /* The path whose symbols belong to the guest, absolute; empty when there is none. */
 void gdb_exec_path(const struct gdb *g, struct buf *out);
-void gdb_file_close(struct gdb *g);
+/* The same as it is told to the client for its present architecture; never empty. */
+void gdb_exec_name(const struct gdb *g, struct buf *out);
+void gdb_files_close(struct gdb *g);
 /* `monitor arch`, `monitor realmode` …: the words that are the stub's own. False: not one. */
 bool gdb_monitor_own(struct gdb *g, const char *line, struct out *o);
 
