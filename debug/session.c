@@ -108,7 +108,7 @@ static int fd_row(const struct session *s, int fd)
     return -1;
 }
 
-static int fd_set(struct session *s, int fd, unsigned events, void (*fn)(void *arg, int fd),
+static int fd_put(struct session *s, int fd, unsigned events, void (*fn)(void *arg, int fd),
                   session_fd_fn *watch, void *arg)
 {
     int row = fd_row(s, fd), op = row < 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
@@ -132,14 +132,14 @@ static int fd_set(struct session *s, int fd, unsigned events, void (*fn)(void *a
 int session_watch_fd(struct session *s, int fd, unsigned events, session_fd_fn *fn, void *arg)
 {
     if (events)
-        return fd_set(s, fd, events, NULL, fn, arg);
+        return fd_put(s, fd, events, NULL, fn, arg);
     session_fd_del(s, fd);
     return 0;
 }
 
 int session_fd_add(struct session *s, int fd, void (*fn)(void *arg, int fd), void *arg)
 {
-    return fd_set(s, fd, EPOLLIN, fn, NULL, arg);
+    return fd_put(s, fd, EPOLLIN, fn, NULL, arg);
 }
 
 void session_fd_del(struct session *s, int fd)
