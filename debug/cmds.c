@@ -302,6 +302,10 @@ const struct cmd cmd_table[] = {
  STOPPED, cmd_info_tss_run, NULL},
 
 /* ---- gdb ---- */
+{GDB, "gdb", NULL, "",
+ "Tell where vmscope listens for gdb, and who is attached; the same as `gdb status`.\n"
+ "Example: gdb",
+ 0, cmd_gdb_status_run, NULL},
 {GDB, "gdb listen", NULL, "[HOST:]PORT|unix:PATH",
  "Let a gdb or lldb attach to the guest while everything here goes on.\n"
  "It listens on 127.0.0.1 unless HOST is given; port 0 takes a free one. In gdb: target remote :PORT\n"
