@@ -56,6 +56,10 @@ class Terminal:
         os.kill(self.pid, signal.SIGKILL)
         raise AssertionError("it does not end")
 
+    def ends_with(self, want):
+        got = os.waitstatus_to_exitcode(self.status())
+        assert got == want, f"status {got}, want {want}; last: {self.text[-300:]!r}"
+
     def echoes(self):
         return bool(termios.tcgetattr(self.fd)[3] & termios.ECHO)
 
@@ -81,7 +85,7 @@ def keys_reach_the_guest():
     assert not t.echoes(), "the terminal echoes what the guest should"
     t.send("exit 5\r")
     t.expect("exit 5")
-    assert os.waitstatus_to_exitcode(t.status()) == 11
+    t.ends_with(11)
     assert t.echoes(), "the terminal was not restored"
 
 
@@ -102,7 +106,7 @@ def ctrl_c_opens_the_prompt():
     t.expect("debug-exit port")
     t.expect(r"\(vmscope\) ")  # the end can be looked at
     t.send("quit\n")
-    assert os.waitstatus_to_exitcode(t.status()) == 13
+    t.ends_with(13)
     assert t.echoes(), "the terminal was not restored"
 
 
@@ -111,7 +115,7 @@ def second_ctrl_c_ends():
     t.send("\x03")
     t.expect(r"\(vmscope\) ")
     t.send("\x03")
-    assert os.waitstatus_to_exitcode(t.status()) == 0
+    t.ends_with(0)
     assert t.echoes(), "the terminal was not restored"
 
 
@@ -120,7 +124,7 @@ def ctrl_d_ends():
     t.send("\x03")
     t.expect(r"\(vmscope\) ")
     t.send("\x04")
-    assert os.waitstatus_to_exitcode(t.status()) == 0
+    t.ends_with(0)
 
 
 def empty_line_repeats():
@@ -136,7 +140,7 @@ def empty_line_repeats():
     t.expect("there is no command")
     t.expect(r"\(vmscope\) ")  # a mistake at the prompt ends nothing
     t.send("quit 9\n")
-    assert os.waitstatus_to_exitcode(t.status()) == 9
+    t.ends_with(9)
 
 
 def suspended_and_back():
@@ -147,13 +151,13 @@ def suspended_and_back():
     assert t.echoes(), "suspended with the guest's terminal modes"
     os.kill(t.pid, signal.SIGCONT)
     t.send("exit 0\r")
-    assert os.waitstatus_to_exitcode(t.status()) == 1
+    t.ends_with(1)
 
 
 def killed_by_sigterm():
     t = tinyos()
     os.kill(t.pid, signal.SIGTERM)
-    assert os.waitstatus_to_exitcode(t.status()) == -signal.SIGTERM
+    t.ends_with(-signal.SIGTERM)
     assert t.echoes(), "the terminal was not restored"
 
 
