@@ -473,6 +473,18 @@ static void note_internal(struct vcpu *v, struct exit_event *ev)
     }
 }
 
+/* An emulating KVM latches a HLT whose exit a kick or a step took the place of, and reports it one
+ * instruction later, perhaps in the handler of an interrupt. That one has not halted. */
+static bool is_halted_here(struct vcpu *v)
+{
+    struct walk_regs r;
+    uint8_t insn;
+
+    vcpu_walk_regs(v, &r);
+    return walk_read(&v->vm->mem, &r, v->sregs->cs.base + v->regs->rip - 1, &insn, 1) != 1 ||
+           insn == 0xf4;
+}
+
 static void serve(struct vcpu *v, struct exit_event *ev)
 {
     const struct vm_config *cfg = &v->vm->cfg;
@@ -487,7 +499,8 @@ static void serve(struct vcpu *v, struct exit_event *ev)
     }
     switch (ev->reason) {
     case KVM_EXIT_HLT:
-        atomic_store(&v->idle, run->if_flag ? VCPU_HALTED : VCPU_DEAD);
+        if (is_halted_here(v))
+            atomic_store(&v->idle, run->if_flag ? VCPU_HALTED : VCPU_DEAD);
         break;
     case KVM_EXIT_DEBUG:
         ev->u.debug.exception = run->debug.arch.exception;
