@@ -185,8 +185,6 @@ static void on_event(void *arg, unsigned event, const void *data)
         l->stopped = true;
     if (event & (EV_STOPPED | EV_RUNNING | EV_POINTS | EV_STATE))
         l->urgent = true;
-    if (event & EV_STATE)
-        l->ui.v.code.follow = true; /* RIP or the focus may be another */
     l->ui.refill = true;
     l->dirty = true;
 }

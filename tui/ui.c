@@ -109,6 +109,12 @@ static unsigned first_page(const struct ui *ui)
     return rows > room ? rows - room : 0;
 }
 
+/* Whether the message needs more than its line. */
+static bool too_long(const struct ui *ui)
+{
+    return !ui->lay.too_small && canvas_width(ui->message) > ui->lay.w;
+}
+
 /* The first line of an answer is also the message; the whole opens when it does not fit there. */
 static void show_answer(struct ui *ui, const char *text, bool failed, bool typed)
 {
@@ -119,7 +125,7 @@ static void show_answer(struct ui *ui, const char *text, bool failed, bool typed
     ui->answer_lines = lines + typed;
     ui->answers_scroll = first_page(ui);
     ui_message(ui, st, "%.*s", (int)(first < 600 ? first : 600), text);
-    if (typed || lines > 1 || canvas_width(ui->message) >= ui->lay.w)
+    if (typed || lines > 1 || too_long(ui))
         ui->answers_open = lines > 0;
 }
 
@@ -155,7 +161,7 @@ void ui_stopped(struct ui *ui)
     const struct stop_info *stop = session_last_stop(ui->s);
     struct out o;
 
-    view_stopped(&ui->v, ui->s);
+    view_stopped(&ui->v);
     out_init(&o);
     cmd_report_stop(ui->c, &o);
     out_end(&o);
@@ -164,7 +170,7 @@ void ui_stopped(struct ui *ui)
         ui->answers_open = was_open;
     if (stop && stop->text[0] && !o.failed)
         ui_message(ui, ST_MESSAGE, "%s", stop->text);
-    if (canvas_width(ui->message) > ui->lay.w) /* a long story, such as a fault's, is told whole */
+    if (too_long(ui)) /* a fault's story is told whole */
         ui->answers_open = true;
     out_fini(&o);
     ui->refill = true;

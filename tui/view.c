@@ -274,6 +274,7 @@ static void fill_place(struct view *v, struct session *s, const struct vcpu_stat
 {
     enum cpu_mode mode = session_mode(s, v->status.vcpu);
     struct view_code *code = &v->code;
+    uint64_t before = code->rip_linear;
 
     snprintf(v->status.mode, sizeof v->status.mode, "%s", cpu_mode_name(mode));
     v->status.cpl = cpu_cpl(&st->sregs);
@@ -283,6 +284,8 @@ static void fill_place(struct view *v, struct session *s, const struct vcpu_stat
     code->cs_base = mode == MODE_LONG64 ? 0 : st->sregs.cs.base;
     code->rip = st->regs.rip;
     code->rip_linear = code->cs_base + code->rip;
+    if (code->rip_linear != before) /* also when a command set it, or chose another vCPU */
+        code->follow = true;
     view_symbol(s, code->rip_linear, v->status.where, sizeof v->status.where);
 }
 
@@ -308,9 +311,8 @@ void view_fill(struct view *v, struct session *s)
     fill_log(v);
 }
 
-void view_stopped(struct view *v, struct session *s)
+void view_stopped(struct view *v)
 {
-    (void)s;
     if (v->have_state)
         view_remember(v);
     v->code.follow = true;

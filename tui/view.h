@@ -205,7 +205,7 @@ void view_fini(struct view *v);
 void view_fill(struct view *v, struct session *s);
 /* Call at each stop, before view_fill: what is shown now becomes "the last stop", against which
  * changes are marked. */
-void view_stopped(struct view *v, struct session *s);
+void view_stopped(struct view *v);
 /* Guest output; any bytes. */
 void view_console_add(struct view *v, enum console_chan chan, const void *bytes, size_t len);
 /* Shows an address in the code or memory panel at the next fill. */

@@ -17,7 +17,7 @@ static struct columns columns_for(const struct view *v, int w)
     struct columns k = {.when = 9};
 
     if (w >= 50)
-        k.kind = 6;
+        k.kind = w >= 70 ? 9 : 7;
 
     k.vcpu = v->status.cpus > 1 ? 3 : 0;
     if (w >= 56)
@@ -47,9 +47,9 @@ static void draw_exit(struct pen *p, const struct view_exit *ev, struct columns 
     pen_to(p, p->x + 1);
     if (k.where || k.ns) {
         int room = pen_left(p) - k.where - k.ns - (k.where > 0) - (k.ns > 0);
-        bool fits = canvas_width(ev->what) <= room;
+        const char *what = canvas_width(ev->what) <= room ? ev->what : ev->brief;
 
-        pen_cell(p, ST_NORMAL, room > 0 ? room : 0, fits ? ev->what : ev->brief);
+        pen_cell(p, ST_NORMAL, room > 0 ? room : 0, strcmp(what, ev->kind) ? what : "");
     } else {
         pen_text(p, ST_NORMAL, ev->what);
     }
