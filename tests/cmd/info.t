@@ -65,9 +65,9 @@ CMD: continue
 CMD: info exits
 CMD: info exits last 3
 CMD: info exits last 2 io
-EXPECT: ^kind +count +share +per second
-EXPECT: ^io +[0-9]+ +[0-9.]+% +[0-9]+
-EXPECT: ^[0-9]+ exits in [0-9.]+ s of guest time
+EXPECT: ^kind +count +per second +exits
+EXPECT: ^io +[0-9]+ +[0-9]+ +[0-9.]+%
+EXPECT: ^[0-9]+ exits in [0-9.]+ s of running
 EXPECT: ^ *seq +at us +cpu +rip
 EXPECT: out 0x
 EXPECT: ^ *seq
