@@ -13,6 +13,7 @@ if ! timeout 300 tests/svm-rig --prepare >"$log" 2>&1; then
     echo "SKIP svm_rig: cannot prepare it: $(tail -n 1 "$log")"
     exit 0
 fi
+export VMSCOPE_IN_RIG=1
 # shellcheck disable=SC2086
 timeout 1400 tests/svm-rig --timeout 1300 --cpus 2 --log "$TEST_DIR/console.log" -- \
     tests/run --raw ${SVM_GROUPS:-unit guests cmd gdb lua}
