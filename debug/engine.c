@@ -49,6 +49,7 @@ struct stop_info *engine_stop(struct engine *g, struct vcpu *v, enum stop_kind k
 
     if (!r->present) {
         r->present = true;
+        r->late = false;
         r->at_ns = clock_ns();
         r->info = (struct stop_info){.kind = kind, .vcpu = v->id, .point_id = -1, .vector = -1};
     }

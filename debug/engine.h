@@ -32,6 +32,7 @@ struct cpu_job {
 
 struct stop_report {
     bool present;
+    bool late; /* another vCPU's stop was told first */
     struct stop_info info;
     uint64_t at_ns;
     struct exit_event ev; /* STOP_INTERNAL_ERROR: the exit that could not be dealt with */

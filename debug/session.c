@@ -209,7 +209,9 @@ static void stopped_at_entry(struct session *s)
     s->state = SS_STOPPED;
     s->focus = 0;
     memset(s->engine.past, 0, sizeof s->engine.past);
-    s->told_rip[0] = UINT64_MAX; /* a point at the entry is still to be hit */
+    memset(s->engine.report, 0, sizeof s->engine.report);
+    for (unsigned i = 0; i < s->vm->cpus; i++)
+        s->told_rip[i] = UINT64_MAX; /* a point at the entry is still to be hit */
     s->last = (struct stop_info){
         .kind = STOP_ENTRY,
         .rip = v->regs->rip,
@@ -398,24 +400,53 @@ void session_set_watch(struct session *s)
         log_error("cannot set the watch timer: %s", strerror(errno));
 }
 
+/* Is a report that was not told yet still worth telling? */
+static bool still_counts(const struct session *s, const struct stop_info *si)
+{
+    const struct bp *b = points_get(&s->engine.points, si->point_id);
+
+    return b && b->pub.enabled && !b->pub.spec.hidden;
+}
+
+/* The stop that counts: the earliest reason of a vCPU that ran; none at all means that somebody
+ * asked. Reports that were overtaken wait for the next run. */
+static struct stop_report *first_report(struct session *s)
+{
+    struct stop_report *first = NULL;
+
+    for (unsigned i = 0; i < s->vm->cpus; i++) {
+        struct stop_report *r = &s->engine.report[i];
+
+        if (r->present && r->late && !still_counts(s, &r->info))
+            r->present = false;
+        if (r->present && (s->run_mask >> i & 1) && (!first || r->at_ns < first->at_ns))
+            first = r;
+    }
+    return first;
+}
+
 void session_launch(struct session *s, uint32_t mask)
 {
     for (unsigned i = 0; i < s->vm->cpus; i++) {
         const struct vcpu *v = s->vm->cpu[i];
-        struct stop_report *r = &s->engine.report[i];
 
+        s->cpu[i].have = 0;
+        if (!(mask >> i & 1))
+            continue;
         /* Whoever goes on from an instruction at which its stop was shown passes the points there;
          * a vCPU that merely came to stand at one has still to report it. */
-        s->engine.past[i] |=
-            (r->present || i == s->focus) && s->told_rip[i] == v->sregs->cs.base + v->regs->rip;
-        r->present = false;
-        s->cpu[i].have = 0;
+        s->engine.past[i] |= s->told_rip[i] == v->sregs->cs.base + v->regs->rip;
+        s->told_rip[i] = UINT64_MAX;
     }
     s->run_mask = mask;
     points_refresh(&s->engine.points);
     s->state = SS_RUNNING;
     s->user_stop = false;
     session_set_watch(s);
+    if (first_report(s)) {
+        ring_bell(s); /* another vCPU hit something at the same time: that is told first */
+        return;
+    }
     tracer_launched(s->tracer);
     vm_run(s->vm, mask);
 }
@@ -456,20 +487,6 @@ int session_stop(struct session *s)
     return 0;
 }
 
-/* The stop that counts: the earliest reason; none at all means that somebody asked. */
-static const struct stop_report *first_report(const struct session *s)
-{
-    const struct stop_report *first = NULL;
-
-    for (unsigned i = 0; i < s->vm->cpus; i++) {
-        const struct stop_report *r = &s->engine.report[i];
-
-        if (r->present && (!first || r->at_ns < first->at_ns))
-            first = r;
-    }
-    return first;
-}
-
 static bool ends_guest(enum stop_kind k)
 {
     return k == STOP_POWER_OFF || k == STOP_DEBUG_EXIT || k == STOP_HALTED ||
@@ -494,8 +511,9 @@ static void publish_stop(struct session *s, struct stop_info si, const struct ex
     s->state = ends_guest(si.kind) ? SS_ENDED : SS_STOPPED;
     stop_describe(s, &si, ev);
     s->last = si;
+    s->told_rip[si.vcpu] = si.cs_base + si.rip;
     for (unsigned i = 0; i < s->vm->cpus; i++)
-        s->told_rip[i] = s->vm->cpu[i]->sregs->cs.base + s->vm->cpu[i]->regs->rip;
+        s->engine.report[i].late = s->engine.report[i].present;
     session_set_watch(s);
     tracer_stopped(s->tracer, si.kind, si.point_id);
     points_drop_hidden(&s->engine.points);
@@ -518,12 +536,14 @@ static void reset_and_go(struct session *s)
 
 static void all_parked(struct session *s)
 {
-    const struct stop_report *r = first_report(s);
+    struct stop_report *r = first_report(s);
     struct stop_info si = {.kind = STOP_USER, .vcpu = s->focus, .point_id = -1, .vector = -1};
 
     vm_park(s->vm);
-    if (r)
+    if (r) {
         si = r->info;
+        r->present = false;
+    }
     if (r && resets(s, si.kind)) {
         reset_and_go(s);
         return;

@@ -32,7 +32,7 @@ struct session {
     bool user_stop;                          /* session_stop was called for this run */
     uint64_t over_left;                      /* step-overs still to make */
     uint32_t run_mask;                       /* vCPUs of the present or last run */
-    uint64_t told_rip[MACHINE_CPUS_MAX];     /* where each stood at the last published stop */
+    uint64_t told_rip[MACHINE_CPUS_MAX];     /* where its stop was told; UINT64_MAX none */
     struct vcpu_state cpu[MACHINE_CPUS_MAX]; /* cache; .have is 0 after every run */
 
     struct {

@@ -333,7 +333,7 @@ static void unhold(struct session *s, bool held)
     bool reported = false;
 
     for (unsigned i = 0; i < s->vm->cpus; i++)
-        reported |= s->engine.report[i].present;
+        reported |= s->engine.report[i].present && (s->run_mask >> i & 1);
     if (held && !reported && !s->user_stop)
         vm_run(s->vm, s->run_mask);
     session_publish(s, EV_POINTS, NULL);

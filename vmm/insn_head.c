@@ -40,6 +40,7 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
     *h = (struct insn_head){.vector = -1};
     while (i < n && is_prefix(b[i])) {
         h->opsize |= b[i] == 0x66;
+        h->locked |= b[i] == 0xf0;
         rep |= b[i] == 0xf2 || b[i] == 0xf3;
         i++;
     }
@@ -48,6 +49,7 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
     if (i >= n)
         return;
     h->len = i + 1;
+    h->locked |= b[i] == 0x86 || b[i] == 0x87;
     if (rep && is_string(b[i]))
         h->special = SP_REP;
     switch (b[i]) {

@@ -32,6 +32,7 @@ struct insn_head {
     uint16_t imm; /* SP_RETF: bytes to drop */
     bool rexw, opsize;
     bool is_int_n, icebp; /* which of the SP_INT kind */
+    bool locked;          /* read-modify-write as one: lock prefix, xchg */
 };
 
 /* Reads the bytes at CS:RIP. SP_NONE also when they cannot be read. */

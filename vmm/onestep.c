@@ -260,6 +260,10 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
             }
             if (h->special == SP_REP && !moved(v, from) && !vcpu_parking(v))
                 break;
+            /* An emulated compare-and-exchange that lost against another vCPU reports a step
+             * although it will be tried again. */
+            if (h->locked && !moved(v, from))
+                break;
             return ONE_DONE;
         case KVM_EXIT_HLT:
             return ONE_HALT;

@@ -166,7 +166,7 @@ static void each_is_reported(void)
         seen |= 1u << si->vcpu;
         stops++;
         n = counter();
-        if (n < stops || n > stops + 3)
+        if (n < stops || n > stops + 2) /* the two others may stand at it, unreported */
             test_fail(__FILE__, __LINE__, "%u executions for %u stops", n, stops);
         for (unsigned c = 0; c < 4; c++)
             if (!strcmp(session_cpu_status(s, c), "running"))

@@ -136,7 +136,8 @@ struct stop {
 #define L(label) extern const uint8_t label[];
 #define EACH(X)                                                                                    \
     X(s_begin)                                                                                     \
-    X(s_1) X(s_2) X(s_3) X(s_4) X(s_5) X(s_6) X(s_7) X(s_8) X(s_9) X(s_10) X(s_11) X(s_12) X(s_13) \
+    X(s_1)                                                                                         \
+    X(s_2) X(s_3) X(s_4) X(s_5) X(s_6) X(s_7) X(s_8) X(s_9) X(s_10) X(s_11) X(s_12) X(s_13)        \
         X(s_14) X(s_15) X(s_16) X(s_17) X(s_18) X(s_19) X(s_20) X(s_21) X(s_22) X(s_23) X(s_24)    \
             X(s_25) X(s_26) X(s_27) X(s_28) X(s_29) X(s_30) X(s_31) X(s_32) X(s_33) X(s_34)        \
                 X(s_35) X(s_36) X(s_37) X(s_38) X(s_39) X(s_40) X(s_41) X(s_42) X(s_43) X(s_sub)   \
