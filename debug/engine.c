@@ -9,6 +9,7 @@
 
 #include "debug/fields.h"
 #include "debug/hooks.h"
+#include "debug/watch_run.h"
 #include "vmm/assist.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/esc.h"
@@ -75,6 +76,10 @@ void engine_alone_begin(struct engine *g, struct vcpu *v)
 {
     if (g->vm->cpus == 1)
         return;
+    if (g->alone_owner == v) { /* only v itself makes that so */
+        g->alone_depth++;
+        return;
+    }
     pthread_mutex_lock(&g->alone);
     while (g->alone_owner) { /* somebody else is: wait as a paused one */
         g->paused++;
@@ -96,6 +101,10 @@ void engine_alone_end(struct engine *g)
 {
     if (g->vm->cpus == 1)
         return;
+    if (g->alone_depth) {
+        g->alone_depth--;
+        return;
+    }
     pthread_mutex_lock(&g->alone);
     g->alone_owner = NULL;
     atomic_store(&g->alone_wanted, 0);
@@ -214,33 +223,54 @@ static bool test_holds(struct engine *g, struct vcpu *v, const struct point_test
 /* ---- execution points
  * ------------------------------------------------------------------------------ */
 
-static bool point_counts(struct engine *g, struct vcpu *v, struct bp *b)
+static enum stop_kind kind_of(const struct point_spec *spec)
 {
+    if (spec->kind == POINT_WATCH)
+        return STOP_WATCHPOINT;
+    return spec->hidden ? STOP_TEMPORARY : STOP_BREAKPOINT;
+}
+
+struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b)
+{
+    struct stop_info *si;
     struct err why = {0};
+    bool first;
 
     if (b->pub.spec.vcpu >= 0 && b->pub.spec.vcpu != (int)v->id)
-        return false;
+        return NULL;
     if (b->min_rsp && v->regs->rsp < b->min_rsp)
-        return false;
+        return NULL;
     if (!holds(g, v, b->cond, NULL, &why) || !test_holds(g, v, b->pub.spec.test, &why)) {
         atomic_fetch_add(&b->false_hits, 1);
-        return false;
+        return NULL;
     }
     atomic_fetch_add(&b->hits, 1);
     if (atomic_load(&b->ignore_left)) {
         atomic_fetch_sub(&b->ignore_left, 1);
-        return false;
+        return NULL;
     }
     if (b->pub.spec.hit && !exit_hook_point(g, v, b->pub.spec.hit, b->pub.spec.hit_arg, b->pub.id))
-        return false;
-    struct stop_info *si = engine_stop(g, v, b->pub.spec.hidden ? STOP_TEMPORARY : STOP_BREAKPOINT);
-
-    si->point_id = b->pub.id;
+        return NULL;
+    first = !g->report[v->id].present;
+    si = engine_stop(g, v, kind_of(&b->pub.spec));
+    if (first || si->kind != STOP_WATCHPOINT)
+        si->point_id = b->pub.id;
     if (why.code)
         snprintf(si->text, sizeof si->text,
                  "its condition \"%.120s\" could not be evaluated: %.200s",
                  b->pub.spec.condition ? b->pub.spec.condition : "from gdb", why.msg);
-    return true;
+    return si;
+}
+
+static bool point_counts(struct engine *g, struct vcpu *v, struct bp *b)
+{
+    return engine_point_hit(g, v, b) != NULL;
+}
+
+void engine_trapped(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
+                    uint8_t *bytes)
+{
+    watch_trapped(&((struct engine *)arg)->points.watches, v, gpa, len, write, bytes);
 }
 
 static bool linear_to_gpa(struct vcpu *v, uint64_t linear, uint64_t *gpa)
@@ -313,7 +343,7 @@ static void catches(struct engine *g, struct vcpu *v, struct exit_event *ev)
         struct err why = {0};
 
         if (b->method != BP_CATCH || b->pub.spec.catch_reason != ev->reason ||
-            (b->pub.spec.vcpu >= 0 && b->pub.spec.vcpu != (int)v->id))
+            (ev->flags & EXIT_F_RAM) || (b->pub.spec.vcpu >= 0 && b->pub.spec.vcpu != (int)v->id))
             continue;
         if (!holds(g, v, b->filter, ev, &why) || !holds(g, v, b->cond, ev, &why)) {
             atomic_fetch_add(&b->false_hits, 1);
@@ -356,8 +386,10 @@ static void saw(void *arg, struct vcpu *v, struct exit_event *ev)
 
     if (v->wish != WISH_NONE)
         board_wish(g, v);
-    if (exit_hooks_any(&g->exit_hooks))
+    if (exit_hooks_any(&g->exit_hooks) && !(ev->flags & EXIT_F_RAM))
         exit_hooks_saw(g, v, ev);
+    if (ev->reason == KVM_EXIT_DEBUG && ev->u.debug.exception == 1 && v->data.dr7)
+        watch_fired(&g->points.watches, v, ev->u.debug.dr6);
     if (g->points.catches)
         catches(g, v, ev);
 }
@@ -465,11 +497,13 @@ static void give_back_int3(struct vcpu *v)
 static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                              const struct exit_event *ev)
 {
+    unsigned data = v->data.dr7 ? watch_dr_bits(&g->points.watches) : 0;
+
     if (ev->u.debug.exception == 3 && !plant_here(g, v)) {
         give_back_int3(v);
         return GO;
     }
-    if (ev->u.debug.exception == 3 || (ev->u.debug.dr6 & 0xf & (want->dr7 ? 0xf : 0)))
+    if (ev->u.debug.exception == 3 || (ev->u.debug.dr6 & (want->dr7 ? 0xf : 0) & ~data))
         return points_hit(g, v) ? STOPPED : GO_PAST;
     return GO; /* a trap flag of the guest's own, seen because ours are on */
 }
@@ -486,6 +520,8 @@ static enum verdict on_hooked(struct engine *g, struct vcpu *v)
 static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                             struct exit_event *ev)
 {
+    struct onestep_ops ops = {.arg = g, .saw = saw};
+    struct onestep_info info;
     struct plant *pl;
 
     switch (ev->reason) {
@@ -499,9 +535,13 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
             return points_hit(g, v) ? STOPPED : GO_PAST;
         if (!g->assist_off && vcpu_assist(v, ev))
             return GO;
+        if (watch_recover(g, v, ev, &ops, &info))
+            return GO;
         report_internal(g, v, ev);
         return STOPPED;
     case KVM_EXIT_SHUTDOWN:
+        if (watch_recover(g, v, ev, &ops, &info))
+            return GO;
         report_shutdown(g, v, ev);
         return STOPPED;
     case KVM_EXIT_FAIL_ENTRY:
@@ -513,6 +553,7 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
         return GO;
     case EXIT_KICK:
         check_kernel_halt(g, v);
+        watch_kicked(g, v, &ops);
         return GO;
     default:
         return GO;
@@ -525,13 +566,17 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
 /* What a step that ended oddly means. True when the instruction was carried out after all. */
 static bool after_odd_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
 {
+    struct onestep_ops ops = {.arg = g, .saw = saw};
     struct vcpu_debug none = {0};
+    struct exit_event ev = info->last;
 
     if (info->last.reason == EXIT_KICK)
         return false;
     if (info->last.reason == KVM_EXIT_INTERNAL_ERROR && !g->assist_off && !plant_here(g, v) &&
         vcpu_assist(v, &info->last))
         return true;
+    if (!plant_here(g, v) && watch_recover(g, v, &ev, &ops, info))
+        return info->last.reason != EXIT_KICK;
     on_exit(g, v, &none, &info->last);
     return false;
 }
@@ -544,14 +589,20 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     struct plant *pl = plant_here(g, v);
     uint8_t *hva = pl ? mem_ptr(&g->vm->mem, pl->gpa, 1) : NULL;
     bool alone = hva || g->vm->methods.step_enters_free; /* step_guard.h */
+    struct watches *w = &g->points.watches;
     enum onestep r;
     bool made;
 
+    w->cpu[v->id].step_from = linear_rip(v);
     if (alone)
         engine_alone_begin(g, v);
     if (hva)
         *hva = pl->original;
+    if (w->stepped)
+        watch_expect(w, v);
     r = vcpu_onestep(v, &ops, info);
+    if (w->stepped)
+        watch_expected(w, v, r != ONE_OTHER && info->vector < 0);
     made = r != ONE_OTHER || after_odd_step(g, v, info);
     if (hva) {
         if (*hva != pl->original)
@@ -562,6 +613,9 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
         engine_alone_end(g);
     if (r == ONE_HALT)
         check_dead(g, v);
+    if (w->stepped)
+        watch_compare(w, v);
+    w->cpu[v->id].step_from = 0;
     return made;
 }
 
@@ -584,13 +638,17 @@ static bool call_each(struct cpu_job *job, struct vcpu *v)
 static void step_job(struct engine *g, struct vcpu *v, struct cpu_job *job)
 {
     struct onestep_info info;
+    bool made = one_step(g, v, &info);
+    bool watched = watch_noted(g, v) && watch_judge(g, v);
 
-    if (!one_step(g, v, &info))
+    if (!made)
         return;
     job->made++;
     job->steps--;
     if (job->each && !call_each(job, v))
         job->steps = 0;
+    if (watched)
+        return;
     if (g->points.exec_points && job->steps && (plant_here(g, v) || dr_here(g, v)) &&
         points_hit(g, v))
         return;
@@ -614,7 +672,25 @@ static bool go_past(struct engine *g, struct vcpu *v)
     v->hold_irq = held;
     vcpu_show_idt(v);
     vcpu_dr6_restore(v);
+    if (watch_noted(g, v))
+        watch_judge(g, v);
     return made;
+}
+
+/* Running while a watchpoint needs a look after each instruction. */
+static void run_by_steps(struct engine *g, struct vcpu *v)
+{
+    struct onestep_info info;
+    bool past = g->past[v->id], made;
+
+    g->past[v->id] = false;
+    if (!past && g->points.exec_points && (plant_here(g, v) || dr_here(g, v)) && points_hit(g, v))
+        return;
+    made = one_step(g, v, &info);
+    g->past[v->id] = past && !made;
+    g->delivered[v->id] = made && info.vector >= 0;
+    if (watch_noted(g, v))
+        watch_judge(g, v);
 }
 
 static void body_once(struct engine *g, struct vcpu *v)
@@ -629,6 +705,10 @@ static void body_once(struct engine *g, struct vcpu *v)
         step_job(g, v, job);
         return;
     }
+    if (g->points.watches.stepped) {
+        run_by_steps(g, v);
+        return;
+    }
     if (g->past[v->id]) {
         g->past[v->id] = !go_past(g, v);
         return;
@@ -637,6 +717,8 @@ static void body_once(struct engine *g, struct vcpu *v)
     vcpu_enter(v, &want, &ev);
     saw(g, v, &ev);
     next = on_exit(g, v, &want, &ev);
+    if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
+        next = STOPPED;
     if (next == STOPPED)
         ev.flags |= EXIT_F_STOPPED;
     vcpu_commit(v, &ev);
@@ -663,9 +745,16 @@ void engine_body(void *arg, struct vcpu *v)
         }
         if (injected < 0 && v->injected >= 0 && exit_hooks_any(&g->exit_hooks))
             saw_injected(g, v);
-        body_once(g, v);
+        if (g->vm->cpus == 1 || !g->points.watches.trapped) {
+            body_once(g, v);
+        } else if (watch_turn_take(g, v)) {
+            body_once(g, v);
+            watch_turn_give(g);
+        }
     }
     vcpu_settle(v);
+    if (watch_noted(g, v))
+        watch_judge(g, v); /* what the last access did is not lost with the stop */
     vcpu_show_idt(v);
     vcpu_dr6_restore(v);
     v->hold_irq = false;

@@ -76,8 +76,10 @@ struct engine {
     pthread_mutex_t alone;
     pthread_cond_t alone_cond;
     unsigned in_body, paused;
-    struct vcpu *alone_owner;
+    struct vcpu *_Atomic alone_owner;
+    unsigned alone_depth; /* the owner began so many times more */
     _Atomic int alone_wanted;
+    struct vcpu *turn; /* inside the guest, when they take turns (watch_run.h) */
 };
 
 void engine_init(struct engine *g, struct vm *vm);
@@ -92,6 +94,12 @@ struct stop_info *engine_stop(struct engine *g, struct vcpu *v, enum stop_kind k
 /* vCPU threads: an expression over this vCPU and, unless NULL, the record. As expr_eval. */
 int engine_eval(struct engine *g, struct vcpu *v, const struct expr *x, const struct exit_event *ev,
                 uint64_t *value, struct err *e);
+/* A point was reached: conditions and counts. The stop's report when the guest stops, else NULL; it
+ * may be that of an earlier stop. */
+struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b);
+/* The `trapped` call given to vm_open. */
+void engine_trapped(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
+                    uint8_t *bytes);
 /* Makes the calling vCPU the only one inside the guest, and lets the others go on. */
 void engine_alone_begin(struct engine *g, struct vcpu *v);
 void engine_alone_end(struct engine *g);

@@ -20,7 +20,7 @@ const char *bp_method_name(enum bp_method m)
         [BP_NONE] = "disabled",     [BP_PENDING] = "pending: nothing is mapped there yet",
         [BP_DR] = "debug register", [BP_INT3] = "int3",
         [BP_ICEBP] = "icebp",       [BP_GATE] = "int3; in ring 3 caught at the guest's gate",
-        [BP_CATCH] = "exit",
+        [BP_CATCH] = "exit",        [BP_WATCH] = "watched",
     };
 
     return names[m];
@@ -170,7 +170,7 @@ static bool locate(struct points *p, const struct bp *b, uint64_t *gpa, bool *us
 static int free_dr(const struct points *p)
 {
     for (unsigned i = 0; i < p->dr_usable; i++)
-        if (!p->dr_owner[i])
+        if (!p->dr_owner[i] && !p->watches.dr[i])
             return (int)i;
     return -1;
 }
@@ -283,6 +283,13 @@ static int evict_dr(struct points *p)
     return -1;
 }
 
+int points_spare_dr(struct points *p)
+{
+    int dr = free_dr(p);
+
+    return dr < 0 ? evict_dr(p) : dr;
+}
+
 /* Chooses a method: a debug register is best (it survives overwriting, needs no page and no byte),
  * planted bytes come when they are used up. */
 static enum bp_method choose(struct points *p, struct bp *b)
@@ -307,8 +314,10 @@ static enum bp_method choose(struct points *p, struct bp *b)
     return BP_DR;
 }
 
-static void place(struct points *p, struct bp *b)
+static int place(struct points *p, struct bp *b, struct err *e)
 {
+    if (b->pub.spec.kind == POINT_WATCH)
+        return watch_place(&p->watches, b, e);
     if (b->pub.spec.kind == POINT_CATCH) {
         b->method = BP_CATCH;
         p->catches++;
@@ -324,10 +333,13 @@ static void place(struct points *p, struct bp *b)
     }
     b->pub.pending = b->method == BP_PENDING;
     b->pub.method = bp_method_name(b->method);
+    return 0;
 }
 
 static void unplace(struct points *p, struct bp *b)
 {
+    bool is_exec = b->pub.spec.kind == POINT_BREAK;
+
     switch (b->method) {
     case BP_NONE:
         return;
@@ -342,11 +354,14 @@ static void unplace(struct points *p, struct bp *b)
     case BP_GATE:
         take_byte(p, b->gpa);
         break;
+    case BP_WATCH:
+        watch_unplace(&p->watches, b);
+        break;
     case BP_PENDING:
         p->pending--;
         break;
     }
-    if (b->method != BP_CATCH) {
+    if (is_exec) {
         if (b->pub.spec.space == SPACE_LINEAR)
             index_del(p, b);
         else
@@ -386,7 +401,7 @@ bool points_refresh(struct points *p)
 
         if (b && outgrew_dr(p, b)) {
             unplace(p, b);
-            place(p, b);
+            place(p, b, NULL);
             changed = true;
         }
     }
@@ -396,10 +411,11 @@ bool points_refresh(struct points *p)
 
         if (b && b->method == BP_PENDING) {
             unplace(p, b);
-            place(p, b);
+            place(p, b, NULL);
             changed |= b->method != BP_PENDING;
         }
     }
+    changed |= watch_refresh(&p->watches);
     for (unsigned i = 0; i < p->plant_slots; i++) {
         struct plant *pl = &p->plant[i];
         uint8_t *hva = pl->gpa < PLANT_DEAD ? mem_ptr(&p->vm->mem, pl->gpa, 1) : NULL;
@@ -421,7 +437,7 @@ void points_replant(struct points *p)
         if (!b || b->method == BP_NONE)
             continue;
         unplace(p, b);
-        place(p, b);
+        place(p, b, NULL);
     }
 }
 
@@ -433,6 +449,7 @@ void points_init(struct points *p, struct vm *vm)
     *p = (struct points){.vm = vm};
     p->dr_usable = vm->probe.hw_exec_count;
     plant_table_grow(p);
+    watches_init(&p->watches, p, vm);
 }
 
 static void bp_free(struct bp *b)
@@ -453,6 +470,7 @@ void points_fini(struct points *p)
     free(p->bp);
     free(p->plant);
     free(p->by_addr);
+    watches_fini(&p->watches);
     *p = (struct points){0};
 }
 
@@ -465,6 +483,7 @@ int points_add(struct points *p, const struct point_spec *spec, const struct exp
                struct err *e)
 {
     struct bp *b = xcalloc(1, sizeof *b);
+    int rc;
 
     b->pub.spec = *spec;
     b->pub.spec.location = dup_or_null(spec->location);
@@ -484,7 +503,13 @@ int points_add(struct points *p, const struct point_spec *spec, const struct exp
     b->pub.enabled = true;
     b->method = BP_NONE;
     atomic_store(&b->ignore_left, spec->ignore);
-    place(p, b);
+    rc = place(p, b, e);
+    if (rc < 0) {
+        p->count--;
+        p->last_id--;
+        bp_free(b);
+        return rc;
+    }
     return b->pub.id;
 }
 
@@ -527,12 +552,13 @@ int points_del(struct points *p, int id)
 int points_enable(struct points *p, int id, bool on)
 {
     struct bp *b = points_get(p, id);
+    int rc;
 
     if (!b)
         return -ENOENT;
-    if (on && !b->pub.enabled)
-        place(p, b);
-    else if (!on)
+    if (on && !b->pub.enabled && (rc = place(p, b, NULL)) < 0)
+        return rc;
+    if (!on)
         unplace(p, b);
     b->pub.enabled = on;
     return 0;

@@ -12,6 +12,7 @@
 
 #include "debug/expr.h"
 #include "debug/session.h"
+#include "debug/watch.h"
 
 struct vm;
 
@@ -23,6 +24,7 @@ enum bp_method {
     BP_ICEBP,   /* 0xF1, which an emulating KVM refuses with RIP at it */
     BP_GATE,    /* 0xCC in ring 3, caught at the guest's handler and taken back */
     BP_CATCH,   /* looked at after each exit */
+    BP_WATCH,   /* see watch.h */
 };
 
 struct bp {
@@ -34,6 +36,7 @@ struct bp {
     uint64_t min_rsp; /* hidden ones: counts only when RSP is at least this (finish, over) */
     _Atomic uint64_t hits, false_hits, ignore_left;
     struct bp *same_addr; /* the next one at this linear address */
+    struct watch watch;   /* POINT_WATCH */
 };
 
 struct plant {
@@ -59,6 +62,7 @@ struct points {
     unsigned catches;     /* enabled catchpoints */
     unsigned pending;
     bool int3_planted; /* some 0xCC needs USE_SW_BP */
+    struct watches watches;
 };
 
 void points_init(struct points *p, struct vm *vm);
@@ -97,6 +101,10 @@ void points_write_through(struct points *p, uint64_t gpa, uint8_t *bytes, size_t
 /* A byte that is nobody's point: for gate hooks. 0 when there is no RAM. */
 bool points_plant_hook(struct points *p, uint64_t gpa, uint8_t byte);
 void points_unplant_hook(struct points *p, uint64_t gpa);
+
+/* A debug register for a watchpoint: a free one, or one whose point a planted byte can hold as
+ * well. -1 when there is none. */
+int points_spare_dr(struct points *p);
 
 const char *bp_method_name(enum bp_method m);
 

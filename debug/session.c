@@ -21,6 +21,7 @@
 #include "debug/stop.h"
 #include "debug/sym.h"
 #include "debug/tracer.h"
+#include "debug/watch_by.h"
 #include "disasm/disasm.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
@@ -236,6 +237,7 @@ int session_open(struct session **out, const struct session_config *cfg, struct 
         .body = engine_body,
         .access = engine_access,
         .console = on_console,
+        .trapped = engine_trapped,
         .parked = on_parked,
     };
     int rc;
@@ -440,6 +442,7 @@ void session_launch(struct session *s, uint32_t mask)
     }
     s->run_mask = mask;
     points_refresh(&s->engine.points);
+    watch_resync(&s->engine.points.watches);
     s->state = SS_RUNNING;
     s->user_stop = false;
     session_set_watch(s);
@@ -509,6 +512,8 @@ static void publish_stop(struct session *s, struct stop_info si, const struct ex
     si.cs_base = v->sregs->cs.base;
     si.steps = s->engine.job[si.vcpu].made;
     s->state = ends_guest(si.kind) ? SS_ENDED : SS_STOPPED;
+    if (si.kind == STOP_WATCHPOINT)
+        watch_find_by(s, &si);
     stop_describe(s, &si, ev);
     s->last = si;
     s->told_rip[si.vcpu] = si.cs_base + si.rip;
@@ -834,6 +839,8 @@ const char *session_reg_name(struct session *s, const struct exit_event *ev)
         off = ev->u.io.port;
         write = ev->u.io.write;
     } else if (ev->reason == KVM_EXIT_MMIO) {
+        if (ev->flags & EXIT_F_RAM)
+            return "watched memory";
         d = bus_mmio_dev(m, ev->u.mmio.gpa, &off);
         write = ev->u.mmio.write != 0;
     }

@@ -58,7 +58,7 @@ enum stop_kind {
     STOP_ENTRY,      /* before the first instruction, and after a reset */
     STOP_STEP,       /* the asked steps were made */
     STOP_BREAKPOINT, /* point_id */
-    STOP_WATCHPOINT, /* point_id, addr, old_value, new_value */
+    STOP_WATCHPOINT, /* point_id, addr, old_value, new_value, value_len, by, access */
     STOP_CATCH,      /* point_id */
     STOP_TEMPORARY,  /* until, finish, nexti arrived */
     STOP_USER,       /* session_stop */
@@ -81,9 +81,12 @@ struct stop_info {
     int point_id; /* -1 when none */
     uint32_t code;
     uint64_t addr, old_value, new_value;
-    uint64_t steps; /* instructions made by this step request */
-    int vector;     /* exception or interrupt entered during the last step, -1 none */
-    char text[600]; /* the whole story in one sentence, safe for a terminal */
+    unsigned value_len; /* watchpoint: bytes of the values, from `addr` on, 1 to 8 */
+    unsigned access;    /* watchpoint: WATCH_READ, WATCH_WRITE or both */
+    uint64_t by;        /* watchpoint: linear address of the instruction; 0 when unknown */
+    uint64_t steps;     /* instructions made by this step request */
+    int vector;         /* exception or interrupt entered during the last step, -1 none */
+    char text[600];     /* the whole story in one sentence, safe for a terminal */
 };
 
 /* Short name ("breakpoint"), static text. */

@@ -131,6 +131,40 @@ static void describe_internal(struct session *s, struct stop_info *si, const str
         bytes, at, cpu_mode_name((enum cpu_mode)ev->mode));
 }
 
+static void place_text(struct session *s, uint64_t addr, char *dst, size_t cap)
+{
+    char sym[96];
+
+    if (symbols_format(session_symbols(s), addr, sym, sizeof sym))
+        snprintf(dst, cap, "0x%llx <%s>", (unsigned long long)addr, sym);
+    else
+        snprintf(dst, cap, "0x%llx", (unsigned long long)addr);
+}
+
+static const char *access_name(unsigned access)
+{
+    return access == WATCH_READ ? "read" : access == WATCH_WRITE ? "written" : "read and written";
+}
+
+static void describe_watch(struct session *s, struct stop_info *si, const struct point *p,
+                           const char *at, const char *detail)
+{
+    char by[140] = "", cell[140];
+
+    place_text(s, si->addr, cell, sizeof cell);
+    if (si->by)
+        place_text(s, si->by, by, sizeof by);
+    say(si, "%s %d%s%.80s: %s at %s%s%s, old value 0x%0*llx, new value 0x%0*llx; now at %s%s%.150s",
+        !p || p->spec.access != WATCH_READ
+            ? p && p->spec.access == WATCH_ACCESS ? "Access watchpoint" : "Watchpoint"
+            : "Read watchpoint",
+        si->point_id, p && p->spec.location ? " " : "",
+        p && p->spec.location ? p->spec.location : "", access_name(si->access), cell,
+        si->by ? " by " : "", by, (int)(2 * si->value_len), (unsigned long long)si->old_value,
+        (int)(2 * si->value_len), (unsigned long long)si->new_value, at, *detail ? ": " : "",
+        detail);
+}
+
 void stop_describe(struct session *s, struct stop_info *si, const struct exit_event *ev)
 {
     char at[128], detail[sizeof si->text];
@@ -154,9 +188,7 @@ void stop_describe(struct session *s, struct stop_info *si, const struct exit_ev
             si->point_id, at, *detail ? ": " : "", detail);
         break;
     case STOP_WATCHPOINT:
-        say(si, "Watchpoint %d, 0x%llx changed from 0x%llx to 0x%llx by %s", si->point_id,
-            (unsigned long long)si->addr, (unsigned long long)si->old_value,
-            (unsigned long long)si->new_value, at);
+        describe_watch(s, si, p, at, detail);
         break;
     case STOP_CATCH:
         say(si, "Catchpoint %d (%s), %s%s%.200s", si->point_id,

@@ -4,11 +4,11 @@
  */
 #include "disasm/disasm.h"
 
-#include <capstone/capstone.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "disasm/disasm_int.h"
 #include "disasm/flow.h"
 #include "vmm/base/x.h"
 
@@ -218,6 +218,12 @@ static bool decode(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t
 
     return cs_disasm_iter(h, &bytes, &rest, &addr, d->scratch) && d->scratch->size > 0 &&
            d->scratch->size <= 15;
+}
+
+const cs_insn *disasm_decode(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *bytes,
+                             size_t n)
+{
+    return n && decode(d, bits, addr, bytes, n) ? d->scratch : NULL;
 }
 
 unsigned disasm_one(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *bytes, size_t n,

@@ -4,6 +4,8 @@
  */
 #include "disasm/flow.h"
 
+#include <string.h>
+
 #include "vmm/base/x.h"
 
 static const struct {
@@ -154,13 +156,18 @@ static bool is_string(unsigned id)
 
 /* movsd and cmpsd are also SSE instructions, whose f2 prefix is part of the opcode; the opcodes of
  * string instructions are 6c to 6f and a4 to af. */
+bool flow_is_string(const cs_insn *in)
+{
+    unsigned row = in->detail->x86.opcode[0] >> 4;
+
+    return is_string(in->id) && (row == 0x6 || row == 0xa);
+}
+
 static bool is_repeated(const cs_insn *in)
 {
     const cs_x86 *x = &in->detail->x86;
-    unsigned row = x->opcode[0] >> 4;
 
-    return is_string(in->id) && (x->prefix[0] == 0xf3 || x->prefix[0] == 0xf2) &&
-           (row == 0x6 || row == 0xa);
+    return flow_is_string(in) && (x->prefix[0] == 0xf3 || x->prefix[0] == 0xf2);
 }
 
 static bool is_control_or_debug(unsigned reg)
@@ -169,8 +176,34 @@ static bool is_control_or_debug(unsigned reg)
            (reg >= X86_REG_DR0 && reg <= X86_REG_DR15);
 }
 
-static uint32_t access_of(const cs_x86 *x, unsigned id)
+/* Their first operand is only written, though Capstone 4 often calls it read. */
+static bool is_store(const char *mnemonic)
 {
+    static const char *const stems[] = {
+        "mov",   "vmov",  "fst",   "fist",  "fnst",   "fbst",  "pextr",    "vpextr",   "extrac",
+        "vextr", "stmxc", "vstmx", "fxsav", "fnsave", "xsave", "vmaskmov", "vpmaskmov"};
+
+    for (size_t i = 0; i < ARRAY_LEN(stems); i++)
+        if (!strncmp(mnemonic, stems[i], strlen(stems[i])))
+            return true;
+    return false;
+}
+
+unsigned flow_access(const cs_insn *in, unsigned i)
+{
+    const cs_x86_op *op = &in->detail->x86.operands[i];
+
+    if (in->id == X86_INS_TEST || in->id == X86_INS_BT)
+        return CS_AC_READ;
+    if (i == 0 && op->type == X86_OP_MEM && is_store(in->mnemonic))
+        return CS_AC_WRITE;
+    return op->access;
+}
+
+static uint32_t access_of(const cs_insn *in)
+{
+    const cs_x86 *x = &in->detail->x86;
+    unsigned id = in->id;
     uint32_t e = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(touches_nothing); i++)
@@ -181,9 +214,9 @@ static uint32_t access_of(const cs_x86 *x, unsigned id)
 
         if (op->type != X86_OP_MEM)
             continue;
-        if (op->access & CS_AC_READ)
+        if (flow_access(in, i) & CS_AC_READ)
             e |= INSN_LOADS;
-        if (op->access & CS_AC_WRITE)
+        if (flow_access(in, i) & CS_AC_WRITE)
             e |= INSN_STORES;
         if (op->access == CS_AC_INVALID && !is_string(id))
             e |= INSN_LOADS | INSN_STORES;
@@ -202,7 +235,7 @@ static bool has_memory(const cs_x86 *x)
 static uint32_t effects_of(const cs_insn *in)
 {
     const cs_x86 *x = &in->detail->x86;
-    uint32_t e = access_of(x, in->id);
+    uint32_t e = access_of(in);
 
     for (size_t i = 0; i < ARRAY_LEN(effects); i++)
         if (effects[i].id == in->id)

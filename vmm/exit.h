@@ -33,6 +33,7 @@ enum {
 #define EXIT_F_STOPPED   4u  /* the machine stopped here */
 #define EXIT_F_PAST      8u  /* RIP is already past the instruction that left the guest */
 #define EXIT_F_STRING    16u /* part of a rep ins/outs */
+#define EXIT_F_RAM       32u /* mmio: a watched page of RAM, no device */
 
 struct exit_event {
     uint64_t seq;      /* number in its vCPU's ring, from 0 */

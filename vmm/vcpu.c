@@ -28,8 +28,10 @@
 #define STARVED_NS    1000000u
 #define STARVED_STEPS 4096
 
-/* A settled access is at most 16 bytes in parts of 8, or a page-crossing string element. */
+/* A settled access is at most 16 bytes in parts of 8, or a page-crossing string element. Reads of a
+ * string instruction from a trapped page go on one by one until KVM comes back after 1024. */
 #define SETTLE_RUNS_MAX 64
+#define SETTLE_RAM_MAX  8192
 
 static __thread struct vcpu *self;
 
@@ -248,11 +250,24 @@ static bool must_arm(const struct vcpu *v, const struct vcpu_debug *want)
     return !v->debug_valid || !v->vm->probe.emulated || cpu_cpl(v->sregs) != 0;
 }
 
-static int arm(struct vcpu *v, const struct vcpu_debug *want)
+static void add_data(struct vcpu_debug *to, const struct vcpu_debug *data)
 {
+    for (unsigned i = 0; i < 4; i++) {
+        if (!(data->dr7 >> 2 * i & 3) || (to->dr7 >> 2 * i & 3))
+            continue;
+        to->dr[i] = data->dr[i];
+        to->dr7 |= 0x400 | (data->dr7 & (3u << 2 * i | 0xfu << (16 + 4 * i)));
+    }
+}
+
+static int arm(struct vcpu *v, const struct vcpu_debug *asked)
+{
+    struct vcpu_debug with_data = *asked, *want = &with_data;
     struct kvm_guest_debug d = {0};
     int rc;
 
+    if (v->data.dr7)
+        add_data(want, &v->data);
     if (!must_arm(v, want))
         return 0;
     if (want->step)
@@ -330,6 +345,8 @@ static void note_mmio(struct vcpu *v, struct exit_event *ev)
     ev->size = (uint8_t)(run->mmio.len > 8 ? 8 : run->mmio.len);
     ev->u.mmio.gpa = run->mmio.phys_addr;
     ev->u.mmio.write = run->mmio.is_write;
+    if (mem_ptr(&v->vm->mem, run->mmio.phys_addr, ev->size))
+        ev->flags |= EXIT_F_RAM;
     if (!run->mmio.is_write)
         return;
     ev->u.mmio.value = le_load(run->mmio.data, ev->size);
@@ -366,10 +383,31 @@ static void serve_io(struct vcpu *v, struct exit_event *ev)
     }
 }
 
+/* A trapped page: KVM takes it for a device's, and the access is made here. */
+static void serve_ram(struct vcpu *v, struct exit_event *ev)
+{
+    struct kvm_run *run = v->run;
+    struct vm *vm = v->vm;
+    uint64_t gpa = run->mmio.phys_addr;
+    bool write = run->mmio.is_write;
+
+    if (vm->cfg.trapped)
+        vm->cfg.trapped(vm->cfg.arg, v, gpa, ev->size, write, run->mmio.data);
+    else if (write)
+        mem_write(&vm->mem, gpa, run->mmio.data, ev->size);
+    else
+        mem_read(&vm->mem, gpa, run->mmio.data, ev->size);
+    ev->u.mmio.value = le_load(run->mmio.data, ev->size);
+}
+
 static void serve_mmio(struct vcpu *v, struct exit_event *ev)
 {
     struct kvm_run *run = v->run;
 
+    if (ev->flags & EXIT_F_RAM) {
+        serve_ram(v, ev);
+        return;
+    }
     if (!bus_mmio(&v->vm->m, v->id, run->mmio.phys_addr, ev->size, run->mmio.is_write,
                   &ev->u.mmio.value))
         ev->flags |= EXIT_F_UNCLAIMED;
@@ -493,7 +531,7 @@ static void serve(struct vcpu *v, struct exit_event *ev)
     if (is_access(ev->reason)) {
         note_access(v, ev);
         v->unsettled = true;
-        if (!cfg->access || !cfg->access(cfg->arg, v, ev))
+        if ((ev->flags & EXIT_F_RAM) || !cfg->access || !cfg->access(cfg->arg, v, ev))
             vcpu_serve(v, ev);
         return;
     }
@@ -632,7 +670,9 @@ void vcpu_commit(struct vcpu *v, struct exit_event *ev)
 
 void vcpu_settle(struct vcpu *v)
 {
-    for (unsigned i = 0; v->unsettled && i < SETTLE_RUNS_MAX; i++) {
+    unsigned ram = 0;
+
+    for (unsigned i = 0; v->unsettled && i - ram < SETTLE_RUNS_MAX && ram < SETTLE_RAM_MAX; i++) {
         struct exit_event part = {0};
         int rc;
 
@@ -643,6 +683,7 @@ void vcpu_settle(struct vcpu *v)
         if (part.reason != KVM_EXIT_MMIO && part.reason != KVM_EXIT_IO)
             break;       /* the end of a step that the completion finished */
         serve(v, &part); /* the next fragment of the same access */
+        ram += (part.flags & EXIT_F_RAM) != 0;
     }
     v->unsettled = false;
 }

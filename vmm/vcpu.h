@@ -72,6 +72,9 @@ struct vcpu {
 
     struct guard_cache guard_cache; /* step_guard.c's own */
 
+    /* Data debug registers of watchpoints: part of every entry, where an execution point does not
+     * use the same one. Set while parked. */
+    struct vcpu_debug data;
     struct vcpu_debug debug_set; /* as last given to KVM */
     bool debug_valid;            /* false: registers were written since, KVM dropped the flag */
 

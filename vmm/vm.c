@@ -60,16 +60,9 @@ static int make_irqchip(struct vm *vm, struct err *e)
 
 static int make_slots(struct vm *vm, struct err *e)
 {
-    for (unsigned i = 0; i < vm->mem.regions; i++) {
-        const struct mem_region *r = &vm->mem.region[i];
-        int rc = kvm_set_slot(vm->fd, i, r->gpa, r->len_bytes, r->hva, 0);
+    int max = kvm_cap(vm->fd, KVM_CAP_NR_MEMSLOTS);
 
-        if (rc < 0)
-            return err_set(e, -rc, "KVM refused %llu bytes of guest memory at 0x%llx: %s",
-                           (unsigned long long)r->len_bytes, (unsigned long long)r->gpa,
-                           strerror(-rc));
-    }
-    return 0;
+    return slots_init(&vm->slots, vm->fd, &vm->mem, max > 0 ? (unsigned)max : 32, e);
 }
 
 static int make_kvm(struct vm *vm, struct err *e)
@@ -90,6 +83,10 @@ static int make_kvm(struct vm *vm, struct err *e)
                         KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL);
     if (rc < 0)
         log_info("MSRs unknown to KVM are not seen: %s", strerror(-rc));
+    /* Or an instruction of ring 3 that KVM cannot emulate on a trapped page becomes #UD there. */
+    rc = kvm_enable_cap(vm->fd, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1);
+    if (rc < 0)
+        log_info("no exit for instructions of ring 3 that KVM cannot emulate: %s", strerror(-rc));
     if (vm->cfg.irqchip_kernel) {
         rc = make_irqchip(vm, e);
         if (rc < 0)
@@ -241,6 +238,7 @@ int vm_open(struct vm **out, const struct vm_config *cfg, struct err *e)
     vm->cpus = cfg->cpus;
     vm->kvm = vm->fd = -1;
     vm->mem.memfd = -1;
+    vm->slots.vm = -1;
     vm->cpuid = xcalloc(1, sizeof *vm->cpuid);
     atomic_store(&vm->alarm_host_ns, DOOR_NEVER);
     pthread_mutex_init(&vm->ctl, NULL);
@@ -267,6 +265,7 @@ void vm_close(struct vm *vm)
         machine_fini(&vm->m);
     if (vm->fd >= 0)
         close(vm->fd);
+    slots_fini(&vm->slots);
     mem_fini(&vm->mem);
     if (vm->kvm >= 0)
         close(vm->kvm);

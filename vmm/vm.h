@@ -20,6 +20,7 @@
 #include "vmm/mem.h"
 #include "vmm/method.h"
 #include "vmm/probe.h"
+#include "vmm/slots.h"
 
 struct exit_event;
 struct vm;
@@ -44,6 +45,11 @@ struct vm_config {
     bool (*access)(void *arg, struct vcpu *v, struct exit_event *ev);
     /* A vCPU has parked. */
     void (*parked)(void *arg, struct vcpu *v);
+    /* The guest touched RAM whose page is trapped (slots.h): `len` bytes at `gpa`, all RAM and
+     * within the page. Carries the access out on memory: stores `bytes`, or loads them. With the
+     * machine lock held. NULL: no more than a copy. */
+    void (*trapped)(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
+                    uint8_t *bytes);
 };
 
 struct vm {
@@ -52,6 +58,7 @@ struct vm {
     struct probe probe;
     struct methods methods;
     struct mem mem;
+    struct slots slots;
     struct machine m;
     bool machine_made;
     struct boot_state boot;

@@ -1,0 +1,138 @@
+/*
+ * Watchpoints: where each one's bytes lie, the pages trapped or compared for them, and who touched
+ * what. A part of `struct points`; points.c places and removes them, the engine asks after each
+ * exit and step. How a page is watched is chosen page by page:
+ *
+ *   debug registers   linear ranges that fit, where the probe saw them fire
+ *   read-only slot    writes leave the guest (vmm/slots.h)
+ *   no slot           reads as well
+ *   single steps      the vCPU is stepped and the page compared: for page tables, and for pages
+ *                     whose trap got in the processor's way
+ *
+ * Pages and points change only with every vCPU parked, or by a vCPU that is alone in the guest; the
+ * list of hits of a vCPU belongs to its thread.
+ */
+#ifndef DEBUG_WATCH_H
+#define DEBUG_WATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "debug/operands.h"
+#include "vmm/base/err.h"
+#include "vmm/mem.h"
+#include "vmm/vcpu.h"
+
+struct bp;
+struct disasm;
+struct points;
+
+enum watch_how {
+    WATCH_BY_DR,
+    WATCH_READ_ONLY,
+    WATCH_NO_SLOT,
+    WATCH_STEPS,
+    WATCH_HOWS,
+};
+
+/* The part of a watchpoint that lies in one page; listed in each line of it that it touches, or
+ * once when it is the whole page. */
+struct watch_node {
+    struct watch_node *next;
+    struct bp *bp;
+    uint16_t from, to; /* bytes of the page, `to` excluded */
+    uint64_t off;      /* of `from` in the watchpoint */
+};
+
+#define WATCH_LINE_BYTES 64u
+#define WATCH_LINES      (PAGE_BYTES / WATCH_LINE_BYTES)
+
+struct watch_page {
+    uint64_t gpa;
+    enum watch_how how;
+    unsigned parts, readers; /* watchpoints here; of these, such that want reads */
+    bool is_table;           /* a page table of some vCPU */
+    bool is_stack;           /* a stack that the processor pushes frames to */
+    bool troubled;           /* its trap stopped the processor: compare instead */
+    uint8_t *old;            /* compared pages: as last seen */
+    struct watch_node *whole;
+    struct watch_node **line; /* WATCH_LINES lists, or NULL */
+};
+
+/* What the present instruction of a vCPU did to one watchpoint. */
+struct watch_hit {
+    struct bp *bp;
+    uint64_t off; /* of the reported value in the watchpoint */
+    unsigned len; /* its bytes, 1 to 8 */
+    uint64_t old_value, new_value;
+    uint64_t by; /* linear address of the instruction; 0: not known yet */
+    bool read, write;
+};
+
+struct watch_cpu {
+    struct watch_hit *hit;
+    unsigned hits, cap;
+    uint64_t step_from;     /* while a step is made: where; 0 otherwise */
+    uint64_t kicked_at;     /* linear RIP at the last kick */
+    struct disasm *disasm;  /* its own; made when first needed */
+    struct operands expect; /* of the step being made */
+    uint64_t rcx;           /* before it */
+};
+
+/* Where a placed watchpoint is. */
+struct watch {
+    uint64_t *gpa;  /* per page of its range; UINT64_MAX: not mapped */
+    unsigned pages; /* 0 with debug registers */
+    unsigned drs;   /* mask of debug registers */
+    uint8_t seen[32];
+};
+
+struct watches {
+    struct points *points;
+    struct vm *vm;
+    struct watch_page **page; /* ascending */
+    size_t pages, cap;
+    struct bp *dr[4]; /* owners of data debug registers */
+    unsigned placed, by_linear;
+    unsigned trapped, stepped; /* pages */
+    struct watch_cpu cpu[MACHINE_CPUS_MAX];
+};
+
+void watches_init(struct watches *w, struct points *p, struct vm *vm);
+void watches_fini(struct watches *w);
+
+/* Parked or alone. Sets method, pending and their text in `b`. -errno with a sentence when this
+ * host cannot watch that; a range that is not mapped yet is pending instead. */
+int watch_place(struct watches *w, struct bp *b, struct err *e);
+void watch_unplace(struct watches *w, struct bp *b);
+/* Looks at page tables anew: moves watchpoints whose address maps elsewhere now, and chooses the
+ * methods of pages again. True when something changed. */
+bool watch_refresh(struct watches *w);
+/* Memory may have been changed by a person: compared values start from now. */
+void watch_resync(struct watches *w);
+
+/* vCPU threads. */
+
+/* The `trapped` call of vm_config; `w` is the engine's. Machine lock held. */
+void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
+                   uint8_t *bytes);
+/* Data debug registers that fired, from DR6. */
+void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6);
+/* Before a step: notes what the instruction at RIP is going to touch on pages that are compared or
+ * whose trap is lifted. */
+void watch_expect(struct watches *w, struct vcpu *v);
+/* After it: forgets that when the instruction was not carried out, else takes the new values. */
+void watch_expected(struct watches *w, struct vcpu *v, bool made);
+/* Compares pages that are watched by steps, after a step. */
+void watch_compare(struct watches *w, struct vcpu *v);
+/* Remembers a page's bytes, to be compared with watch_compare_page. */
+void watch_remember(struct watches *w, struct watch_page *p);
+void watch_compare_page(struct watches *w, struct vcpu *v, struct watch_page *p);
+/* Does the hit count for its watchpoint's kind of access? */
+bool watch_counts(const struct watch_hit *h);
+struct watch_page *watch_page_at(const struct watches *w, uint64_t gpa);
+/* Bits of DR6 that belong to watchpoints. */
+unsigned watch_dr_bits(const struct watches *w);
+
+#endif

@@ -1,0 +1,241 @@
+/*
+ * Choosing how pages are watched. See watch_pages.h.
+ */
+#include "debug/watch_pages.h"
+
+#include <stdlib.h>
+
+#include "vmm/base/le.h"
+
+#define EFER_LMA 0x400u
+/* Table entries looked at for one vCPU: hostile tables can refer to themselves for ever. */
+#define ENTRIES_MAX (4u << 20)
+
+const char *watch_how_name(enum watch_how how)
+{
+    static const char *const names[WATCH_HOWS] = {
+        [WATCH_BY_DR] = "debug register",
+        [WATCH_READ_ONLY] = "read-only page",
+        [WATCH_NO_SLOT] = "page without memory",
+        [WATCH_STEPS] = "single steps, comparing",
+    };
+
+    return how < WATCH_HOWS ? names[how] : "pending";
+}
+
+/* ---- what the processor uses -------------------------------------------------------------------
+ */
+
+struct tables {
+    struct watches *w;
+    unsigned entry_size, left;
+};
+
+/* Marks watched pages among the tables below `gpa`, a table of `level`. */
+static void mark_tables(struct tables *t, uint64_t gpa, unsigned level, unsigned entries)
+{
+    const uint8_t *raw = mem_ptr(&t->w->vm->mem, gpa, (uint64_t)entries * t->entry_size);
+    struct watch_page *p = watch_page_at(t->w, gpa);
+
+    if (p)
+        p->is_table = true;
+    if (!raw || level == 1)
+        return;
+    for (unsigned i = 0; i < entries && t->left; i++) {
+        uint64_t e = le_load(raw + i * t->entry_size, t->entry_size);
+        bool is_leaf = (e & 0x80) && level <= 3;
+
+        t->left--;
+        if (!(e & 1) || is_leaf)
+            continue;
+        mark_tables(t, e & (t->entry_size == 4 ? 0xfffff000u : 0xffffffffff000ull), level - 1,
+                    PAGE_BYTES / t->entry_size);
+    }
+}
+
+static void mark_cpu_tables(struct watches *w, const struct vcpu *v)
+{
+    struct tables t = {.w = w, .entry_size = 8, .left = ENTRIES_MAX};
+    struct walk_regs r;
+
+    vcpu_walk_regs(v, &r);
+    switch (walk_mode(&r)) {
+    case PAGING_NONE:
+        break;
+    case PAGING_32:
+        t.entry_size = 4;
+        mark_tables(&t, r.cr3 & 0xfffff000, 2, 1024);
+        break;
+    case PAGING_PAE:
+        mark_tables(&t, r.cr3 & 0xffffffe0, 3, 4);
+        break;
+    case PAGING_4LEVEL:
+        mark_tables(&t, r.cr3 & 0xffffffffff000ull, 4, 512);
+        break;
+    case PAGING_5LEVEL:
+        mark_tables(&t, r.cr3 & 0xffffffffff000ull, 5, 512);
+        break;
+    }
+}
+
+struct seen {
+    struct watches *w;
+    struct vcpu *v;
+    void (*fn)(struct watches *w, uint64_t gpa);
+    bool with_tables;
+};
+
+static void see(const struct seen *s, uint64_t linear)
+{
+    struct walk_regs r;
+    struct walk k;
+
+    vcpu_walk_regs(s->v, &r);
+    walk(&s->w->vm->mem, &r, linear, &k);
+    for (unsigned i = 0; s->with_tables && i < k.steps; i++)
+        s->fn(s->w, k.step[i].entry_gpa);
+    if (k.result == WALK_OK)
+        s->fn(s->w, k.gpa);
+}
+
+static void see_range(const struct seen *s, uint64_t linear, uint64_t len)
+{
+    for (uint64_t at = linear & ~(uint64_t)(PAGE_BYTES - 1); at < linear + len; at += PAGE_BYTES)
+        see(s, at);
+}
+
+/* Stacks that frames are pushed to: the present one and those in the TSS. */
+static void see_stacks(const struct seen *s)
+{
+    const struct vcpu *v = s->v;
+    uint64_t sp = v->sregs->ss.base + v->regs->rsp;
+    bool is_long = v->sregs->efer & EFER_LMA;
+    struct walk_regs r;
+    uint8_t tss[104];
+
+    see(s, sp);
+    see(s, sp - 64);
+    if (!(v->sregs->cr0 & 1))
+        return;
+    vcpu_walk_regs(v, &r);
+    if (walk_read(&v->vm->mem, &r, v->sregs->tr.base, tss, sizeof tss) != sizeof tss)
+        return;
+    if (!is_long) {
+        see(s, le_load(tss + 4, 4) - 1);
+        return;
+    }
+    for (unsigned i = 0; i < 3; i++)
+        see(s, le_load(tss + 4 + 8 * i, 8) - 1);
+    for (unsigned i = 0; i < 7; i++)
+        if (le_load(tss + 36 + 8 * i, 8))
+            see(s, le_load(tss + 36 + 8 * i, 8) - 1);
+}
+
+static void mark_stack(struct watches *w, uint64_t gpa)
+{
+    struct watch_page *p = watch_page_at(w, gpa);
+
+    if (p)
+        p->is_stack = true;
+}
+
+static void lift_one(struct watches *w, uint64_t gpa)
+{
+    slots_lift(&w->vm->slots, gpa, true);
+}
+
+unsigned watch_pages_lift_system(struct watches *w, struct vcpu *v)
+{
+    struct seen s = {.w = w, .v = v, .fn = lift_one, .with_tables = true};
+    uint64_t ip = v->sregs->cs.base + v->regs->rip;
+    unsigned n = 0;
+
+    see_stacks(&s);
+    see(&s, ip);
+    see(&s, ip + 14);
+    see_range(&s, v->sregs->idt.base,
+              (v->idt_hidden ? v->idt_limit_real : v->sregs->idt.limit) + 1u);
+    see_range(&s, v->sregs->gdt.base, v->sregs->gdt.limit + 1u);
+    if (v->sregs->cr0 & 1)
+        see_range(&s, v->sregs->tr.base, 104);
+    for (size_t i = 0; i < w->vm->slots.pages; i++)
+        n += w->vm->slots.page[i].lifted;
+    return n;
+}
+
+/* ---- choosing
+ * ------------------------------------------------------------------------------------ */
+
+/* The first rung that is a page's; the mode is that of vCPU 0. */
+static enum method page_method(const struct watches *w, enum method_feature f)
+{
+    const struct vcpu *v = w->vm->cpu[0];
+    enum probe_mode mode = probe_mode_of(cpu_mode_of(v->sregs, v->regs->rflags), cpu_cpl(v->sregs));
+    const struct method_pick *pick = &w->vm->methods.pick[f][mode];
+
+    for (unsigned i = 0; i < METHOD_RUNGS_MAX; i++)
+        if (pick->ladder[i] != METHOD_DEBUG_REG)
+            return pick->ladder[i];
+    return METHOD_NONE;
+}
+
+/* Where a frame pushed to a trapped page keeps the processor's state and is redelivered once the
+ * trap is lifted (a KVM that emulates), stacks may be trapped. Elsewhere KVM may spin on it, so
+ * writes to them are compared; reads have no other way. */
+static enum watch_how choose(const struct watches *w, const struct watch_page *p,
+                             enum method on_write, enum method on_access)
+{
+    enum method m = p->readers ? on_access : on_write;
+
+    if (p->troubled || p->is_table)
+        return WATCH_STEPS;
+    if (p->is_stack && !p->readers && !w->vm->probe.emulated)
+        return WATCH_STEPS;
+    return m == METHOD_RO_SLOT   ? WATCH_READ_ONLY
+           : m == METHOD_NO_SLOT ? WATCH_NO_SLOT
+                                 : WATCH_STEPS;
+}
+
+static bool apply_one(struct watches *w, struct watch_page *p, enum watch_how how)
+{
+    if (p->how == how)
+        return false;
+    p->how = how;
+    slots_trap(&w->vm->slots, p->gpa,
+               how == WATCH_READ_ONLY ? SLOT_READ_ONLY
+               : how == WATCH_NO_SLOT ? SLOT_ABSENT
+                                      : SLOT_OPEN);
+    if (how == WATCH_STEPS)
+        watch_remember(w, p);
+    return true;
+}
+
+int watch_pages_choose(struct watches *w, struct err *e)
+{
+    enum method on_write, on_access;
+    bool changed = false;
+    int rc;
+
+    for (size_t i = 0; i < w->pages; i++)
+        w->page[i]->is_table = w->page[i]->is_stack = false;
+    for (unsigned i = 0; w->pages && i < w->vm->cpus; i++) {
+        struct seen s = {.w = w, .v = w->vm->cpu[i], .fn = mark_stack};
+
+        mark_cpu_tables(w, w->vm->cpu[i]);
+        see_stacks(&s);
+    }
+    on_write = page_method(w, MF_WATCH_WRITE);
+    on_access = page_method(w, MF_WATCH_ACCESS);
+    w->trapped = w->stepped = 0;
+    for (size_t i = 0; i < w->pages; i++) {
+        struct watch_page *p = w->page[i];
+
+        changed |= apply_one(w, p, choose(w, p, on_write, on_access));
+        if (p->how == WATCH_STEPS)
+            w->stepped++;
+        else
+            w->trapped++;
+    }
+    rc = slots_apply(&w->vm->slots, e);
+    return rc < 0 ? rc : changed;
+}

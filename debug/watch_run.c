@@ -1,0 +1,232 @@
+/*
+ * Watchpoints while the guest runs. vCPU threads.
+ */
+#include "debug/watch_run.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "debug/engine.h"
+#include "debug/watch_pages.h"
+#include "vmm/base/log.h"
+#include "vmm/onestep.h"
+
+/* How long a vCPU waits for its turn before it asks the one inside to leave. */
+#define TURN_NS 500000
+
+/* ---- the decision -------------------------------------------------------------------------------
+ */
+
+bool watch_noted(const struct engine *g, const struct vcpu *v)
+{
+    return g->points.watches.cpu[v->id].hits != 0;
+}
+
+static bool judge_one(struct engine *g, struct vcpu *v, const struct watch_hit *h)
+{
+    struct stop_info *si;
+
+    if (!watch_counts(h))
+        return false;
+    si = engine_point_hit(g, v, h->bp);
+    if (!si)
+        return false;
+    if (si->kind != STOP_WATCHPOINT || si->point_id != h->bp->pub.id)
+        return true; /* another stop came first */
+    si->addr = h->bp->pub.spec.addr + h->off;
+    si->old_value = h->old_value;
+    si->new_value = h->new_value;
+    si->value_len = h->len;
+    si->access = (h->read ? WATCH_READ : 0u) | (h->write ? WATCH_WRITE : 0u);
+    si->by = h->by;
+    return true;
+}
+
+bool watch_judge(struct engine *g, struct vcpu *v)
+{
+    struct watch_cpu *c = &g->points.watches.cpu[v->id];
+    bool stops = false;
+
+    vcpu_settle(v); /* may note more: the other half of a read-modify-write */
+    for (unsigned i = 0; i < c->hits; i++)
+        stops |= judge_one(g, v, &c->hit[i]);
+    c->hits = 0;
+    return stops;
+}
+
+/* ---- traps in the way
+ * ------------------------------------------------------------------------------
+ */
+
+/* An event that KVM could not deliver is put back so that the next entry delivers it. An #UD that
+ * KVM queued because its emulator gave up is no event of the guest's. */
+static bool event_waits(const struct vcpu *v, int *vector, bool *is_interrupt)
+{
+    const struct kvm_vcpu_events *e = v->events;
+
+    *is_interrupt = false;
+    if (e->exception.injected || e->exception.pending) {
+        *vector = e->exception.nr;
+        return true;
+    }
+    *is_interrupt = true;
+    *vector = e->interrupt.nr;
+    return e->interrupt.injected;
+}
+
+static void forget_bogus_ud(struct vcpu *v, const struct exit_event *ev)
+{
+    if (ev->reason != KVM_EXIT_INTERNAL_ERROR || v->events->exception.nr != 6 ||
+        !(v->events->exception.injected || v->events->exception.pending))
+        return;
+    v->events->exception.injected = v->events->exception.pending = 0;
+    vcpu_dirty(v, VS_EVENTS);
+}
+
+static enum onestep lifted_step(struct watches *w, struct vcpu *v, const struct onestep_ops *ops,
+                                struct onestep_info *info)
+{
+    bool is_interrupt;
+    enum onestep r;
+    int vector;
+
+    if (event_waits(v, &vector, &is_interrupt))
+        return vcpu_deliver(v, ops, vector, v->events->exception.has_error_code,
+                            v->events->exception.error_code, is_interrupt, info);
+    watch_expect(w, v);
+    r = vcpu_onestep(v, ops, info);
+    watch_expected(w, v, r != ONE_OTHER && info->vector < 0);
+    return r;
+}
+
+static bool set_lift(struct engine *g, struct vcpu *v, bool all)
+{
+    struct watches *w = &g->points.watches;
+    struct slots *s = &g->vm->slots;
+    struct err e = {0};
+
+    if (all)
+        slots_lift_all(s, true);
+    else if (!watch_pages_lift_system(w, v))
+        return false;
+    for (size_t i = 0; i < s->pages; i++) {
+        struct watch_page *p = s->page[i].lifted ? watch_page_at(w, s->page[i].gpa) : NULL;
+
+        if (p)
+            watch_remember(w, p);
+    }
+    if (slots_apply(s, &e) < 0)
+        log_error("watchpoints: %s", e.msg);
+    return true;
+}
+
+static void clear_lift(struct engine *g, struct vcpu *v)
+{
+    struct watches *w = &g->points.watches;
+    struct slots *s = &g->vm->slots;
+    struct err e = {0};
+
+    for (size_t i = 0; i < s->pages; i++) {
+        struct watch_page *p = s->page[i].lifted ? watch_page_at(w, s->page[i].gpa) : NULL;
+
+        if (p)
+            watch_compare_page(w, v, p);
+    }
+    slots_lift_all(s, false);
+    if (slots_apply(s, &e) < 0)
+        log_error("watchpoints: %s", e.msg);
+}
+
+/* Can a trap have caused this exit? On a processor a shutdown is always the guest's own. */
+static bool may_be_trap(const struct engine *g, const struct exit_event *ev)
+{
+    if (!g->points.watches.trapped)
+        return false;
+    return ev->reason == KVM_EXIT_INTERNAL_ERROR || ev->reason == EXIT_KICK ||
+           (ev->reason == KVM_EXIT_SHUTDOWN && g->vm->probe.shutdown_keeps_state);
+}
+
+bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev,
+                   const struct onestep_ops *ops, struct onestep_info *info)
+{
+    struct watch_cpu *c = &g->points.watches.cpu[v->id];
+    enum onestep r = ONE_OTHER;
+    uint64_t from = c->step_from;
+
+    if (!may_be_trap(g, ev))
+        return false;
+    c->step_from = v->sregs->cs.base + v->regs->rip;
+    forget_bogus_ud(v, ev);
+    engine_alone_begin(g, v);
+    for (int all = 0; all < 2 && r == ONE_OTHER; all++) {
+        if (!set_lift(g, v, all))
+            continue;
+        r = lifted_step(&g->points.watches, v, ops, info);
+        clear_lift(g, v);
+        if (info->last.reason == EXIT_KICK)
+            break; /* somebody wants the vCPU: again later */
+    }
+    engine_alone_end(g);
+    c->step_from = from;
+    return r != ONE_OTHER || info->last.reason == EXIT_KICK;
+}
+
+void watch_kicked(struct engine *g, struct vcpu *v, const struct onestep_ops *ops)
+{
+    struct watches *w = &g->points.watches;
+    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    struct exit_event ev = {.reason = EXIT_KICK};
+    struct onestep_info info;
+
+    if (!w->placed)
+        return;
+    engine_alone_begin(g, v);
+    watch_refresh(w);
+    engine_alone_end(g);
+    if (w->trapped && w->cpu[v->id].kicked_at == at && atomic_load(&v->idle) == VCPU_ACTIVE) {
+        watch_recover(g, v, &ev, ops, &info);
+        at = 0;
+    }
+    w->cpu[v->id].kicked_at = at;
+}
+
+/* ---- turns
+ * ------------------------------------------------------------------------------------------
+ */
+
+static struct timespec soon(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_nsec += TURN_NS;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_nsec -= 1000000000;
+        t.tv_sec++;
+    }
+    return t;
+}
+
+bool watch_turn_take(struct engine *g, struct vcpu *v)
+{
+    struct timespec until = soon();
+    bool mine;
+
+    pthread_mutex_lock(&g->alone);
+    if (g->turn && pthread_cond_timedwait(&g->alone_cond, &g->alone, &until) == ETIMEDOUT &&
+        g->turn)
+        vcpu_kick(g->turn);
+    mine = !g->turn && !g->alone_owner;
+    if (mine)
+        g->turn = v;
+    pthread_mutex_unlock(&g->alone);
+    return mine;
+}
+
+void watch_turn_give(struct engine *g)
+{
+    pthread_mutex_lock(&g->alone);
+    g->turn = NULL;
+    pthread_cond_broadcast(&g->alone_cond);
+    pthread_mutex_unlock(&g->alone);
+}

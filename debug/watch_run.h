@@ -1,0 +1,35 @@
+/*
+ * Watchpoints while the guest runs: the decision to stop, traps that get in the processor's way,
+ * and turns when several vCPUs meet traps. vCPU threads, called by the engine.
+ */
+#ifndef DEBUG_WATCH_RUN_H
+#define DEBUG_WATCH_RUN_H
+
+#include <stdbool.h>
+
+struct engine;
+struct exit_event;
+struct onestep_ops;
+struct onestep_info;
+struct vcpu;
+
+/* Anything noted since the last judgement? */
+bool watch_noted(const struct engine *g, const struct vcpu *v);
+/* Completes the access, then looks at conditions and counts. True when the guest stops. */
+bool watch_judge(struct engine *g, struct vcpu *v);
+
+/* An exit that a trapped page may have caused: an instruction that KVM cannot emulate there, code,
+ * a frame or a table that the processor could not reach. Lifts the traps in question, makes one
+ * exact step, and arms them again. True when the instruction was carried out. */
+bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev,
+                   const struct onestep_ops *ops, struct onestep_info *info);
+/* After EXIT_KICK: looks at mappings anew, and frees a vCPU that cannot get past a trap without
+ * ever leaving the kernel. */
+void watch_kicked(struct engine *g, struct vcpu *v, const struct onestep_ops *ops);
+
+/* With traps armed and several vCPUs, one is inside the guest at a time: KVM carries out a locked
+ * instruction on a trapped page as a read and a write. False: look at the flags first. */
+bool watch_turn_take(struct engine *g, struct vcpu *v);
+void watch_turn_give(struct engine *g);
+
+#endif

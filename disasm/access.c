@@ -1,0 +1,204 @@
+/*
+ * Memory operands from Capstone's operands, and the stack traffic that it does not list.
+ */
+#include "disasm/access.h"
+
+#include <string.h>
+
+#include "disasm/disasm_int.h"
+#include "disasm/flow.h"
+#include "vmm/base/x.h"
+
+/* ---- registers ------------------------------------------------------------------------------- */
+
+static int8_t number_of(unsigned reg)
+{
+    static const uint16_t sized[][4] = {
+        {X86_REG_RAX, X86_REG_EAX, X86_REG_AX},    {X86_REG_RCX, X86_REG_ECX, X86_REG_CX},
+        {X86_REG_RDX, X86_REG_EDX, X86_REG_DX},    {X86_REG_RBX, X86_REG_EBX, X86_REG_BX},
+        {X86_REG_RSP, X86_REG_ESP, X86_REG_SP},    {X86_REG_RBP, X86_REG_EBP, X86_REG_BP},
+        {X86_REG_RSI, X86_REG_ESI, X86_REG_SI},    {X86_REG_RDI, X86_REG_EDI, X86_REG_DI},
+        {X86_REG_R8, X86_REG_R8D, X86_REG_R8W},    {X86_REG_R9, X86_REG_R9D, X86_REG_R9W},
+        {X86_REG_R10, X86_REG_R10D, X86_REG_R10W}, {X86_REG_R11, X86_REG_R11D, X86_REG_R11W},
+        {X86_REG_R12, X86_REG_R12D, X86_REG_R12W}, {X86_REG_R13, X86_REG_R13D, X86_REG_R13W},
+        {X86_REG_R14, X86_REG_R14D, X86_REG_R14W}, {X86_REG_R15, X86_REG_R15D, X86_REG_R15W},
+    };
+
+    for (size_t i = 0; reg != X86_REG_INVALID && i < ARRAY_LEN(sized); i++)
+        if (sized[i][0] == reg || sized[i][1] == reg || sized[i][2] == reg)
+            return (int8_t)i;
+    return ACCESS_NONE;
+}
+
+static uint8_t segment_of(unsigned reg, int base)
+{
+    switch (reg) {
+    case X86_REG_ES:
+        return ACCESS_ES;
+    case X86_REG_CS:
+        return ACCESS_CS;
+    case X86_REG_SS:
+        return ACCESS_SS;
+    case X86_REG_DS:
+        return ACCESS_DS;
+    case X86_REG_FS:
+        return ACCESS_FS;
+    case X86_REG_GS:
+        return ACCESS_GS;
+    default:
+        return base == 4 || base == 5 ? ACCESS_SS : ACCESS_DS;
+    }
+}
+
+/* ---- the stack ---------------------------------------------------------------------------------
+ */
+
+/* Pushes (negative) and pops, in words; 8 at once for pusha. */
+static int stack_words(unsigned id)
+{
+    switch (id) {
+    case X86_INS_PUSH:
+    case X86_INS_PUSHF:
+    case X86_INS_PUSHFD:
+    case X86_INS_PUSHFQ:
+    case X86_INS_CALL:
+    case X86_INS_ENTER:
+        return -1;
+    case X86_INS_POP:
+    case X86_INS_POPF:
+    case X86_INS_POPFD:
+    case X86_INS_POPFQ:
+    case X86_INS_RET:
+    case X86_INS_LEAVE:
+        return 1;
+    case X86_INS_PUSHAW:
+    case X86_INS_PUSHAL:
+        return -8;
+    case X86_INS_POPAW:
+    case X86_INS_POPAL:
+        return 8;
+    default:
+        return 0;
+    }
+}
+
+static unsigned word_size(const cs_insn *in, unsigned bits)
+{
+    bool small = in->detail->x86.prefix[2] == 0x66;
+
+    if (in->id == X86_INS_CALL || in->id == X86_INS_RET)
+        small = small && bits != 64;
+    if (bits == 64)
+        return small ? 2 : 8;
+    return small == (bits == 32) ? 2 : 4;
+}
+
+static bool stack_access(const cs_insn *in, unsigned bits, struct access *a)
+{
+    int words = stack_words(in->id);
+    unsigned size = word_size(in, bits);
+    int move = words * (int)size;
+
+    if (!words)
+        return false;
+    *a = (struct access){.read = words > 0,
+                         .write = words < 0,
+                         .size = (uint16_t)(move < 0 ? -move : move),
+                         .segment = ACCESS_SS,
+                         .base = in->id == X86_INS_LEAVE ? 5 : 4,
+                         .index = ACCESS_NONE,
+                         .addr_bits = (uint8_t)bits,
+                         .disp = move < 0 ? move : 0,
+                         .step = (int8_t)move};
+    return true;
+}
+
+/* ---- operands ----------------------------------------------------------------------------------
+ */
+
+/* Areas whose size Capstone does not know: the legacy one, and the least with a header. */
+static unsigned area_bytes(const cs_insn *in, unsigned size)
+{
+    if (strstr(in->mnemonic, "fxsave") || strstr(in->mnemonic, "fxrstor"))
+        return 512;
+    if (strstr(in->mnemonic, "xsave") || strstr(in->mnemonic, "xrstor"))
+        return 576;
+    return size ? size : 1;
+}
+
+static void operand_access(const cs_insn *in, unsigned i, uint64_t next, uint32_t effects,
+                           struct access *a)
+{
+    const cs_x86_op *op = &in->detail->x86.operands[i];
+    const cs_x86 *x = &in->detail->x86;
+    const x86_op_mem *m = &op->mem;
+    bool is_string = flow_is_string(in);
+
+    *a = (struct access){.size = (uint16_t)area_bytes(in, op->size),
+                         .base = number_of(m->base),
+                         .index = number_of(m->index),
+                         .scale = (uint8_t)m->scale,
+                         .disp = m->disp,
+                         .addr_bits = (uint8_t)(x->addr_size * 8)};
+    a->segment = segment_of(m->segment, a->base);
+    if (m->base == X86_REG_RIP || m->base == X86_REG_EIP)
+        a->disp += (int64_t)next;
+    if (is_string) {
+        a->is_string = true;
+        a->is_repeated = effects & INSN_REP;
+        a->step = (int8_t)a->size;
+        if (a->base == 7)
+            a->segment = ACCESS_ES;
+        a->write = a->base == 7 && (effects & INSN_STORES);
+        a->read = !a->write;
+        return;
+    }
+    /* Where Capstone calls an operand read-only although it is written, flow.c knows better. */
+    a->write = flow_access(in, i) & CS_AC_WRITE || (effects & INSN_STORES);
+    a->read = flow_access(in, i) != CS_AC_WRITE;
+    if (in->id == X86_INS_CALL || in->id == X86_INS_PUSH || in->id == X86_INS_JMP)
+        a->write = false;
+}
+
+int disasm_accesses(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *bytes, size_t n,
+                    struct access out[ACCESS_MAX], unsigned *len)
+{
+    const cs_insn *in = disasm_decode(d, bits, addr, bytes, n);
+    struct insn effects = {.addr = addr};
+    int count = 0;
+
+    if (!in)
+        return -1;
+    *len = in->size;
+    effects.len = (uint8_t)in->size;
+    flow_of(in, bits, &effects);
+    for (unsigned i = 0; i < in->detail->x86.op_count && count < ACCESS_MAX - 1; i++) {
+        const cs_x86_op *op = &in->detail->x86.operands[i];
+
+        if (op->type == X86_OP_MEM && (effects.effects & (INSN_LOADS | INSN_STORES)))
+            operand_access(in, i, addr + in->size, effects.effects, &out[count++]);
+    }
+    count += stack_access(in, bits, &out[count]);
+    return count;
+}
+
+uint64_t access_address(const struct access *a, const struct access_regs *r, bool after)
+{
+    uint64_t at = (uint64_t)a->disp;
+    int64_t step = after ? a->step : 0;
+
+    if (a->is_string && r->df)
+        step = -step;
+    if (a->base != ACCESS_NONE)
+        at += r->gpr[a->base] - (uint64_t)step;
+    if (a->index != ACCESS_NONE)
+        at += r->gpr[a->index] * a->scale;
+    if (a->addr_bits == 16)
+        at &= 0xffff;
+    else if (a->addr_bits == 32)
+        at &= 0xffffffff;
+    if (r->is_long && a->segment != ACCESS_FS && a->segment != ACCESS_GS)
+        return at;
+    at += r->base[a->segment];
+    return r->is_long ? at : at & 0xffffffff;
+}

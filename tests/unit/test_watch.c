@@ -1,0 +1,474 @@
+/*
+ * Watchpoints on real KVM, in every mode: who, old and new value for each kind of access; and the
+ * guest ends as it does unwatched. VMSCOPE_FORCE_METHODS makes the same tests use other methods.
+ */
+#include "tests/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "debug/session.h"
+#include "vmm/vm.h"
+
+#define AT    0x8000ull  /* code */
+#define DATA  0xa000ull  /* this page and the next */
+#define STACK 0xd000ull  /* its top */
+#define TABLE 0x10000ull /* page tables, descriptors for ring 3 */
+#define MEM   (4u << 20)
+
+/* ---- the guest ------------------------------------------------------------------------------- */
+
+/* The same program for each mode; the labels are where it does what. */
+#define PROGRAM(name, code, sp, ax, bx, cx, si, di, extra)                                         \
+    __asm__(".pushsection .rodata\n" code "\n"                                                     \
+            "g_" #name "_begin:\n"                                                                 \
+            "  mov $0xd000, %" sp "\n"                                                             \
+            "g_" #name "_w1: movb $0x11, 0xa010\n"                                                 \
+            "g_" #name "_w2: movw $0x2222, 0xa012\n"                                               \
+            "g_" #name "_w4: movl $0x44444444, 0xa014\n"                                           \
+            "  mov $3, %" cx "\n"                                                                  \
+            "g_" #name "_r1: movb 0xa010, %cl\n"                                                   \
+            "g_" #name "_r4: movl 0xa014, %ecx\n"                                                  \
+            "g_" #name "_rmw: addl $1, 0xa014\n"                                                   \
+            "  mov $0x77777777, %ecx\n"                                                            \
+            "g_" #name "_xchg: xchgl %ecx, 0xa020\n"                                               \
+            "g_" #name "_lock: lock incl 0xa020\n"                                                 \
+            "g_" #name "_cross: movl $0x0f0e0d0c, 0xaffe\n"                                        \
+            "g_" #name "_same: movb $0x11, 0xa010\n"                                               \
+            "  mov $0xa100, %" sp "\n"                                                             \
+            "  mov $0x1234, %" bx "\n"                                                             \
+            "g_" #name "_push: push %" bx "\n"                                                     \
+            "g_" #name "_pop: pop %" cx "\n"                                                       \
+            "g_" #name "_call: call g_" #name "_callee\n"                                          \
+            "g_" #name "_back: mov $0xd000, %" sp "\n"                                             \
+            "  mov $0xa200, %" di "\n"                                                             \
+            "  mov $16, %" cx "\n"                                                                 \
+            "  mov $0x5a, %al\n  cld\n"                                                            \
+            "g_" #name "_stos: rep stosb\n"                                                        \
+            "  mov $0xa200, %" si "\n"                                                             \
+            "  mov $0xa300, %" di "\n"                                                             \
+            "  mov $16, %" cx "\n"                                                                 \
+            "g_" #name "_movs: rep movsb\n" extra "g_" #name "_out: mov $0, %al\n"                 \
+            "  out %al, $0xf4\n"                                                                   \
+            "  jmp .\n"                                                                            \
+            "g_" #name "_callee: nop\n"                                                            \
+            "g_" #name "_ret: ret\n"                                                               \
+            "g_" #name "_end:\n"                                                                   \
+            ".code64\n.popsection\n");                                                             \
+    LABELS(name)
+#define LABEL(name, l) extern const uint8_t g_##name##_##l[];
+#define LABELS(n)                                                                                  \
+    LABEL(n, begin)                                                                                \
+    LABEL(n, w1)                                                                                   \
+    LABEL(n, w2)                                                                                   \
+    LABEL(n, w4)                                                                                   \
+    LABEL(n, r1)                                                                                   \
+    LABEL(n, r4)                                                                                   \
+    LABEL(n, rmw)                                                                                  \
+    LABEL(n, xchg)                                                                                 \
+    LABEL(n, lock)                                                                                 \
+    LABEL(n, cross)                                                                                \
+    LABEL(n, same)                                                                                 \
+    LABEL(n, push)                                                                                 \
+    LABEL(n, pop)                                                                                  \
+    LABEL(n, call)                                                                                 \
+    LABEL(n, stos)                                                                                 \
+    LABEL(n, movs)                                                                                 \
+    LABEL(n, out)                                                                                  \
+    LABEL(n, ret)                                                                                  \
+    LABEL(n, end)
+
+#define SSE(name)                                                                                  \
+    "  movups 0xa300, %xmm0\n"                                                                     \
+    "g_" name "_sse: movups %xmm0, 0xa404\n"
+
+PROGRAM(real, ".code16", "sp", "ax", "bx", "cx", "si", "di", "")
+PROGRAM(prot, ".code32", "esp", "eax", "ebx", "ecx", "esi", "edi", "")
+PROGRAM(long0, ".code64", "rsp", "rax", "rbx", "rcx", "rsi", "rdi", "")
+/* Enters ring 3 by the frame at 0x15f00. */
+PROGRAM(long3,
+        ".code64\n g_long3_entry: mov $0x15f00, %rsp\n mov %rbx, %cr3\n mov %cr4, %rcx\n or "
+        "$0x200, %rcx\n mov %rcx, %cr4\n lgdt 0x15000\n iretq\n",
+        "rsp", "rax", "rbx", "rcx", "rsi", "rdi", SSE("long3"))
+extern const uint8_t g_long3_entry[], g_long3_sse[];
+
+enum label {
+    L_W1,
+    L_W2,
+    L_W4,
+    L_R1,
+    L_R4,
+    L_RMW,
+    L_XCHG,
+    L_LOCK,
+    L_CROSS,
+    L_SAME,
+    L_PUSH,
+    L_POP,
+    L_CALL,
+    L_STOS,
+    L_MOVS,
+    L_RET,
+    L_SSE,
+    LABEL_COUNT,
+};
+
+struct program {
+    const char *name;
+    enum boot_mode mode;
+    bool user;
+    unsigned word; /* bytes of a push */
+    const uint8_t *begin, *end;
+    const uint8_t *at[LABEL_COUNT];
+};
+
+#define AT_LABELS(n)                                                                               \
+    {                                                                                              \
+        g_##n##_w1, g_##n##_w2, g_##n##_w4, g_##n##_r1, g_##n##_r4, g_##n##_rmw, g_##n##_xchg,     \
+            g_##n##_lock, g_##n##_cross, g_##n##_same, g_##n##_push, g_##n##_pop, g_##n##_call,    \
+            g_##n##_stos, g_##n##_movs, g_##n##_ret, NULL                                          \
+    }
+
+static const struct program programs[] = {
+    {"real", BOOT_MODE_REAL, false, 2, g_real_begin, g_real_end, AT_LABELS(real)},
+    {"prot", BOOT_MODE_PROT, false, 4, g_prot_begin, g_prot_end, AT_LABELS(prot)},
+    {"long0", BOOT_MODE_LONG, false, 8, g_long0_begin, g_long0_end, AT_LABELS(long0)},
+    {"long3", BOOT_MODE_LONG, true, 8, g_long3_entry, g_long3_end, AT_LABELS(long3)},
+};
+
+static const struct program *pg;
+static struct session *s;
+static char image[] = "/tmp/vmscope-test-XXXXXX";
+
+static uint64_t addr_of(enum label l)
+{
+    const uint8_t *p = l == L_SSE ? g_long3_sse : pg->at[l];
+
+    return AT + (uint64_t)(p - pg->begin);
+}
+
+static void put64(uint64_t at, uint64_t value)
+{
+    session_mem_write(s, 0, SPACE_PHYS, at, &value, 8);
+}
+
+/* Page tables that map 4 MB one to one for ring 3, descriptors, and the frame. */
+static bool set_up_ring3(void)
+{
+    struct reg_value cr3 = reg_from_u64(REG_rbx, TABLE);
+    struct err e = {0};
+
+    put64(TABLE, (TABLE + 0x1000) | 7);
+    put64(TABLE + 0x1000, (TABLE + 0x2000) | 7);
+    put64(TABLE + 0x2000, (TABLE + 0x3000) | 7);
+    put64(TABLE + 0x2008, 0x200000 | 0x87);
+    for (uint64_t i = 0; i < 512; i++)
+        put64(TABLE + 0x3000 + 8 * i, i << 12 | 7);
+    put64(0x15000, 0x5f | 0x15010ull << 16); /* the descriptor table: limit, base */
+    put64(0x15050, 0x00affb000000ffff);      /* code, ring 3, 64 bits */
+    put64(0x15058, 0x00cff3000000ffff);
+    put64(0x15f00, AT + (uint64_t)(g_long3_begin - g_long3_entry));
+    put64(0x15f08, 0x43);
+    put64(0x15f10, 0x3002); /* IOPL 3: `out` ends the program */
+    put64(0x15f18, STACK);
+    put64(0x15f20, 0x4b);
+    return session_reg_set(s, 0, REG_rbx, &cr3, &e) == 0;
+}
+
+static bool open_program(const struct program *p, unsigned cpus)
+{
+    struct session_config cfg = {.mem_bytes = MEM, .cpus = cpus};
+    struct err e = {0};
+    size_t len = (size_t)(p->end - p->begin);
+    int fd;
+
+    pg = p;
+    memcpy(image, "/tmp/vmscope-test-XXXXXX", sizeof image);
+    fd = mkstemp(image);
+    if (fd < 0 || write(fd, p->begin, len) != (ssize_t)len || close(fd) < 0) {
+        test_fail(__FILE__, __LINE__, "cannot write %s", image);
+        return false;
+    }
+    cfg.boot = (struct boot_config){.kind = BOOT_FLAT,
+                                    .image = image,
+                                    .has_load_addr = true,
+                                    .load_addr = AT,
+                                    .has_mode = true,
+                                    .mode = p->mode};
+    if (session_open(&s, &cfg, &e) < 0) {
+        unlink(image);
+        if (access("/dev/kvm", R_OK | W_OK) < 0) {
+            snprintf(test_why, sizeof test_why, "%.500s", e.msg);
+            test_skipped = true;
+        } else {
+            test_fail(__FILE__, __LINE__, "session_open: %.500s", e.msg);
+        }
+        return false;
+    }
+    if (p->user && !set_up_ring3()) {
+        test_fail(__FILE__, __LINE__, "cannot set up ring 3");
+        return false;
+    }
+    return true;
+}
+
+static void close_program(void)
+{
+    session_close(s);
+    s = NULL;
+    unlink(image);
+}
+
+__attribute__((unused)) static void in_all_modes(void (*body)(void))
+{
+    for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
+        char why[sizeof test_why];
+
+        if (open_program(&programs[i], 1)) {
+            body();
+            close_program();
+        }
+        if (test_failed || test_skipped) {
+            memcpy(why, test_why, sizeof why);
+            snprintf(test_why, sizeof test_why, "%.20s: %.500s", programs[i].name, why);
+            return;
+        }
+    }
+}
+
+static bool go(void)
+{
+    struct err e = {0};
+
+    if (session_run(s, &e) < 0) {
+        test_fail(__FILE__, __LINE__, "run: %.400s", e.msg);
+        return false;
+    }
+    if (!session_wait(s, 20000000000ull, NULL)) {
+        test_fail(__FILE__, __LINE__, "still running after 20 s");
+        return false;
+    }
+    return true;
+}
+
+static int watch(enum space sp, uint64_t addr, uint64_t len, enum watch_access access,
+                 const char *condition)
+{
+    struct err e = {0};
+    struct point_spec spec = {.kind = POINT_WATCH,
+                              .space = sp,
+                              .addr = addr,
+                              .len = len,
+                              .access = access,
+                              .condition = condition,
+                              .vcpu = -1};
+    int id = session_point_add(s, &spec, &e);
+
+    if (id < 0)
+        test_fail(__FILE__, __LINE__, "watch 0x%llx: %.400s", (unsigned long long)addr, e.msg);
+    return id;
+}
+
+/* ---- what the guest leaves behind --------------------------------------------------------------
+ */
+
+struct ending {
+    uint8_t data[0x2000], stack[0x1000], code[512];
+    struct kvm_regs regs;
+};
+
+static void take_ending(struct ending *x)
+{
+    memset(x, 0, sizeof *x);
+    session_mem_read(s, 0, SPACE_PHYS, DATA, x->data, sizeof x->data);
+    session_mem_read(s, 0, SPACE_PHYS, STACK - 0x1000, x->stack, sizeof x->stack);
+    session_mem_read(s, 0, SPACE_PHYS, AT, x->code, sizeof x->code);
+    x->regs = session_cpu(s, 0, VS_REGS)->regs;
+}
+
+static struct ending unwatched, watched;
+
+static bool ended_as_unwatched(void)
+{
+    if (session_last_stop(s)->kind != STOP_DEBUG_EXIT) {
+        test_fail(__FILE__, __LINE__, "ended with: %.400s", session_last_stop(s)->text);
+        return false;
+    }
+    take_ending(&watched);
+    if (memcmp(&watched.regs, &unwatched.regs, sizeof watched.regs))
+        test_fail(__FILE__, __LINE__, "registers differ at the end");
+    for (size_t i = 0; i < sizeof watched.data; i++)
+        if (watched.data[i] != unwatched.data[i])
+            test_fail(__FILE__, __LINE__, "data+0x%zx is %02x, unwatched %02x", i, watched.data[i],
+                      unwatched.data[i]);
+    if (memcmp(watched.stack, unwatched.stack, sizeof watched.stack))
+        test_fail(__FILE__, __LINE__, "the stack differs at the end");
+    if (memcmp(watched.code, unwatched.code, sizeof watched.code))
+        test_fail(__FILE__, __LINE__, "the code differs at the end");
+    return !test_failed;
+}
+
+static bool run_unwatched(const struct program *p)
+{
+    bool ok;
+
+    if (!open_program(p, 1))
+        return false;
+    ok = go();
+    if (ok && session_last_stop(s)->kind != STOP_DEBUG_EXIT) {
+        test_fail(__FILE__, __LINE__, "unwatched: %.400s", session_last_stop(s)->text);
+        ok = false;
+    }
+    take_ending(&unwatched);
+    close_program();
+    return ok;
+}
+
+/* ---- each kind
+ * ----------------------------------------------------------------------------------- */
+
+struct expect {
+    enum label by;
+    uint64_t old_value, new_value;
+};
+
+#define STOPS_MAX 8
+
+struct row {
+    const char *what;
+    uint64_t addr, len;
+    enum watch_access access;
+    unsigned stops;
+    struct expect stop[STOPS_MAX];
+};
+
+static const struct row rows[] = {
+    {"write 1", DATA + 0x10, 1, WATCH_WRITE, 2, {{L_W1, 0, 0x11}, {L_SAME, 0x11, 0x11}}},
+    {"change 1", DATA + 0x10, 1, WATCH_CHANGE, 1, {{L_W1, 0, 0x11}}},
+    {"read 1", DATA + 0x10, 1, WATCH_READ, 1, {{L_R1, 0x11, 0x11}}},
+    {"access 1",
+     DATA + 0x10,
+     1,
+     WATCH_ACCESS,
+     3,
+     {{L_W1, 0, 0x11}, {L_R1, 0x11, 0x11}, {L_SAME, 0x11, 0x11}}},
+    {"write 2", DATA + 0x12, 2, WATCH_WRITE, 1, {{L_W2, 0, 0x2222}}},
+    {"write 4",
+     DATA + 0x14,
+     4,
+     WATCH_WRITE,
+     2,
+     {{L_W4, 0, 0x44444444}, {L_RMW, 0x44444444, 0x44444445}}},
+    {"third byte of 4", DATA + 0x16, 1, WATCH_CHANGE, 1, {{L_W4, 0, 0x44}}},
+    {"read 4",
+     DATA + 0x14,
+     4,
+     WATCH_READ,
+     2,
+     {{L_R4, 0x44444444, 0x44444444}, {L_RMW, 0x44444444, 0x44444445}}},
+    {"untouched neighbours", DATA + 0x11, 1, WATCH_ACCESS, 0, {{0}}},
+    {"xchg and lock",
+     DATA + 0x20,
+     4,
+     WATCH_CHANGE,
+     2,
+     {{L_XCHG, 0, 0x77777777}, {L_LOCK, 0x77777777, 0x77777778}}},
+    {"last byte of a page", DATA + 0xfff, 1, WATCH_CHANGE, 1, {{L_CROSS, 0, 0x0d}}},
+    {"first byte of the next", DATA + 0x1000, 1, WATCH_CHANGE, 1, {{L_CROSS, 0, 0x0e}}},
+    {"both sides", DATA + 0xffe, 4, WATCH_CHANGE, 1, {{L_CROSS, 0, 0x0f0e0d0c}}},
+    {"odd range",
+     DATA + 0x0f,
+     7,
+     WATCH_CHANGE,
+     4,
+     {{L_W1, 0, 0x1100},
+      {L_W2, 0x1100, 0x2222001100},
+      {L_W4, 0x2222001100, 0x44442222001100},
+      {L_RMW, 0x44442222001100, 0x44452222001100}}},
+    {"upper half of 16", DATA + 0x40e, 4, WATCH_CHANGE, 1, {{L_SSE, 0, 0x5a5a5a5a}}},
+    {"both halves of 16", DATA + 0x404, 16, WATCH_WRITE, 1, {{L_SSE, 0, 0x5a5a5a5a5a5a5a5a}}},
+    {"element of rep stos", DATA + 0x205, 1, WATCH_WRITE, 1, {{L_STOS, 0, 0x5a}}},
+    {"read by rep movs", DATA + 0x205, 1, WATCH_READ, 1, {{L_MOVS, 0x5a, 0x5a}}},
+    {"element of rep movs", DATA + 0x305, 1, WATCH_CHANGE, 1, {{L_MOVS, 0, 0x5a}}},
+};
+
+static bool check_stop(const struct row *r, unsigned i)
+{
+    const struct stop_info *si = session_last_stop(s);
+    const struct expect *x = &r->stop[i];
+
+    if (i >= r->stops) {
+        test_fail(__FILE__, __LINE__, "%s: a stop too many: %.300s", r->what, si->text);
+        return false;
+    }
+    if (si->by != addr_of(x->by))
+        test_fail(__FILE__, __LINE__, "%s: stop %u by 0x%llx, want 0x%llx: %.300s", r->what, i,
+                  (unsigned long long)si->by, (unsigned long long)addr_of(x->by), si->text);
+    else if (si->old_value != x->old_value || si->new_value != x->new_value)
+        test_fail(__FILE__, __LINE__, "%s: stop %u: 0x%llx to 0x%llx, want 0x%llx to 0x%llx",
+                  r->what, i, (unsigned long long)si->old_value, (unsigned long long)si->new_value,
+                  (unsigned long long)x->old_value, (unsigned long long)x->new_value);
+    else if (si->addr != r->addr || si->value_len != (r->len < 8 ? r->len : 8))
+        test_fail(__FILE__, __LINE__, "%s: address 0x%llx, %u bytes", r->what,
+                  (unsigned long long)si->addr, si->value_len);
+    return !test_failed;
+}
+
+static void run_row(const struct row *r, enum space sp)
+{
+    unsigned n = 0;
+    int id = watch(sp, r->addr, r->len, r->access, NULL);
+
+    while (!test_failed && go() && session_last_stop(s)->kind == STOP_WATCHPOINT) {
+        CHECK_EQ(session_last_stop(s)->point_id, id);
+        if (!check_stop(r, n++))
+            return;
+    }
+    if (test_failed)
+        return;
+    if (n != r->stops)
+        TEST_FAIL("%s: %u stops, want %u (%s)", r->what, n, r->stops, session_point(s, id)->method);
+    CHECK_EQ(session_point(s, id)->hits, n);
+    ended_as_unwatched();
+}
+
+static void each_row(enum space sp)
+{
+    for (size_t p = 0; p < sizeof programs / sizeof programs[0]; p++) {
+        char why[400];
+
+        if (!run_unwatched(&programs[p]))
+            return;
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            if (rows[i].stop[0].by == L_SSE && !programs[p].user)
+                continue;
+            if (!open_program(&programs[p], 1))
+                return;
+            run_row(&rows[i], sp);
+            close_program();
+            if (test_failed) {
+                memcpy(why, test_why, sizeof why - 1);
+                why[sizeof why - 1] = 0;
+                TEST_FAIL("%s: %s", programs[p].name, why);
+            }
+        }
+    }
+}
+
+static void linear_rows(void)
+{
+    each_row(SPACE_LINEAR);
+}
+
+static void physical_rows(void)
+{
+    each_row(SPACE_PHYS);
+}
+
+static const struct test tests[] = {
+    {"linear_rows", linear_rows},
+    {"physical_rows", physical_rows},
+};
+TEST_MAIN(tests)
