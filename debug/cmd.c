@@ -75,6 +75,50 @@ void cmd_client_fini(struct cmd_client *c)
     c->state = NULL;
 }
 
+/* ---- the rows ---------------------------------------------------------------------------------
+ */
+
+#define ADDED_MAX 256u
+
+/* Rows have no owner but their clients, and completion knows none: one list for the program. */
+static const struct cmd_added *added[ADDED_MAX];
+static size_t added_count;
+
+const struct cmd *cmd_at(size_t i)
+{
+    static size_t fixed;
+
+    while (!fixed || cmd_table[fixed].name)
+        fixed++;
+    if (i < fixed)
+        return &cmd_table[i];
+    return i - fixed < added_count ? &added[i - fixed]->row : NULL;
+}
+
+int cmd_add(const struct cmd_added *row, struct err *e)
+{
+    const struct cmd *r;
+
+    for (size_t i = 0; (r = cmd_at(i)); i++)
+        if (!strcmp(r->name, row->row.name))
+            return err_set(e, EEXIST, "there is a command `%s` already", row->row.name);
+    if (added_count == ADDED_MAX)
+        return err_set(e, ENOSPC, "no more than %u commands can be added", ADDED_MAX);
+    added[added_count++] = row;
+    return 0;
+}
+
+void cmd_remove(const struct cmd_added *row)
+{
+    for (size_t i = 0; i < added_count; i++) {
+        if (added[i] != row)
+            continue;
+        memmove(&added[i], &added[i + 1], (added_count - i - 1) * sizeof added[0]);
+        added_count--;
+        return;
+    }
+}
+
 /* ---- finding the row ------------------------------------------------------------------------ */
 
 static bool is_name_char(char ch)
@@ -121,7 +165,9 @@ static bool has_alias(const struct cmd *row, const char *word, size_t len)
 
 static const struct cmd *row_named(const char *name)
 {
-    for (const struct cmd *r = cmd_table; r->name; r++) {
+    const struct cmd *r;
+
+    for (size_t i = 0; (r = cmd_at(i)); i++) {
         if (!strcmp(r->name, name))
             return r;
     }
@@ -138,7 +184,9 @@ static enum match match_word(char path[NAME_CAP], const char *word, size_t len, 
     size_t best_len = 0, n, have = strlen(path);
     bool many = false;
 
-    for (const struct cmd *r = cmd_table; r->name; r++) {
+    const struct cmd *r;
+
+    for (size_t i = 0; (r = cmd_at(i)); i++) {
         const char *w = next_word(r->name, path, &n);
 
         if (!w)
@@ -178,7 +226,9 @@ static int unknown(const char *word, size_t len, struct err *e)
         len = sizeof name - 1;
     memcpy(name, word, len);
     name[len] = 0;
-    for (const struct cmd *r = cmd_table; r->name; r++) {
+    const struct cmd *r;
+
+    for (size_t i = 0; (r = cmd_at(i)); i++) {
         if (!strchr(r->name, ' '))
             near_offer(&near, r->name);
     }
@@ -236,6 +286,12 @@ int cmd_need_stopped(struct cmd_client *c, struct out *o)
     return 0;
 }
 
+static int run_added(const struct cmd_added *a, struct cmd_client *c, const char *args,
+                     struct out *o)
+{
+    return a->run(a->arg, c, args, o);
+}
+
 static int run_row(struct cmd_client *c, const struct cmd *row, const char *args, struct out *o)
 {
     int r;
@@ -250,7 +306,7 @@ static int run_row(struct cmd_client *c, const struct cmd *row, const char *args
         if (r)
             return r;
     }
-    r = row->run(c, args, o);
+    r = row->run ? row->run(c, args, o) : run_added((const struct cmd_added *)row, c, args, o);
     if (o->table)
         out_table_end(o);
     return r;
@@ -412,15 +468,17 @@ int cmd_report_stop(struct cmd_client *c, struct out *o)
 static const char *nth_word(const char *path, const char *part, size_t part_len, size_t *n,
                             size_t *len)
 {
-    for (const struct cmd *r = cmd_table; r->name; r++) {
+    const struct cmd *r;
+
+    for (size_t i = 0; (r = cmd_at(i)); i++) {
         const char *w = next_word(r->name, path, len);
         bool seen = false;
 
         if (!w || *len < part_len || strncmp(w, part, part_len))
             continue;
-        for (const struct cmd *q = cmd_table; q < r && !seen; q++) {
+        for (size_t j = 0; j < i && !seen; j++) {
             size_t other;
-            const char *v = next_word(q->name, path, &other);
+            const char *v = next_word(cmd_at(j)->name, path, &other);
 
             seen = v && other == *len && !strncmp(v, w, other);
         }

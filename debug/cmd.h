@@ -17,13 +17,25 @@
 
 struct session;
 
+/* The script host as commands see it (scripts/ is above this folder). */
+struct cmd_scripts {
+    void *arg;
+    /* Runs code, or the file of that name. 0, or -errno after out_error. */
+    int (*run)(void *arg, const char *code, bool is_file, struct out *o);
+    /* Help of one name of the API; an empty name lists all. */
+    int (*help)(void *arg, const char *name, struct out *o);
+    /* Hooks, points, devices and waiting scripts. */
+    int (*list)(void *arg, struct out *o);
+};
+
 /* What a command may need from its front end beside the session; shared by all commands of one
  * client. Zero-initialise, set `s`, give back with cmd_client_fini. */
 struct cmd_client {
-    struct session *s;       /* NULL before a guest is open: most commands then say so */
-    bool quit;               /* set by `quit` */
-    int quit_status;         /* exit status asked by `quit N`, -1 none */
-    struct cmd_state *state; /* displays, last x address, repeat: cmd.c's own */
+    struct session *s;                 /* NULL before a guest is open: most commands then say so */
+    bool quit;                         /* set by `quit` */
+    int quit_status;                   /* exit status asked by `quit N`, -1 none */
+    const struct cmd_scripts *scripts; /* NULL: this front end has none */
+    struct cmd_state *state;           /* displays, last x address, repeat: cmd.c's own */
 };
 void cmd_client_fini(struct cmd_client *c);
 
@@ -47,9 +59,22 @@ struct cmd {
      * last. */
     char *(*complete)(struct cmd_client *c, const char *args, size_t n);
 };
+/* A row of cmd_add; its row.run is NULL. */
+struct cmd_added {
+    struct cmd row;
+    int (*run)(void *arg, struct cmd_client *c, const char *args, struct out *o);
+    void *arg;
+};
 
 /* Ended by a row without name. */
 extern const struct cmd cmd_table[];
+
+/* Rows that a client adds beside the table; borrowed until cmd_remove. -EEXIST with a sentence
+ * when a row has that name, -ENOSPC past 256. */
+int cmd_add(const struct cmd_added *row, struct err *e);
+void cmd_remove(const struct cmd_added *row);
+/* The i-th row of the table and then of those added; NULL past the end. */
+const struct cmd *cmd_at(size_t i);
 
 /* Runs one line. Unknown, ambiguous or misplaced commands are errors in `o`. An empty line repeats
  * the last repeatable command. Unambiguous prefixes are accepted, gdb's one-letter forms too; text

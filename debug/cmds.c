@@ -252,6 +252,10 @@ const struct cmd cmd_table[] = {
  "Show what this host's KVM can do and the method chosen for each feature.\n"
  "Example: info kvm",
  CMD_NO_SESSION, cmd_info_kvm_run, NULL},
+{STA, "info scripts", NULL, "",
+ "List the hooks and devices of scripts, and scripts that wait.\n"
+ "Example: info scripts",
+ 0, cmd_info_scripts_run, NULL},
 {STA, "info log", NULL, "[COUNT]",
  "Show the newest lines of vmscope's log.\n"
  "Example: info log 50",
@@ -338,6 +342,10 @@ const struct cmd cmd_table[] = {
  "Show the commands, or what one of them does.\n"
  "Example: help break",
  CMD_NO_SESSION, cmd_help_run, cmd_complete_command},
+{SUP, "help lua", NULL, "[NAME]",
+ "Show the scripting interface, or one name of it.\n"
+ "Example: help lua vm.on",
+ CMD_NO_SESSION, cmd_help_lua_run, NULL},
 {SUP, "apropos", NULL, "WORD",
  "List commands whose help speaks of a word.\n"
  "Example: apropos memory",
@@ -347,10 +355,15 @@ const struct cmd cmd_table[] = {
  "Example: echo at the prompt now",
  CMD_NO_SESSION, cmd_echo_run, NULL},
 {SUP, "source", NULL, "FILE",
- "Run the commands of a file.\n"
+ "Run the commands of a file, or a Lua script (FILE.lua).\n"
  "A command that lets the guest run is waited for; the first that fails ends the file. Empty lines\n"
  "and lines that begin with # do nothing.\n"
  "Example: source setup.cmds",
  CMD_NO_SESSION, cmd_source_run, cmd_complete_file},
+{SUP, "lua", NULL, "CODE",
+ "Run Lua code; the value of an expression is shown.\n"
+ "`help lua` lists what it can call; `source FILE.lua` runs a file.\n"
+ "Example: lua print(vm.regs.rip)",
+ 0, cmd_lua_run, NULL},
 {0},
 };

@@ -139,3 +139,10 @@ bool session_in_device(void)
 {
     return inside != 0;
 }
+
+int64_t session_dma(struct session *s, uint64_t gpa, void *dst, const void *src, size_t len)
+{
+    struct mem *m = &s->vm->mem;
+
+    return (int64_t)(dst ? mem_read(m, gpa, dst, len) : mem_write(m, gpa, src, len));
+}

@@ -321,6 +321,10 @@ int session_device_add(struct session *s, const struct device_spec *spec, struct
 int session_irq(struct session *s, unsigned gsi, bool level);
 /* As if a device had printed it. Any thread, also inside a device's function. */
 void session_console_put(struct session *s, enum console_chan chan, const void *bytes, size_t len);
+/* Copies guest-physical memory as a device does: RAM as it is, planted breakpoint bytes included.
+ * To `dst`, or from `src` when dst is NULL. Any thread, any state. Returns the length of the prefix
+ * that is RAM. */
+int64_t session_dma(struct session *s, uint64_t gpa, void *dst, const void *src, size_t len);
 /* True while the calling thread is inside a device's function: then it holds the machine lock and
  * may call nothing here but these. */
 bool session_in_device(void);

@@ -32,7 +32,9 @@ static void one(const struct cmd *r, struct out *o)
     out_json_str(o, "usage", r->usage);
     out_json_str(o, "aliases", r->alias ? r->alias : "");
     out_json_str(o, "help", r->help);
-    for (const struct cmd *q = cmd_table; q->name; q++) {
+    const struct cmd *q;
+
+    for (size_t i = 0; (q = cmd_at(i)); i++) {
         if (strncmp(q->name, r->name, len) || q->name[len] != ' ')
             continue;
         if (!parent)
@@ -47,7 +49,9 @@ static void group(const char *name, struct out *o)
 {
     out_text(o, "%s", name);
     out_table(o, name, NULL, columns);
-    for (const struct cmd *r = cmd_table; r->name; r++) {
+    const struct cmd *r;
+
+    for (size_t i = 0; (r = cmd_at(i)); i++) {
         if (!strcmp(r->group, name))
             summary_row(r, o);
     }
@@ -58,7 +62,9 @@ static void everything(struct out *o)
 {
     const char *last = "";
 
-    for (const struct cmd *r = cmd_table; r->name; r++) {
+    const struct cmd *r;
+
+    for (size_t i = 0; (r = cmd_at(i)); i++) {
         if (!strcmp(r->group, last))
             continue;
         if (*last)
@@ -80,7 +86,9 @@ bool cmd_help(const char *name, struct out *o)
         everything(o);
         return true;
     }
-    for (const struct cmd *r = cmd_table; r->name; r++) {
+    const struct cmd *r;
+
+    for (size_t i = 0; (r = cmd_at(i)); i++) {
         if (!strcasecmp(r->group, name)) {
             group(r->group, o);
             return true;
@@ -122,7 +130,9 @@ int cmd_apropos_run(struct cmd_client *c, const char *args, struct out *o)
         return -EINVAL;
     }
     out_table(o, "commands", "No command speaks of that.", columns);
-    for (const struct cmd *r = cmd_table; r->name; r++) {
+    const struct cmd *r;
+
+    for (size_t i = 0; (r = cmd_at(i)); i++) {
         if (strcasestr(r->name, args) || strcasestr(r->help, args))
             summary_row(r, o);
     }

@@ -145,6 +145,41 @@ int cmd_echo_run(struct cmd_client *c, const char *args, struct out *o)
 
 #define SOURCE_LINES_MAX 10000u
 
+static int no_scripts(struct out *o)
+{
+    out_error(o, "scripts are not available here: no guest is open");
+    return -ENOSYS;
+}
+
+int cmd_lua_run(struct cmd_client *c, const char *args, struct out *o)
+{
+    if (!c->scripts)
+        return no_scripts(o);
+    if (!*args) {
+        out_error(o, "what shall run is missing, as in `lua print(vm.regs.rip)`");
+        return -EINVAL;
+    }
+    return c->scripts->run(c->scripts->arg, args, false, o);
+}
+
+int cmd_help_lua_run(struct cmd_client *c, const char *args, struct out *o)
+{
+    return c->scripts ? c->scripts->help(c->scripts->arg, args, o) : no_scripts(o);
+}
+
+int cmd_info_scripts_run(struct cmd_client *c, const char *args, struct out *o)
+{
+    (void)args;
+    return c->scripts ? c->scripts->list(c->scripts->arg, o) : no_scripts(o);
+}
+
+static bool is_lua(const char *path)
+{
+    size_t n = strlen(path);
+
+    return n > 4 && !strcmp(path + n - 4, ".lua");
+}
+
 int cmd_source_run(struct cmd_client *c, const char *args, struct out *o)
 {
     struct cmd_state *st = cmd_state(c);
@@ -158,6 +193,8 @@ int cmd_source_run(struct cmd_client *c, const char *args, struct out *o)
         out_error(o, "the name of a file with commands is missing");
         return -EINVAL;
     }
+    if (is_lua(args))
+        return c->scripts ? c->scripts->run(c->scripts->arg, args, true, o) : no_scripts(o);
     f = fopen(args, "re");
     if (!f) {
         int r = -errno;

@@ -1,0 +1,268 @@
+/*
+ * Commands for scripts, both ways: vm.cmd runs any command and gives its answer as text and as
+ * data; vm.command adds one. Main thread.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "debug/json.h"
+#include "debug/out.h"
+#include "scripts/lua_int.h"
+#include "vmm/base/x.h"
+
+#define OUT_META "vmscope.out"
+
+/* ---- JSON to Lua ---------------------------------------------------------------------------- */
+
+struct builder {
+    lua_State *L;
+    unsigned depth;
+    lua_Integer index[JSON_DEPTH_MAX + 1]; /* 0: an object */
+};
+
+/* The value on top of the stack goes where it belongs. */
+static void put(struct builder *b)
+{
+    if (!b->depth)
+        return;
+    if (b->index[b->depth])
+        lua_rawseti(b->L, -2, b->index[b->depth]++);
+    else
+        lua_rawset(b->L, -3);
+}
+
+static bool on_json(void *arg, enum json_event ev, const char *text, size_t len)
+{
+    struct builder *b = arg;
+    lua_State *L = b->L;
+
+    switch (ev) {
+    case JSON_OBJECT:
+    case JSON_ARRAY:
+        luaL_checkstack(L, 4, "JSON");
+        lua_newtable(L);
+        b->index[++b->depth] = ev == JSON_ARRAY;
+        return true;
+    case JSON_OBJECT_END:
+    case JSON_ARRAY_END:
+        b->depth--;
+        put(b);
+        return true;
+    case JSON_KEY:
+        lua_pushlstring(L, text, len);
+        return true;
+    case JSON_STRING:
+        lua_pushlstring(L, text, len);
+        break;
+    case JSON_NUMBER:
+        if (!lua_stringtonumber(L, text))
+            lua_pushstring(L, text);
+        break;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        lua_pushboolean(L, ev == JSON_TRUE);
+        break;
+    case JSON_NULL:
+        lua_pushnil(L);
+        break;
+    }
+    put(b);
+    return true;
+}
+
+int lua_push_json(lua_State *L, const char *text, size_t len, struct err *e)
+{
+    struct builder b = {.L = L};
+    int top = lua_gettop(L), rc = json_parse(text, len, on_json, &b, e);
+
+    if (rc)
+        lua_settop(L, top);
+    return rc;
+}
+
+/* ---- running commands ----------------------------------------------------------------------- */
+
+static int out_gc(lua_State *L)
+{
+    out_fini(luaL_checkudata(L, 1, OUT_META));
+    return 0;
+}
+
+/* vm._cmd(line) -> good, text, data, the guest was set running by a stepping command */
+static int vm_cmd(lua_State *L)
+{
+    struct scripts *h = host_of(L);
+    const char *line = luaL_checkstring(L, 1), *p = line;
+    struct err e = {0};
+    const struct cmd *row = cmd_find(&p, &e);
+    bool steps = row && (row->flags & CMD_CONTROL) && strcmp(row->name, "continue") &&
+                 strcmp(row->name, "run");
+    struct out *o;
+    int rc;
+
+    host_need_main(L, "vm.cmd");
+    o = lua_newuserdatauv(L, sizeof *o, 0);
+    *o = (struct out){0};
+    luaL_setmetatable(L, OUT_META);
+    host_release(h);
+    rc = cmd_exec(&h->own, line, o);
+    host_retake(h);
+    if (h->own.quit) {
+        h->own.quit = false;
+        h->quit_asked = true;
+        h->quit_status = h->own.quit_status;
+        host_ring(h);
+    }
+    lua_pushboolean(L, rc == 0);
+    lua_pushlstring(L, buf_str(&o->text), o->text.len);
+    if (lua_push_json(L, buf_str(&o->json), o->json.len, &e))
+        lua_newtable(L);
+    lua_pushboolean(L, steps && session_state(h->s) == SS_RUNNING);
+    out_fini(o);
+    *o = (struct out){0};
+    return 4;
+}
+
+/* vm.json(text) -> value */
+static int vm_json(lua_State *L)
+{
+    struct err e = {0};
+    size_t len;
+    const char *text;
+
+    host_self(L);
+    text = luaL_checklstring(L, 1, &len);
+    return lua_push_json(L, text, len, &e) ? host_raise(L, &e) : 1;
+}
+
+/* ---- adding commands ------------------------------------------------------------------------ */
+
+struct lua_command {
+    struct scripts *h;
+    struct cmd_added row;
+    int fn;
+    bool added;
+    struct lua_command *next;
+};
+
+struct command_call {
+    struct lua_command *c;
+    const char *args;
+    bool failed;
+};
+
+static int command_in_lua(lua_State *L)
+{
+    struct command_call *a = lua_touserdata(L, 1);
+
+    lua_getfield(L, LUA_REGISTRYINDEX, "vm");
+    lua_getfield(L, -1, "_run_command");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, a->c->fn);
+    lua_pushstring(L, a->args);
+    a->failed = story_start(a->c->h, L, 2, a->c->row.row.name, NULL, NULL)->failed;
+    return 0;
+}
+
+static int run_command(void *arg, struct cmd_client *client, const char *args, struct out *o)
+{
+    struct lua_command *c = arg;
+    struct scripts *h = c->h;
+    struct command_call a = {.c = c, .args = args};
+    struct entry in = {.is_main = true};
+    struct out *outer = h->out;
+    char *before = h->failed;
+    int rc = 0;
+
+    (void)client;
+    h->out = o;
+    host_enter(h, &in, h->L, host_main_ns(h));
+    h->failed = NULL;
+    h->quiet = true;
+    if (!host_protect(h, command_in_lua, &a) || a.failed) {
+        out_error(o, "%s", h->failed ? h->failed : "the command failed");
+        rc = -EINVAL;
+    }
+    h->quiet = false;
+    free(h->failed);
+    h->failed = before;
+    host_leave(&in);
+    h->out = outer;
+    host_ring(h);
+    return rc;
+}
+
+static bool good_name(const char *name)
+{
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_");
+
+    return n && n < 32 && !name[n];
+}
+
+/* vm.command{name=, usage=, help=, run=function(args) … end} */
+static int vm_command(lua_State *L)
+{
+    struct scripts *h = host_of(L);
+    const char *name, *usage, *help;
+    struct lua_command *c;
+    struct err e = {0};
+    int fn;
+
+    host_self(L);
+    host_need_main(L, "vm.command");
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lua_getfield(L, 1, "name");
+    lua_getfield(L, 1, "usage");
+    lua_getfield(L, 1, "help");
+    name = luaL_checkstring(L, 2);
+    usage = luaL_optstring(L, 3, "");
+    help = luaL_optstring(L, 4, "A command of a script.");
+    luaL_argcheck(L, good_name(name), 1, "a command's name is of a-z, 0-9, - and _");
+    luaL_argcheck(L, lua_getfield(L, 1, "run") == LUA_TFUNCTION, 1, "run is no function");
+    fn = luaL_ref(L, LUA_REGISTRYINDEX);
+    c = xcalloc(1, sizeof *c);
+    c->h = h;
+    c->fn = fn;
+    c->row.row = (struct cmd){
+        .group = "Scripts", .name = xstrdup(name), .usage = xstrdup(usage), .help = xstrdup(help)};
+    c->row.run = run_command;
+    c->row.arg = c;
+    c->next = h->commands;
+    h->commands = c;
+    c->added = cmd_add(&c->row, &e) == 0;
+    return c->added ? 0 : host_raise(L, &e);
+}
+
+void commands_free(struct scripts *h)
+{
+    struct lua_command *c;
+
+    while ((c = h->commands)) {
+        h->commands = c->next;
+        if (c->added)
+            cmd_remove(&c->row);
+        free((char *)(uintptr_t)c->row.row.name);
+        free((char *)(uintptr_t)c->row.row.usage);
+        free((char *)(uintptr_t)c->row.row.help);
+        free(c);
+    }
+}
+
+void lua_open_cmd(lua_State *L)
+{
+    static const luaL_Reg list[] = {
+        {"_cmd", vm_cmd},
+        {"json", vm_json},
+        {"command", vm_command},
+        {NULL, NULL},
+    };
+
+    luaL_setfuncs(L, list, 0);
+    luaL_newmetatable(L, OUT_META);
+    lua_pushcfunction(L, out_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}

@@ -1,0 +1,50 @@
+/*
+ * The script host: one Lua state over one session. Front ends open it, hand it files and code, and
+ * ask whether scripts still wait for something. No Lua in this header.
+ *
+ * Threads: every function here is for the main thread. Inside, one lock guards the Lua state: vCPU
+ * threads enter it for hooks and devices, the main thread for everything else, and whoever calls
+ * into the session from Lua gives the lock back meanwhile, so that neither waits for the other
+ * (docs/design/scripts.md).
+ */
+#ifndef SCRIPTS_LUA_HOST_H
+#define SCRIPTS_LUA_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "debug/cmd.h"
+#include "vmm/base/err.h"
+
+struct scripts;
+struct session;
+
+struct scripts_config {
+    bool sandbox;       /* no io, os, package, debug: only the guest can be reached */
+    uint64_t mem_bytes; /* most that Lua may hold; 0: 256 MiB */
+    unsigned hook_ms;   /* longest run of a hook; 0: 1000 */
+    unsigned main_ms;   /* longest run of other code without waiting; 0: 10000 */
+    /* Text that scripts print; main thread. NULL: vmscope's log. */
+    void (*print)(void *arg, const char *text, size_t len);
+    void *arg;
+};
+
+/* `c` is the front end's client: it learns of `vm.quit` there, and gets c->scripts. Fails only when
+ * the state cannot be made. The session must outlive it. */
+int scripts_open(struct scripts **out, struct session *s, struct cmd_client *c,
+                 const struct scripts_config *cfg, struct err *e);
+void scripts_close(struct scripts *h); /* takes NULL */
+
+/* Starts a script; it runs up to its end or its first wait. `name` is a path, or the name of a
+ * script in one of the script folders. 0, or -errno with the error and its traceback. */
+int scripts_run_file(struct scripts *h, const char *name, struct err *e);
+int scripts_run_text(struct scripts *h, const char *code, const char *chunk, struct err *e);
+/* Some script waits for a stop, for output or for time. */
+bool scripts_waiting(const struct scripts *h);
+/* Nothing waits and nothing is left to be delivered. */
+bool scripts_idle(const struct scripts *h);
+/* True once any script ended with an error; the first one's text. */
+bool scripts_failed(const struct scripts *h, const char **why);
+
+#endif
