@@ -757,14 +757,21 @@ bool scripts_waiting(const struct scripts *h)
 
 bool scripts_idle(const struct scripts *h)
 {
-    return !scripts_waiting(h) && !h->stop_news && !h->quit_asked && !h->deferred_count;
+    return !h || (!scripts_waiting(h) && !h->stop_news && !h->quit_asked && !h->deferred_count);
+}
+
+bool scripts_broken(const struct scripts *h)
+{
+    return h && h->broken;
 }
 
 bool scripts_failed(const struct scripts *h, const char **why)
 {
+    const char *text = h ? h->failed : NULL;
+
     if (why)
-        *why = h->failed ? h->failed : "";
-    return h->failed != NULL;
+        *why = text ? text : "";
+    return text != NULL;
 }
 
 /* ---- for commands --------------------------------------------------------------------------- */

@@ -43,7 +43,11 @@ int scripts_run_text(struct scripts *h, const char *code, const char *chunk, str
 /* Some script waits for a stop, for output or for time. */
 bool scripts_waiting(const struct scripts *h);
 /* Nothing waits and nothing is left to be delivered. */
+/* (takes NULL) */
 bool scripts_idle(const struct scripts *h);
+/* A script of scripts_run_file or vm.spawn ended with an error. (A hook that fails is told and goes
+ * on.) Takes NULL. */
+bool scripts_broken(const struct scripts *h);
 /* True once any script ended with an error; the first one's text. */
 bool scripts_failed(const struct scripts *h, const char **why);
 

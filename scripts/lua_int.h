@@ -128,7 +128,8 @@ struct scripts {
     bool cursor_set, stop_news, reset_news, trace_news, closing;
     struct out *out; /* print goes here while a command runs; or NULL */
     char *failed;
-    bool quiet; /* errors go to `failed` alone */
+    bool broken; /* a story that counts failed */
+    bool quiet;  /* errors go to `failed` alone */
     int bell_fd, timer_fd, subscription;
 };
 

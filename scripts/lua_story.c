@@ -32,6 +32,7 @@ static void failed(struct scripts *h, struct story *st, lua_State *L)
         hook_failed(st->for_hook, host_error_text(L));
     else
         host_fail(h, host_error_text(L));
+    h->broken |= st->counts;
     lua_pop(L, 1);
     lua_resetthread(st->co); /* closes what it had open */
     ended(st, L);

@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 #include "debug/cmd.h"
+#include "scripts/lua_host.h"
 #include "tui/batch_prompt.h"
+#include "tui/checks.h"
 #include "tui/commands_in.h"
 #include "tui/console_io.h"
 #include "vmm/base/clock.h"
@@ -32,10 +34,13 @@ struct batch {
     const struct opts *o;
     struct cmd_client c;
     struct commands_in in;
+    struct scripts *scripts;
+    struct checks *checks; /* NULL: none asked for */
     struct sink out, err, com1_file, debug_file;
     struct sink *com1, *debugcon; /* one of those */
     bool has_commands, terminal, interactive;
     bool stopped; /* a stop that was not told yet */
+    bool started; /* the guest ran */
     bool done, failed, timed_out;
     bool stdin_to_com1;
     struct buf typed;      /* what COM1 has not taken yet */
@@ -140,6 +145,8 @@ static void on_event(void *arg, unsigned event, const void *data)
         on_console(b, data);
     else if (event == EV_STOPPED)
         b->stopped = true;
+    else
+        b->started = true;
 }
 
 /* An answer: text to standard output, the sentence of an error to standard error; or a JSON line.
@@ -212,13 +219,25 @@ static void on_prompt_line(void *arg, const char *line)
         exec(b, &l);
 }
 
+/* Scripts have set their hooks and none of them started the guest. */
+static void start_after_scripts(struct batch *b)
+{
+    struct err e = {0};
+
+    if (!session_run(b->s, &e))
+        return;
+    say(b, e.msg, strlen(e.msg));
+    b->failed = true;
+}
+
 /* All that can be done without waiting. */
 static void advance(struct batch *b)
 {
     struct command_line l;
 
     while (!b->done) {
-        if (b->died_of || b->timed_out || b->out.error || b->failed || b->c.quit) {
+        if (b->died_of || b->timed_out || b->out.error || b->failed || b->c.quit ||
+            scripts_broken(b->scripts) || checks_over(b->checks)) {
             b->done = true;
         } else if (is_running(b)) {
             return;
@@ -226,6 +245,8 @@ static void advance(struct batch *b)
             b->stopped = false;
             debug_lines(b, NULL, 0);
             report(b);
+        } else if (!scripts_idle(b->scripts)) {
+            return;
         } else if (batch_prompt_is_open() || commands_in_wants(&b->in)) {
             return;
         } else if (commands_in_next(&b->in, &l)) {
@@ -234,6 +255,8 @@ static void advance(struct batch *b)
             terminal_restore();
             batch_prompt_open(&b->c, on_prompt_line, b);
             return;
+        } else if (b->o->scripts && !b->started && !b->has_commands) {
+            start_after_scripts(b);
         } else if (session_is_held(b->s)) { /* a debugger has it, or is awaited */
             return;
         } else {
@@ -361,6 +384,34 @@ static struct sink *choose_sink(struct batch *b, const struct serial_choice *c, 
     return sink_open(file, c, STDOUT_FILENO, e) ? NULL : file;
 }
 
+/* What scripts print goes where the guest's text goes. */
+static void on_script_text(void *arg, const char *text, size_t len)
+{
+    struct batch *b = arg;
+    struct buf j = {0};
+
+    if (!b->o->json) {
+        sink_text(&b->out, text, len, b->deadline_ns);
+        return;
+    }
+    buf_adds(&j, "{\"script\":");
+    esc_json(&j, text, len);
+    buf_adds(&j, "}\n");
+    out_line_of(b, &j);
+    buf_fini(&j);
+}
+
+static int begin_scripts(struct batch *b, struct err *e)
+{
+    struct scripts_config cfg = {
+        .sandbox = b->o->script_sandbox, .print = on_script_text, .arg = b};
+    int r = scripts_open(&b->scripts, b->s, &b->c, &cfg, e);
+
+    for (unsigned i = 0; !r && i < b->o->scripts; i++)
+        r = scripts_run_file(b->scripts, b->o->script[i], e);
+    return r;
+}
+
 static int begin(struct batch *b, struct err *e)
 {
     static const struct serial_choice standard = {0};
@@ -391,8 +442,10 @@ static int begin(struct batch *b, struct err *e)
     b->stdin_to_com1 = b->com1 == &b->out && !b->in.use_stdin;
     if (b->o->stop_at_entry && !b->has_commands && !session_is_held(b->s))
         b->interactive = b->stopped = true;
-    if (b->has_commands || b->o->stop_at_entry)
-        return 0;
+    b->checks = checks_new(b->s, b->o);
+    r = begin_scripts(b, e);
+    if (r || b->has_commands || b->o->stop_at_entry || b->o->scripts)
+        return r;
     return session_run(b->s, e);
 }
 
@@ -416,6 +469,7 @@ static int status_of_stop(const struct stop_info *stop)
 static int verdict(struct batch *b, struct buf *why)
 {
     const struct stop_info *stop = session_last_stop(b->s);
+    const char *script;
 
     if (b->died_of) {
         buf_addf(why, "ended by signal %d (%s)", b->died_of, strsignal(b->died_of));
@@ -425,6 +479,10 @@ static int verdict(struct batch *b, struct buf *why)
         buf_addf(why, "the guest did not end within %g s: %s", (double)b->o->timeout_ns / 1e9,
                  stop->text);
         return STATUS_TIMEOUT;
+    }
+    if (scripts_failed(b->scripts, &script)) {
+        buf_addf(why, "a script failed: %.*s", (int)strcspn(script, "\n"), script);
+        return STATUS_COMMAND;
     }
     if (b->out.error) {
         buf_addf(why, "cannot write to standard output: %s", strerror(b->out.error));
@@ -494,7 +552,7 @@ int batch_run(struct session *s, const struct opts *o, int *died_of)
     b->s = s;
     b->o = o;
     b->signal_fd = -1;
-    handle = session_subscribe(s, EV_STOPPED | EV_CONSOLE, on_event, b);
+    handle = session_subscribe(s, EV_STOPPED | EV_CONSOLE | EV_RUNNING, on_event, b);
     if (begin(b, &e)) {
         status = e.code == EIO ? STATUS_INTERNAL : STATUS_USAGE;
         buf_adds(&why, e.msg);
@@ -504,10 +562,16 @@ int batch_run(struct session *s, const struct opts *o, int *died_of)
         if (is_running(b) && !session_stop(s))
             session_wait(s, PARK_NS, NULL);
         status = verdict(b, &why);
+        if (!b->died_of)
+            status = checks_verdict(b->checks, status,
+                                    b->timed_out || b->failed || scripts_failed(b->scripts, NULL),
+                                    &why, &b->c);
     }
     batch_prompt_close();
     terminal_restore();
     end(b, status, buf_str(&why));
+    checks_free(b->checks);
+    scripts_close(b->scripts);
     session_unsubscribe(s, handle);
     *died_of = b->died_of;
     buf_fini(&why);

@@ -13,6 +13,7 @@
 #include "debug/gdb/gdb.h"
 #include "debug/report.h"
 #include "debug/tracer.h"
+#include "scripts/lua_host.h"
 #include "tui/batch.h"
 #include "tui/commands_in.h"
 #include "tui/opts.h"
@@ -90,9 +91,22 @@ static int queue_commands(struct cmd_client *c, const struct opts *o, struct err
     return r;
 }
 
+/* What scripts print is in the log panel. */
+static int open_scripts(struct scripts **h, struct cmd_client *c, const struct opts *o,
+                        struct err *e)
+{
+    struct scripts_config cfg = {.sandbox = o->script_sandbox};
+    int r = scripts_open(h, c->s, c, &cfg, e);
+
+    for (unsigned i = 0; !r && i < o->scripts; i++)
+        r = scripts_run_file(*h, o->script[i], e);
+    return r;
+}
+
 static int workbench(const struct opts *o)
 {
     struct cmd_client c = {.quit_status = -1};
+    struct scripts *scripts = NULL;
     struct serial *serial = NULL;
     struct err e = {0};
     int r;
@@ -109,6 +123,8 @@ static int workbench(const struct opts *o)
     tell_gdb(c.s);
     r = o->trace ? tracer_file(session_tracer(c.s), o->trace, &e) : 0;
     if (!r)
+        r = open_scripts(&scripts, &c, o, &e);
+    if (!r)
         r = queue_commands(&c, o, &e);
     if (!r)
         r = serial_attach(&serial, c.s, &o->serial, &e);
@@ -118,6 +134,7 @@ static int workbench(const struct opts *o)
         r = fail(o, &e);
     else if (c.quit_status >= 0)
         r = c.quit_status;
+    scripts_close(scripts);
     serial_detach(serial);
     cmd_client_fini(&c);
     session_close(c.s);

@@ -102,6 +102,17 @@ static const struct option_row table[] = {
 {'x', "command", "FILE", IN_GUEST, "run the commands of a file (`-`: standard input); may be "
  "repeated", opt_command_file},
 {'e', "eval", "CMD", IN_GUEST, "run one command; may be repeated", opt_command_text},
+{0, "script", "FILE", IN_GUEST, "run a Lua script before the guest starts; may be repeated", opt_script},
+{0, "script-sandbox", NULL, IN_GUEST, "scripts get no files and no programs of the host", opt_sandbox},
+{0, "expect", "REGEX", IN_RUN, "the guest must print a line that matches; ends with status 0 when all "
+ "were seen, with 8 when not; may be repeated", opt_expect},
+{0, "fail", "REGEX", IN_RUN, "end with status 8 as soon as the guest prints a line that matches; may be "
+ "repeated", opt_fail},
+{0, "max-exits", "N", IN_RUN, "end with status 8 after N exits", opt_max_exits},
+{0, "junit", "FILE", IN_RUN, "write the outcome as JUnit XML", opt_junit},
+{0, "result", "FILE", IN_RUN, "write the outcome as JSON", opt_result},
+{0, "keep", "DIR", IN_RUN, "where a failed check leaves console, registers, trace and screen; a new "
+ "folder in $TMPDIR unless given", opt_keep},
 {0, "timeout", "SECONDS", IN_RUN, "end with status 4 when the guest has not ended by then",
  opt_timeout},
 {0, "on-triple-fault", "WHAT", IN_GUEST, "stop, reset or exit at a triple fault; stop unless given",
@@ -278,7 +289,7 @@ int opts_parse(struct opts *o, int argc, char **argv, struct err *e)
     int i = 1, r = 0;
     bool only_names = false;
 
-    *o = (struct opts){0};
+    *o = (struct opts){.argc = argc, .argv = argv};
     for (int s = SUB_RUN; argc > 1 && s < SUBCOMMANDS; s++) {
         if (!strcmp(argv[1], subs[s].name)) {
             o->sub = (enum subcommand)s;
@@ -306,6 +317,9 @@ void opts_fini(struct opts *o)
         free(o->owned[i]);
     free(o->owned);
     free(o->command);
+    free(o->script);
+    free(o->expect);
+    free(o->fail);
     *o = (struct opts){0};
 }
 
@@ -374,7 +388,7 @@ void opts_help(enum subcommand sub, struct buf *out)
         return;
     buf_adds(out, "\nExit status of `run`: 0 the guest powered off or halted for ever; odd, "
                   "((v<<1)|1) & 0xff,\nwhen it wrote v to port 0xF4; 2 usage, load or host "
-                  "error; 4 time-out; 6 triple fault;\n8 a command failed; 10 the host's KVM could "
+                  "error; 4 time-out; 6 triple fault;\n8 a command, script or check failed; 10 the host's KVM could "
                   "not go on.\n");
 }
 

@@ -44,6 +44,15 @@ struct opts {
     struct opt_command *command; /* owned */
     unsigned commands;
     uint64_t timeout_ns; /* 0: none */
+    const char **script; /* --script, owned list; strings stay in argv */
+    unsigned scripts;
+    bool script_sandbox;
+    const char **expect, **fail; /* regular expressions; owned lists */
+    unsigned expects, fails;
+    uint64_t max_exits; /* 0: any */
+    const char *junit, *result, *keep, *control;
+    int argc; /* as given to opts_parse, for the command that reruns this */
+    char **argv;
     const char *log;
     const char *trace; /* --trace FILE */
     struct report_ask report;

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -273,5 +274,88 @@ int opt_gdb(struct opts *o, const char *value, struct err *e)
 {
     (void)e; /* session_open listens there, and says what is wrong with it */
     o->session.gdb = value;
+    return 0;
+}
+
+/* ---- scripts and checks ---------------------------------------------------------------------- */
+
+static int add_text(const char ***list, unsigned *count, const char *value)
+{
+    *list = xrealloc(*list, *count + 1, sizeof **list);
+    (*list)[(*count)++] = value;
+    return 0;
+}
+
+int opt_script(struct opts *o, const char *value, struct err *e)
+{
+    (void)e;
+    return add_text(&o->script, &o->scripts, value);
+}
+
+int opt_sandbox(struct opts *o, const char *value, struct err *e)
+{
+    (void)value;
+    (void)e;
+    o->script_sandbox = true;
+    return 0;
+}
+
+static int check_regex(const char *value, struct err *e)
+{
+    char why[200];
+    regex_t re;
+    int r = regcomp(&re, value, REG_EXTENDED | REG_NOSUB);
+
+    if (r) {
+        regerror(r, &re, why, sizeof why);
+        return err_set(e, EINVAL, "`%s` is no regular expression: %s", value, why);
+    }
+    regfree(&re);
+    return 0;
+}
+
+int opt_expect(struct opts *o, const char *value, struct err *e)
+{
+    int r = check_regex(value, e);
+
+    return r ? r : add_text(&o->expect, &o->expects, value);
+}
+
+int opt_fail(struct opts *o, const char *value, struct err *e)
+{
+    int r = check_regex(value, e);
+
+    return r ? r : add_text(&o->fail, &o->fails, value);
+}
+
+int opt_max_exits(struct opts *o, const char *value, struct err *e)
+{
+    char *end;
+    unsigned long long n;
+
+    errno = 0;
+    n = strtoull(value, &end, 10);
+    if (!isdigit((unsigned char)*value) || *end || errno || !n)
+        return err_set(e, EINVAL, "`%s` is not a number of exits above 0", value);
+    o->max_exits = n;
+    return 0;
+}
+
+#define PATH_OPTION(name)                                                                          \
+    int opt_##name(struct opts *o, const char *value, struct err *e)                               \
+    {                                                                                              \
+        (void)e;                                                                                   \
+        o->name = value;                                                                           \
+        return 0;                                                                                  \
+    }
+PATH_OPTION(junit)
+PATH_OPTION(result)
+PATH_OPTION(keep)
+
+int opt_control(struct opts *o, const char *value, struct err *e)
+{
+    if (strncmp(value, "unix:", 5) || !value[5])
+        return err_set(e, EINVAL, "`%s` is not unix:PATH, the socket to listen on", value);
+    o->control = value + 5;
     return 0;
 }
