@@ -20,7 +20,7 @@ enum special {
     SP_RETF,
     SP_SWAPGS,
     SP_SHADOW, /* sti, mov ss, pop ss: a processor holds traps back for one instruction more */
-    SP_REP, /* a repeated string instruction */
+    SP_REP,    /* a repeated string instruction */
     SP_PUSHF,
     SP_IDT_INSN, /* 0F 01: lidt, sidt and relatives must see the real IDT */
 };

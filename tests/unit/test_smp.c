@@ -47,7 +47,7 @@ static char path[] = "/tmp/vmscope-test-XXXXXX";
 static bool open_smp(unsigned cpus)
 {
     struct session_config cfg = {.mem_bytes = 4 << 20, .cpus = cpus};
-    size_t len = (size_t)(smp_end - smp_image);
+    size_t len = (uintptr_t)smp_end - (uintptr_t)smp_image;
     struct err e = {0};
     int fd;
 
@@ -151,7 +151,7 @@ static void each_is_reported(void)
 
     if (!open_smp(4))
         return;
-    id = add(AP_AT + (uint64_t)(smp_ap_next - smp_ap), NULL);
+    id = add(AP_AT + ((uintptr_t)smp_ap_next - (uintptr_t)smp_ap), NULL);
     for (unsigned i = 0; i < 200 && !test_failed; i++) {
         const struct stop_info *si;
         uint32_t n;

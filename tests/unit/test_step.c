@@ -134,16 +134,16 @@ struct stop {
     const char *name;
 };
 #define L(label) extern const uint8_t label[];
-#define EACH(X)                                                                                    \
-    X(s_begin)                                                                                     \
-    X(s_1)                                                                                         \
-    X(s_2) X(s_3) X(s_4) X(s_5) X(s_6) X(s_7) X(s_8) X(s_9) X(s_10) X(s_11) X(s_12) X(s_13)        \
-        X(s_14) X(s_15) X(s_16) X(s_17) X(s_18) X(s_19) X(s_20) X(s_21) X(s_22) X(s_23) X(s_24)    \
-            X(s_25) X(s_26) X(s_27) X(s_28) X(s_29) X(s_30) X(s_31) X(s_32) X(s_33) X(s_34)        \
-                X(s_35) X(s_36) X(s_37) X(s_38) X(s_39) X(s_40) X(s_41) X(s_42) X(s_43) X(s_sub)   \
-                    X(u_1) X(u_2) X(u_3) X(u_4) X(u_5) X(u_6) X(u_7) X(u_8) X(u_9) X(u_10) X(u_11) \
-                        X(u_12) X(u_13) X(h_plain) X(h_ud) X(h_ud2) X(h_de) X(h_de2) X(h_pf)       \
-                            X(h_pf2) X(h_pf3) X(h_gp) X(h_gp2) X(h_gp3) X(sysentry) X(se_2)
+/* clang-format off */
+#define EACH(X) \
+    X(s_begin) X(s_1) X(s_2) X(s_3) X(s_4) X(s_5) X(s_6) X(s_7) X(s_8) X(s_9) X(s_10) X(s_11) \
+    X(s_12) X(s_13) X(s_14) X(s_15) X(s_16) X(s_17) X(s_18) X(s_19) X(s_20) X(s_21) X(s_22) \
+    X(s_23) X(s_24) X(s_25) X(s_26) X(s_27) X(s_28) X(s_29) X(s_30) X(s_31) X(s_32) X(s_33) \
+    X(s_34) X(s_35) X(s_36) X(s_37) X(s_38) X(s_39) X(s_40) X(s_41) X(s_42) X(s_43) X(s_sub) \
+    X(u_1) X(u_2) X(u_3) X(u_4) X(u_5) X(u_6) X(u_7) X(u_8) X(u_9) X(u_10) X(u_11) X(u_12) \
+    X(u_13) X(h_plain) X(h_ud) X(h_ud2) X(h_de) X(h_de2) X(h_pf) X(h_pf2) X(h_pf3) X(h_gp) \
+    X(h_gp2) X(h_gp3) X(sysentry) X(se_2)
+/* clang-format on */
 EACH(L)
 
 #define S(label)                                                                                   \
@@ -175,13 +175,13 @@ static char path[] = "/tmp/vmscope-test-XXXXXX";
 
 static uint64_t address(const uint8_t *label)
 {
-    return AT + (uint64_t)(label - image);
+    return AT + ((uintptr_t)label - (uintptr_t)image);
 }
 
 static bool open_image(void)
 {
     struct session_config cfg = {.mem_bytes = 16 << 20};
-    size_t len = (size_t)(image_end - image);
+    size_t len = (uintptr_t)image_end - (uintptr_t)image;
     struct err e = {0};
     int fd;
 
