@@ -220,6 +220,11 @@ const struct cmd cmd_table[] = {
  "Tell the last stop again, in full.\n"
  "Example: info stop",
  0, cmd_info_stop_run, NULL},
+{STA, "info assists", NULL, "",
+ "Count the instructions that vmscope carried out because this host's KVM cannot.\n"
+ "`info exits last 20 assist` shows the newest of them, `vmscope doctor` what is lacking.\n"
+ "Example: info assists",
+ 0, cmd_info_assists_run, NULL},
 {STA, "info line", NULL, "[LOCATION]",
  "Show the source line of an address.\n"
  "Example: info line *$pc",

@@ -494,6 +494,20 @@ static void give_back_int3(struct vcpu *v)
     queue_event(v, 3, false, false, 0);
 }
 
+/* The instruction that KVM refused is carried out; an event that it raises is queued, for KVM to
+ * deliver with the next entry. */
+static bool assisted(struct engine *g, struct vcpu *v, struct exit_event *ev)
+{
+    struct assist_event raise;
+
+    g->why_refused[v->id] = NULL;
+    if (g->assist_off || !vcpu_assist(v, ev, &raise, &g->why_refused[v->id]))
+        return false;
+    if (raise.vector >= 0)
+        queue_event(v, raise.vector, raise.is_interrupt, raise.has_ec, raise.ec);
+    return true;
+}
+
 static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                              const struct exit_event *ev)
 {
@@ -533,7 +547,7 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
             return on_hooked(g, v);
         if (pl)
             return points_hit(g, v) ? STOPPED : GO_PAST;
-        if (!g->assist_off && vcpu_assist(v, ev))
+        if (assisted(g, v, ev))
             return GO;
         if (watch_recover(g, v, ev, &ops, &info))
             return GO;
@@ -563,19 +577,35 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
 /* ---- stepping
  * ------------------------------------------------------------------------------------------ */
 
-/* What a step that ended oddly means. True when the instruction was carried out after all. */
-static bool after_odd_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
+/* The step stands before an instruction that KVM refused: carried out here, up to the first
+ * instruction of the handler when it raises something. `lifted`: the plant whose byte is out of the
+ * way, so that what was refused is the guest's own instruction. */
+static bool assisted_step(struct engine *g, struct vcpu *v, const struct onestep_ops *ops,
+                          const struct plant *lifted, struct onestep_info *info)
 {
-    struct onestep_ops ops = {.arg = g, .saw = saw};
+    const struct plant *pl = plant_here(g, v);
+    struct assist_event raise;
+    const char *why;
+
+    if (g->assist_off || (pl && pl != lifted) || !vcpu_assist(v, &info->last, &raise, &why))
+        return false;
+    vcpu_commit(v, &info->last);
+    return raise.vector < 0 || vcpu_deliver(v, ops, raise.vector, raise.has_ec, raise.ec,
+                                            raise.is_interrupt, info) != ONE_OTHER;
+}
+
+/* What a step that ended oddly means. True when the instruction was carried out after all. */
+static bool after_odd_step(struct engine *g, struct vcpu *v, const struct onestep_ops *ops,
+                           const struct plant *lifted, struct onestep_info *info)
+{
     struct vcpu_debug none = {0};
     struct exit_event ev = info->last;
 
     if (info->last.reason == EXIT_KICK)
         return false;
-    if (info->last.reason == KVM_EXIT_INTERNAL_ERROR && !g->assist_off && !plant_here(g, v) &&
-        vcpu_assist(v, &info->last))
+    if (info->last.reason == KVM_EXIT_INTERNAL_ERROR && assisted_step(g, v, ops, lifted, info))
         return true;
-    if (!plant_here(g, v) && watch_recover(g, v, &ev, &ops, info))
+    if (!plant_here(g, v) && watch_recover(g, v, &ev, ops, info))
         return info->last.reason != EXIT_KICK;
     on_exit(g, v, &none, &info->last);
     return false;
@@ -603,7 +633,7 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     r = vcpu_onestep(v, &ops, info);
     if (w->stepped)
         watch_expected(w, v, r != ONE_OTHER && info->vector < 0);
-    made = r != ONE_OTHER || after_odd_step(g, v, info);
+    made = r != ONE_OTHER || after_odd_step(g, v, &ops, pl, info);
     if (hva) {
         if (*hva != pl->original)
             pl->original = *hva; /* the instruction rewrote itself */

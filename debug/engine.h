@@ -69,6 +69,7 @@ struct engine {
     /* The step past a point entered a handler on purpose: its gate hook is not to take it back. */
     bool delivered[MACHINE_CPUS_MAX];
     struct stop_report report[MACHINE_CPUS_MAX]; /* written by its vCPU, read when parked */
+    const char *why_refused[MACHINE_CPUS_MAX]; /* what the assist said of the last exit, or NULL */
     bool (*symbol_text)(void *arg, uint64_t addr, char *dst, size_t cap);
     void *symbol_arg;
 

@@ -801,6 +801,20 @@ void session_exit_counts(const struct session *s, uint64_t counts[EXIT_COUNTERS]
             counts[k] += atomic_load_explicit(&s->vm->cpu[i]->counts[k], memory_order_relaxed);
 }
 
+void session_assist_counts(const struct session *s, uint64_t counts[ASSIST_KINDS])
+{
+    for (unsigned k = 0; k < ASSIST_KINDS; k++) {
+        counts[k] = 0;
+        for (unsigned i = 0; i < s->vm->cpus; i++)
+            counts[k] += vcpu_assist_count(s->vm->cpu[i], k);
+    }
+}
+
+bool session_assist_on(const struct session *s)
+{
+    return !s->engine.assist_off;
+}
+
 /* ---- console and devices
  * ------------------------------------------------------------------------------ */
 
@@ -826,6 +840,22 @@ int session_device_describe(struct session *s, const char *name, struct buf *out
     return d ? 0 : -ENOENT;
 }
 
+/* The instruction that was carried out, as text. */
+static const char *assisted_insn(struct session *s, const struct exit_event *ev)
+{
+    struct insn in;
+
+    if (!ev->u.assist.insn_len)
+        return assist_name(ev->u.assist.what);
+    disasm_one(s->disasm, cpu_mode_bits((enum cpu_mode)ev->mode), ev->cs_base + ev->rip,
+               ev->u.assist.insn, ev->u.assist.insn_len, &in);
+    if (in.effects & INSN_BAD)
+        return assist_name(ev->u.assist.what);
+    snprintf(s->insn_text, sizeof s->insn_text, "%s%s%s", in.mnemonic, in.operands[0] ? " " : "",
+             in.operands);
+    return s->insn_text;
+}
+
 const char *session_reg_name(struct session *s, const struct exit_event *ev)
 {
     struct machine *m = &s->vm->m;
@@ -834,6 +864,8 @@ const char *session_reg_name(struct session *s, const struct exit_event *ev)
     uint64_t off = 0;
     bool write = false;
 
+    if (ev->reason == EXIT_ASSIST)
+        return assisted_insn(s, ev);
     if (ev->reason == KVM_EXIT_IO) {
         d = bus_port_dev(m, ev->u.io.port); /* the port map does not change while it runs */
         off = ev->u.io.port;

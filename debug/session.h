@@ -19,6 +19,7 @@
 
 #include "vmm/base/buf.h"
 #include "vmm/base/err.h"
+#include "vmm/assist.h"
 #include "vmm/boot.h"
 #include "vmm/exit.h"
 #include "vmm/machine.h"
@@ -282,6 +283,9 @@ uint64_t session_exit_count(const struct session *s);
 /* Counts by reason (KVM_EXIT_* below 64; ours at 64 + reason - EXIT_OUR_FIRST). */
 #define EXIT_COUNTERS 80
 void session_exit_counts(const struct session *s, uint64_t counts[EXIT_COUNTERS]);
+/* How often an instruction of each kind was carried out for the guest (vmm/assist.h). */
+void session_assist_counts(const struct session *s, uint64_t counts[ASSIST_KINDS]);
+bool session_assist_on(const struct session *s);
 
 /* ---- guest console ------------------------------------------------------------------------ */
 

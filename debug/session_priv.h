@@ -24,6 +24,7 @@ struct session {
     struct symbols *symbols;
     struct tracer *tracer;
     struct disasm *disasm;
+    char insn_text[176]; /* what session_reg_name said last of an assist */
 
     enum session_state state;
     struct stop_info last;

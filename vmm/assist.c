@@ -5,32 +5,81 @@
 
 #include <string.h>
 
+#include "vmm/assist_system.h"
 #include "vmm/insn_head.h"
+#include "vmm/insn_shape.h"
+#include "vmm/native.h"
 #include "vmm/transfer.h"
 #include "vmm/vcpu.h"
 
-enum assist_what {
-    ASSIST_INT,
-    ASSIST_IRET,
-    ASSIST_RETF,
-    ASSIST_SYSCALL,
-    ASSIST_USER_INT,
+#define CR0_PE       1u
+#define CR0_MP       2u
+#define CR0_EM       4u
+#define CR0_TS       8u
+#define CR4_OSFXSR   0x200u
+#define CR4_OSXSAVE  0x40000u
+#define FLAG_TF      0x100u
+#define DR6_BS       0x4000u
+#define XCR0_SSE_AVX 6u
+#define XCR0_AVX512  0xe6u
+
+#define VECTOR_DB 1
+#define VECTOR_UD 6
+#define VECTOR_NM 7
+#define VECTOR_GP 13
+
+static const struct {
+    const char *name, *help;
+} kinds[] = {
+    /* clang-format off */
+    [ASSIST_INT]      = {"int n", "software interrupts and int3 outside real mode"},
+    [ASSIST_IRET]     = {"iret", "interrupt returns of 16- and 32-bit protected mode"},
+    [ASSIST_RETF]     = {"retf", "far returns, also to an outer ring"},
+    [ASSIST_SYSCALL]  = {"syscall", "SYSCALL from ring 3, which this KVM leaves in ring 3"},
+    [ASSIST_USER_INT] = {"int n from ring 3", "software interrupts from ring 3, which arrive as #UD"},
+    [ASSIST_SYSENTER] = {"sysenter", "SYSENTER and SYSEXIT"},
+    [ASSIST_FWAIT]    = {"fwait", "FWAIT"},
+    [ASSIST_X87]      = {"x87", "floating point of the 8087 kind"},
+    [ASSIST_MMX]      = {"mmx", "MMX"},
+    [ASSIST_SSE]      = {"sse", "SSE to SSE4.2, AES and SHA"},
+    [ASSIST_AVX]      = {"avx", "AVX, AVX2 and FMA"},
+    [ASSIST_AVX512]   = {"avx512", "AVX-512"},
+    [ASSIST_BITS]     = {"bits", "popcnt, crc32, movbe, ADX, BMI1 and BMI2"},
+    [ASSIST_CX16]     = {"cmpxchg16b", "compare and exchange of 16 bytes"},
+    [ASSIST_XSAVE]    = {"xsave", "XSAVE and XRSTOR in all forms, FXSAVE and FXRSTOR"},
+    [ASSIST_XGETBV]   = {"xgetbv", "reading XCR0"},
+    [ASSIST_RDTSCP]   = {"rdtscp", "RDTSCP and RDPID"},
+    [ASSIST_SMAP]     = {"stac", "STAC and CLAC"},
+    [ASSIST_CACHE]    = {"clwb", "cache control and direct stores: clwb, clzero, movdiri, movdir64b"},
+    [ASSIST_SEGMENT]  = {"lar", "questions about selectors: lar, lsl, verr, verw"},
+    [ASSIST_INVPCID]  = {"invpcid", "INVPCID"},
+    [ASSIST_MONITOR]  = {"mwait", "MONITOR and MWAIT, which return at once"},
+    [ASSIST_BCD]      = {"bcd", "decimal adjustment: aaa, aas, daa, das"},
+    [ASSIST_BOUND]    = {"bound", "BOUND"},
+    [ASSIST_ENTER]    = {"enter", "ENTER with nested frames"},
+    [ASSIST_ARPL]     = {"arpl", "ARPL"},
+    /* clang-format on */
 };
+_Static_assert(sizeof kinds / sizeof kinds[0] == ASSIST_KINDS, "a name for each kind");
 
 const char *assist_name(unsigned what)
 {
-    static const char *const names[] = {
-        [ASSIST_INT] = "software interrupt",
-        [ASSIST_IRET] = "iret",
-        [ASSIST_RETF] = "far return",
-        [ASSIST_SYSCALL] = "syscall from ring 3",
-        [ASSIST_USER_INT] = "software interrupt from ring 3",
-    };
-
-    return what < sizeof names / sizeof names[0] ? names[what] : NULL;
+    return what < ASSIST_KINDS ? kinds[what].name : NULL;
 }
 
-static void become_record(struct vcpu *v, struct exit_event *ev, enum assist_what what)
+const char *assist_help(unsigned what)
+{
+    return what < ASSIST_KINDS ? kinds[what].help : NULL;
+}
+
+uint64_t vcpu_assist_count(const struct vcpu *v, unsigned what)
+{
+    return atomic_load_explicit(&v->assists[what], memory_order_relaxed);
+}
+
+/* ---- the record ------------------------------------------------------------------------------ */
+
+static void fill_record(struct vcpu *v, struct exit_event *ev, enum assist_kind what, unsigned len)
 {
     uint8_t insn[15];
     unsigned n = vcpu_fetch(v, insn);
@@ -38,41 +87,236 @@ static void become_record(struct vcpu *v, struct exit_event *ev, enum assist_wha
     ev->reason = EXIT_ASSIST;
     memset(&ev->u, 0, sizeof ev->u);
     ev->u.assist.what = what;
-    ev->u.assist.insn_len = (uint8_t)n;
-    memcpy(ev->u.assist.insn, insn, n);
+    ev->u.assist.insn_len = (uint8_t)(len < n ? len : n);
+    memcpy(ev->u.assist.insn, insn, ev->u.assist.insn_len);
 }
 
-bool vcpu_assist(struct vcpu *v, struct exit_event *ev)
+static void count(struct vcpu *v, enum assist_kind what)
 {
-    struct exit_event was = *ev;
-    struct insn_head h;
-
-    if (!(v->sregs->cr0 & 1))
-        return false;
-    insn_head_read(v, &h);
-    switch (h.special) {
-    case SP_INT:
-        become_record(v, ev, ASSIST_INT);
-        if (!h.icebp && !soft_int_allowed(v, h.vector)) {
-            queue_event(v, 13, false, true, (uint32_t)h.vector << 3 | 2);
-            return true;
-        }
-        v->regs->rip += h.len;
-        queue_event(v, h.vector, h.is_int_n, false, 0);
-        return true;
-    case SP_IRET:
-    case SP_RETF:
-        become_record(v, &was, h.special == SP_IRET ? ASSIST_IRET : ASSIST_RETF);
-        if (!far_return(v, &h, h.special == SP_IRET))
-            return false;
-        *ev = was;
-        return true;
-    default:
-        return false;
-    }
+    atomic_fetch_add_explicit(&v->assists[what], 1, memory_order_relaxed);
 }
 
 void vcpu_assist_note(struct vcpu *v, struct exit_event *ev, bool is_syscall)
 {
-    become_record(v, ev, is_syscall ? ASSIST_SYSCALL : ASSIST_USER_INT);
+    enum assist_kind what = is_syscall ? ASSIST_SYSCALL : ASSIST_USER_INT;
+
+    fill_record(v, ev, what, 2); /* 0F 05, CD n and 0F 34 */
+    count(v, what);
+}
+
+static bool raises(struct assist_event *e, int vector, bool has_ec, uint32_t ec)
+{
+    *e = (struct assist_event){.vector = vector, .has_ec = has_ec, .ec = ec};
+    return true;
+}
+
+/* ---- control transfers ----------------------------------------------------------------------- */
+
+static bool transfer(struct vcpu *v, const struct insn_head *h, struct assist_event *raise)
+{
+    if (h->special != SP_INT)
+        return far_return(v, h, h->special == SP_IRET);
+    if (!h->icebp && !soft_int_allowed(v, h->vector))
+        return raises(raise, VECTOR_GP, true, (uint32_t)h->vector << 3 | 2);
+    v->regs->rip += h->len;
+    vcpu_dirty(v, VS_REGS);
+    *raise = (struct assist_event){.vector = h->vector, .is_interrupt = h->is_int_n};
+    return true;
+}
+
+static bool assist_transfer(struct vcpu *v, struct exit_event *ev, struct assist_event *raise)
+{
+    struct exit_event record = *ev;
+    enum assist_kind what;
+    struct insn_head h;
+
+    insn_head_read(v, &h);
+    if (h.special == SP_INT)
+        what = ASSIST_INT;
+    else if (h.special == SP_IRET || h.special == SP_RETF)
+        what = h.special == SP_IRET ? ASSIST_IRET : ASSIST_RETF;
+    else
+        return false;
+    fill_record(v, &record, what, h.len);
+    if (!transfer(v, &h, raise))
+        return false;
+    *ev = record;
+    count(v, what);
+    return true;
+}
+
+/* ---- the rest -------------------------------------------------------------------------------- */
+
+/* How a class is carried out. */
+enum how { BY_NOBODY, BY_US, BY_CPU, BY_CPU_FPU };
+
+static const struct {
+    enum how how;
+    enum assist_kind what;
+} classes[] = {
+    /* clang-format off */
+    [IC_NONE]         = {BY_NOBODY,        0},
+    [IC_FWAIT]        = {BY_CPU_FPU, ASSIST_FWAIT},
+    [IC_X87]          = {BY_CPU_FPU, ASSIST_X87},
+    [IC_MMX]          = {BY_CPU_FPU, ASSIST_MMX},
+    [IC_SSE]          = {BY_CPU_FPU, ASSIST_SSE},
+    [IC_AVX]          = {BY_CPU_FPU, ASSIST_AVX},
+    [IC_AVX512]       = {BY_CPU_FPU, ASSIST_AVX512},
+    [IC_BITS]         = {BY_CPU,     ASSIST_BITS},
+    [IC_CX16]         = {BY_CPU,     ASSIST_CX16},
+    [IC_XSAVE]        = {BY_CPU_FPU, ASSIST_XSAVE},
+    [IC_XSAVE_SYSTEM] = {BY_CPU_FPU, ASSIST_XSAVE},
+    [IC_XGETBV]       = {BY_US,     ASSIST_XGETBV},
+    [IC_RDTSCP]       = {BY_US,     ASSIST_RDTSCP},
+    [IC_RDPID]        = {BY_US,     ASSIST_RDTSCP},
+    [IC_SMAP]         = {BY_US,     ASSIST_SMAP},
+    [IC_CACHE]        = {BY_CPU,     ASSIST_CACHE},
+    [IC_SEGMENT]      = {BY_US,     ASSIST_SEGMENT},
+    [IC_INVPCID]      = {BY_US,     ASSIST_INVPCID},
+    [IC_SYSENTER]     = {BY_US,     ASSIST_SYSENTER},
+    [IC_SYSEXIT]      = {BY_US,     ASSIST_SYSENTER},
+    [IC_MONITOR]      = {BY_US,     ASSIST_MONITOR},
+    [IC_BCD]          = {BY_US,     ASSIST_BCD},
+    [IC_BOUND]        = {BY_US,     ASSIST_BOUND},
+    [IC_ENTER]        = {BY_US,     ASSIST_ENTER},
+    [IC_ARPL]         = {BY_US,     ASSIST_ARPL},
+    [IC_VMCALL]       = {BY_NOBODY,        0},
+    /* clang-format on */
+};
+
+static uint64_t xcr0(struct vcpu *v)
+{
+    struct kvm_xcrs x;
+
+    return kvm_get_xcrs(v->fd, &x) == 0 && x.nr_xcrs ? x.xcrs[0].value : 0;
+}
+
+/* The exception that CR0, CR4 and XCR0 give an FPU instruction before it starts, or -1 (SDM 3,
+ * tables 2-2 and 14-2). */
+static int fpu_forbidden(struct vcpu *v, enum insn_class c)
+{
+    uint64_t cr0 = v->sregs->cr0, cr4 = v->sregs->cr4;
+
+    switch (c) {
+    case IC_FWAIT:
+        return (cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS) ? VECTOR_NM : -1;
+    case IC_X87:
+        return cr0 & (CR0_EM | CR0_TS) ? VECTOR_NM : -1;
+    case IC_MMX:
+        return cr0 & CR0_EM ? VECTOR_UD : cr0 & CR0_TS ? VECTOR_NM : -1;
+    case IC_SSE:
+        if ((cr0 & CR0_EM) || !(cr4 & CR4_OSFXSR))
+            return VECTOR_UD;
+        return cr0 & CR0_TS ? VECTOR_NM : -1;
+    case IC_AVX:
+    case IC_AVX512: {
+        uint64_t need = c == IC_AVX ? XCR0_SSE_AVX : XCR0_AVX512;
+
+        if (!(cr4 & CR4_OSXSAVE) || (xcr0(v) & need) != need)
+            return VECTOR_UD;
+        return cr0 & CR0_TS ? VECTOR_NM : -1;
+    }
+    case IC_XSAVE_SYSTEM:
+        if (cpu_cpl(v->sregs))
+            return VECTOR_GP;
+        return !(cr4 & CR4_OSXSAVE) ? VECTOR_UD : cr0 & CR0_TS ? VECTOR_NM : -1;
+    default:
+        return -1;
+    }
+}
+
+/* FXSAVE and FXRSTOR are in the same group as XSAVE but need no OSXSAVE. */
+static int xsave_forbidden(const struct vcpu *v, const struct insn_shape *s)
+{
+    bool fx = s->opcode == 0xae && (s->modrm >> 3 & 7) < 2;
+
+    if (!fx && !(v->sregs->cr4 & CR4_OSXSAVE))
+        return VECTOR_UD;
+    if (fx && (v->sregs->cr0 & CR0_EM))
+        return VECTOR_NM;
+    return v->sregs->cr0 & CR0_TS ? VECTOR_NM : -1;
+}
+
+/* XSAVES and XRSTORS need ring 0. With no supervisor state enabled (IA32_XSS is 0 on hosts that
+ * get here) they do what XSAVEC and XRSTOR do, which do not. */
+static void demote_xsaves(struct insn_shape *s)
+{
+    if ((s->modrm >> 3 & 7) == 5) { /* XSAVES, 0F C7 /5 */
+        s->modrm = (uint8_t)((s->modrm & 0xc7) | 4 << 3);
+    } else {
+        s->opcode = 0xae;
+        s->modrm = (uint8_t)((s->modrm & 0xc7) | 5 << 3);
+    }
+    s->edited = true;
+}
+
+static bool native(struct vcpu *v, struct insn_shape *s, enum insn_class c,
+                   struct assist_event *raise, const char **why)
+{
+    int vector = c == IC_XSAVE ? xsave_forbidden(v, s) : fpu_forbidden(v, c);
+    struct native_fault f;
+
+    if (vector >= 0)
+        return raises(raise, vector, vector == VECTOR_GP, 0);
+    if (c == IC_XSAVE_SYSTEM)
+        demote_xsaves(s);
+    if (!native_run(v, s, classes[c].how == BY_CPU_FPU, &f, why))
+        return false;
+    if (f.vector >= 0)
+        return raises(raise, f.vector, f.has_ec, f.ec);
+    return true;
+}
+
+/* A trap flag of the guest's own is honoured after the instruction, and the shadow of an STI or
+ * MOV SS before it is over. */
+static void finish(struct vcpu *v, uint64_t flags, struct assist_event *raise)
+{
+    struct kvm_debugregs d;
+
+    if (raise->vector >= 0)
+        return;
+    if (v->events->interrupt.shadow) {
+        v->events->interrupt.shadow = 0;
+        vcpu_dirty(v, VS_EVENTS);
+    }
+    if (!(flags & FLAG_TF) || kvm_get_debugregs(v->fd, &d) < 0)
+        return;
+    d.dr6 |= DR6_BS;
+    (void)kvm_set_debugregs(v->fd, &d);
+    raises(raise, VECTOR_DB, false, 0);
+}
+
+static bool assist_other(struct vcpu *v, struct exit_event *ev, struct assist_event *raise,
+                         const char **why)
+{
+    uint64_t flags = v->regs->rflags;
+    struct exit_event record = *ev;
+    struct insn_shape s;
+    enum insn_class c;
+    uint8_t b[15];
+
+    if (!insn_shape(&s, cpu_mode_bits((enum cpu_mode)ev->mode), b, vcpu_fetch(v, b)))
+        return false;
+    c = insn_classify(&s);
+    if (classes[c].how == BY_NOBODY)
+        return false;
+    fill_record(v, &record, classes[c].what, s.len);
+    if (classes[c].how == BY_US ? !assist_system(v, &s, c, raise) : !native(v, &s, c, raise, why))
+        return false;
+    finish(v, flags, raise);
+    *ev = record;
+    count(v, classes[c].what);
+    return true;
+}
+
+bool vcpu_assist(struct vcpu *v, struct exit_event *ev, struct assist_event *raise,
+                 const char **why)
+{
+    *raise = (struct assist_event){.vector = -1};
+    *why = NULL;
+    if (ev->u.internal.suberror != KVM_INTERNAL_ERROR_EMULATION)
+        return false;
+    if ((v->sregs->cr0 & CR0_PE) && assist_transfer(v, ev, raise))
+        return true;
+    return assist_other(v, ev, raise, why);
 }

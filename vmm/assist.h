@@ -1,7 +1,12 @@
 /*
  * Carrying out what this host's KVM refuses: an emulating KVM ends in KVM_EXIT_INTERNAL_ERROR at
  * instructions that its emulator lacks. The stop is exact and restartable, so vmscope does the
- * instruction itself and the guest goes on; each one is counted and leaves a record. vCPU thread.
+ * instruction itself and the guest goes on; each one is counted and leaves a record. vCPU thread,
+ * but for the names.
+ *
+ * Control transfers and system instructions are done by the manual (vmm/transfer.c,
+ * vmm/assist_system.c); everything that needs no privilege is left to the processor
+ * (vmm/native.c).
  */
 #ifndef VMM_ASSIST_H
 #define VMM_ASSIST_H
@@ -13,13 +18,60 @@
 
 struct vcpu;
 
-/* True when the refused instruction at RIP was carried out; `ev` becomes an EXIT_ASSIST record. */
-bool vcpu_assist(struct vcpu *v, struct exit_event *ev);
+/* What was carried out; exit_event.u.assist.what. */
+enum assist_kind {
+    ASSIST_INT,
+    ASSIST_IRET,
+    ASSIST_RETF,
+    ASSIST_SYSCALL,
+    ASSIST_USER_INT,
+    ASSIST_SYSENTER,
+    ASSIST_FWAIT,
+    ASSIST_X87,
+    ASSIST_MMX,
+    ASSIST_SSE,
+    ASSIST_AVX,
+    ASSIST_AVX512,
+    ASSIST_BITS,
+    ASSIST_CX16,
+    ASSIST_XSAVE,
+    ASSIST_XGETBV,
+    ASSIST_RDTSCP,
+    ASSIST_SMAP,
+    ASSIST_CACHE,
+    ASSIST_SEGMENT,
+    ASSIST_INVPCID,
+    ASSIST_MONITOR,
+    ASSIST_BCD,
+    ASSIST_BOUND,
+    ASSIST_ENTER,
+    ASSIST_ARPL,
+    ASSIST_KINDS,
+};
+
+/* An event that the guest must take now: its RIP and flags already are what the handler's frame
+ * shall hold. vector -1: none. */
+struct assist_event {
+    int vector;
+    bool is_interrupt; /* int n: no exception */
+    bool has_ec;
+    uint32_t ec;
+};
+
+/* True when the refused instruction at RIP was carried out, or found to raise an event that the
+ * caller must give to the guest; `ev` becomes an EXIT_ASSIST record. False: it stays refused, and
+ * `why` is a phrase about it (static text) or NULL when there is nothing to say. */
+bool vcpu_assist(struct vcpu *v, struct exit_event *ev, struct assist_event *raise,
+                 const char **why);
 
 /* Makes `ev` the record of an assisted SYSCALL or int n of ring 3, before registers change. */
 void vcpu_assist_note(struct vcpu *v, struct exit_event *ev, bool is_syscall);
 
-/* Name of assist kind `what` (exit_event.u.assist.what); NULL past the end. */
+/* Name of assist kind `what` ("int n", "x87"); NULL past the end. Any thread. */
 const char *assist_name(unsigned what);
+/* One line about it for people; NULL past the end. */
+const char *assist_help(unsigned what);
+/* How often this vCPU was assisted so; any thread. */
+uint64_t vcpu_assist_count(const struct vcpu *v, unsigned what);
 
 #endif

@@ -8,9 +8,15 @@
 #include "vmm/vcpu.h"
 
 #define RFLAGS_TF 0x100u
+#define RFLAGS_IF 0x200u
 #define RFLAGS_RF 0x10000u
 #define RFLAGS_VM 0x20000u
 #define EFER_LMA  0x400u
+
+#define MSR_SYSENTER_CS  0x174u
+#define MSR_SYSENTER_ESP 0x175u
+#define MSR_SYSENTER_EIP 0x176u
+
 /* Bits that IRET takes from the image: all but reserved ones, VM, VIF and VIP. */
 #define IRET_FLAGS 0x257fd5u
 
@@ -117,6 +123,40 @@ void sysret_load(struct vcpu *v)
     v->sregs->cs = flat((uint16_t)((sel + 16) | 3), true, 3);
     v->sregs->ss = flat((uint16_t)((sel + 8) | 3), false, 3);
     vcpu_dirty(v, VS_REGS | VS_SREGS);
+}
+
+bool sysenter_load(struct vcpu *v)
+{
+    uint16_t sel = (uint16_t)(vcpu_msr(v, MSR_SYSENTER_CS) & 0xfffc);
+    bool lm = long_mode(v);
+
+    if (!sel)
+        return false;
+    v->regs->rip = vcpu_msr(v, MSR_SYSENTER_EIP) & (lm ? UINT64_MAX : 0xffffffff);
+    v->regs->rsp = vcpu_msr(v, MSR_SYSENTER_ESP) & (lm ? UINT64_MAX : 0xffffffff);
+    v->regs->rflags &= ~(uint64_t)(RFLAGS_VM | RFLAGS_IF | RFLAGS_RF);
+    v->sregs->cs = flat(sel, true, 0);
+    v->sregs->cs.l = lm;
+    v->sregs->cs.db = !lm;
+    v->sregs->ss = flat((uint16_t)(sel + 8), false, 0);
+    vcpu_dirty(v, VS_REGS | VS_SREGS);
+    return true;
+}
+
+bool sysexit_load(struct vcpu *v, bool to64)
+{
+    uint16_t sel = (uint16_t)(vcpu_msr(v, MSR_SYSENTER_CS) & 0xfffc);
+
+    if (!sel)
+        return false;
+    v->regs->rip = to64 ? v->regs->rdx : (uint32_t)v->regs->rdx;
+    v->regs->rsp = to64 ? v->regs->rcx : (uint32_t)v->regs->rcx;
+    v->sregs->cs = flat((uint16_t)((sel + (to64 ? 32 : 16)) | 3), true, 3);
+    v->sregs->cs.l = to64;
+    v->sregs->cs.db = !to64;
+    v->sregs->ss = flat((uint16_t)((sel + (to64 ? 40 : 24)) | 3), false, 3);
+    vcpu_dirty(v, VS_REGS | VS_SREGS);
+    return true;
 }
 
 bool swapgs_load(struct vcpu *v)

@@ -33,6 +33,10 @@ bool frame_read(struct vcpu *v, uint64_t linear, struct user_frame *f);
 bool frame_load(struct vcpu *v, const struct user_frame *f);
 void syscall_load(struct vcpu *v, uint64_t return_rip);
 void sysret_load(struct vcpu *v);
+/* SYSENTER and SYSEXIT; false when IA32_SYSENTER_CS is null (#GP then). `to64`: SYSEXIT with
+ * REX.W. */
+bool sysenter_load(struct vcpu *v);
+bool sysexit_load(struct vcpu *v, bool to64);
 /* SWAPGS; false when KVM does not let the MSR be written. */
 bool swapgs_load(struct vcpu *v);
 /* IRET (with `flags`) or RETF of 16- and 32-bit protected mode and of long mode, to the same or an

@@ -18,6 +18,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/x.h"
 #include "vmm/devices/lapic.h"
+#include "vmm/native.h"
 #include "vmm/x86_boot.h"
 
 #define SYNC_ALL (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
@@ -1016,6 +1017,7 @@ void vcpu_end(struct vcpu *v)
     }
     if (v->timer_made)
         timer_delete(v->timer);
+    native_free(v->native);
     if (v->run)
         munmap(v->run, v->run_bytes);
     if (v->fd >= 0)

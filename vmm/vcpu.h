@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "vmm/assist.h"
 #include "vmm/exit.h"
 #include "vmm/regs.h"
 #include "vmm/ring.h"
@@ -81,6 +82,10 @@ struct vcpu {
     enum board_wish wish; /* what the last access asked of the board */
     uint32_t wish_value;
     uint64_t cr8_seen;
+
+    struct native *native; /* carries out what this KVM refuses; NULL until needed */
+    bool native_broken;    /* it could not be made: do not try again */
+    _Atomic uint64_t assists[ASSIST_KINDS];
 
     int injected;            /* vector given by KVM_INTERRUPT for the next entry; -1 none */
     uint64_t irq_pending_ns; /* since when an interrupt waits for a window; 0: none waits */

@@ -260,7 +260,8 @@ static void completion(void)
     completes("info reg", 0, "info registers");
     completes("i re", 0, "i registers");
     completes("info a", 0, "info all-registers");
-    completes("info a", 1, "info address");
+    completes("info a", 1, "info assists");
+    completes("info a", 2, "info address");
     completes("help apr", 0, "help apropos");
     completes("print $ra", 0, "print $rax");
     completes("p 1+$gdtr_b", 0, "p 1+$gdtr_base");
