@@ -33,8 +33,9 @@ ifneq ($(WERROR),0)
 WARN += -Werror
 endif
 ifneq ($(findstring clang,$(CC)),)
-# KVM's structures with a flexible tail are followed by their storage, as its interface asks for.
-WARN += -Wno-gnu-variable-sized-type-not-at-end
+# KVM's structures with a flexible tail are followed by their storage, as its interface asks for;
+# rows of tables leave trailing members at zero, which gcc accepts after a designator.
+WARN += -Wno-gnu-variable-sized-type-not-at-end -Wno-missing-field-initializers
 else
 WARN += -Wlogical-op -Wduplicated-cond
 endif
