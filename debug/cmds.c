@@ -310,6 +310,13 @@ const struct cmd cmd_table[] = {
  "Example: info tss",
  STOPPED, cmd_info_tss_run, NULL},
 
+{TAB, "kaslr", NULL, "",
+ "Tell by how much a 64-bit Linux guest was moved (KASLR).\n"
+ "Compares the processor's entry points with the symbols of vmlinux when they are loaded, else\n"
+ "looks where the image is mapped. Prints the command that tells gdb.\n"
+ "Example: kaslr",
+ STOPPED, cmd_kaslr_run, NULL},
+
 /* ---- gdb ---- */
 {GDB, "gdb", NULL, "",
  "Tell where vmscope listens for gdb, and who is attached; the same as `gdb status`.\n"

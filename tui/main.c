@@ -169,6 +169,10 @@ static int main_of(const struct opts *o, int *died_of)
     }
     if (o->sub == SUB_DOCTOR)
         return doctor_main(o->json);
+    if (o->sub == SUB_GDBINIT) {
+        gdb_init_text(o->session.boot.image, o->session.symbols, o->session.gdb, &b);
+        return print(&b);
+    }
     if (o->sub == SUB_REPORT)
         return report(o);
     return o->sub == SUB_RUN ? run(o, died_of) : workbench(o);

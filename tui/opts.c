@@ -19,7 +19,8 @@
 #define IN_DOCTOR    (1u << SUB_DOCTOR)
 #define IN_REPORT    (1u << SUB_REPORT)
 #define IN_GUEST     (IN_WORKBENCH | IN_RUN)
-#define IN_ALL       (IN_GUEST | IN_DOCTOR | IN_REPORT)
+#define IN_GDBINIT   (1u << SUB_GDBINIT)
+#define IN_ALL       (IN_GUEST | IN_DOCTOR | IN_REPORT | IN_GDBINIT)
 
 struct option_row {
     char letter;      /* 0: none */
@@ -119,11 +120,11 @@ static const struct option_row table[] = {
  opt_triple},
 {0, "trace", "FILE", IN_GUEST, "stream the record of every exit to FILE, for `vmscope report`",
  opt_trace},
-{0, "symbols", "FILE[@ADDRESS]", IN_GUEST | IN_REPORT, "take symbols and lines from FILE, moved by ADDRESS",
+{0, "symbols", "FILE[@ADDRESS]", IN_GUEST | IN_REPORT | IN_GDBINIT, "take symbols and lines from FILE, moved by ADDRESS",
  opt_symbols},
 {0, "assist", "on|off", IN_GUEST, "carry out instructions that this host's KVM refuses; on unless "
  "given", opt_assist},
-{0, "gdb", "[HOST:]PORT|unix:PATH", IN_GUEST, "listen for gdb or lldb; on 127.0.0.1 unless HOST is "
+{0, "gdb", "[HOST:]PORT|unix:PATH", IN_GUEST | IN_GDBINIT, "listen for gdb or lldb; on 127.0.0.1 unless HOST is "
  "given", opt_gdb},
 {0, "by", "KEY", IN_REPORT, "count exits by kind (unless given), port, gpa, msr, vector, rip, "
  "symbol, vcpu, device, what or site", opt_report_by},
@@ -155,6 +156,8 @@ static const struct {
                     "what this host's KVM can do, and the method chosen for each feature"},
     [SUB_REPORT] = {"report", "[OPTIONS] FILE",
                     "analyse a recorded exit trace (--trace FILE, `trace on FILE`)"},
+    [SUB_GDBINIT] = {"gdbinit", "[OPTIONS] GUEST",
+                     "print a .gdbinit with which gdb finds the guest and its symbols"},
 };
 
 /* ---- parsing ------------------------------------------------------------------------------- */

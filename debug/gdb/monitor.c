@@ -9,6 +9,8 @@
 #include "debug/gdb/stub.h"
 #include "vmm/base/x.h"
 
+#define COMPLETIONS_MAX 200
+
 /* The word at *line is `word`; *line behind it and the blanks. */
 static bool word(const char **line, const char *text)
 {
@@ -59,12 +61,28 @@ static void own_realmode(struct gdb *g, const char *args, struct out *o)
              g->linear ? "linear addresses (base of CS or SS added)" : "offsets into CS and SS");
 }
 
+/* gdb completes its own words only; this tells how a line of ours can go on. */
+static void own_complete(struct gdb *g, const char *line, struct out *o)
+{
+    size_t n = 0;
+    char *full;
+
+    for (; n < COMPLETIONS_MAX && (full = cmd_complete(&g->cmd, line, n)); n++) {
+        out_line(o, "%s", full);
+        free(full);
+    }
+    if (n == COMPLETIONS_MAX)
+        out_line(o, "… and more");
+}
+
 bool gdb_monitor_own(struct gdb *g, const char *line, struct out *o)
 {
     if (word(&line, "arch"))
         own_arch(g, line, o);
     else if (word(&line, "realmode"))
         own_realmode(g, line, o);
+    else if (word(&line, "complete"))
+        own_complete(g, line, o);
     else
         return false;
     out_end(o);
@@ -77,6 +95,7 @@ static void add_own_help(const char *line, struct out *o)
         return;
     out_line(o, "Only in gdb's monitor:");
     out_line(o, "  arch auto|i8086|i386|x86-64   what gdb is told that the guest is");
+    out_line(o, "  complete LINE                 how a command line can go on");
     out_line(o, "  realmode linear|offset        whether $pc and $sp include segment bases");
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "debug/gdb/stub.h"
+#include "debug/kaslr.h"
 
 /* True when `word` is one of the items separated by ';'. */
 static bool has_item(const char *p, const char *end, const char *word)
@@ -55,14 +56,18 @@ void pk_attached(struct gdb *g, const char *p, const char *end)
     reply_str(g, "1");
 }
 
-/* Where nothing is known, nothing is said: zeros would undo what the user gave to symbol-file. */
+/* Where nothing is known, nothing is said: zeros would undo what the user gave to symbol-file. A
+ * kernel that was moved while we had its symbols is known for sure. */
 void pk_offsets(struct gdb *g, const char *p, const char *end)
 {
     const char *spec = session_cfg(g->s)->symbols, *at = spec ? strrchr(spec, '@') : NULL;
     uint64_t slide = at ? strtoull(at + 1, NULL, 0) : 0;
+    struct kaslr k;
 
     (void)p;
     (void)end;
+    if (session_state(g->s) != SS_RUNNING && kaslr_find(g->s, g->thread, &k, NULL) == 0 && k.symbol)
+        slide += (uint64_t)k.slide;
     if (slide)
         reply_fmt(g, "Text=%llx;Data=%llx;Bss=%llx", (unsigned long long)slide,
                   (unsigned long long)slide, (unsigned long long)slide);

@@ -266,6 +266,10 @@ static void on_client(void *arg, unsigned events)
     push(g);
     if (g->lost || (g->closing && !unsent(g)))
         forget_client(g);
+    if (g->fd < 0 && g->close_asked)
+        gdb_close(g->s);
+    else if (g->fd < 0)
+        return;
     else
         set_events(g);
 }
@@ -440,6 +444,10 @@ void gdb_close(struct session *s)
 
     if (!g)
         return;
+    if (g->in_feed) { /* `monitor gdb close`: once its answer is sent */
+        g->close_asked = g->closing = true;
+        return;
+    }
     if (g->fd >= 0)
         forget_client(g);
     session_unsubscribe(s, g->sub);

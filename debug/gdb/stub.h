@@ -73,6 +73,7 @@ struct gdb {
     size_t sent;
     struct buf last; /* the last frame, for '-' */
     bool no_ack, no_ack_next, closing, in_feed, lost;
+    bool close_asked; /* gdb_close was called by a command of the client itself */
     uint64_t connected_ns;
 
     /* the conversation */
