@@ -1,0 +1,664 @@
+/* The remote stub on real KVM, spoken to in raw packets over a socket of its own. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "debug/gdb/gdb.h"
+#include "debug/gdb/packet.h"
+#include "debug/session.h"
+#include "tests/test.h"
+#include "vmm/base/clock.h"
+
+/* Real mode at 0x7c00:
+ *   xor ax,ax; mov ds,ax
+ * 4: inc ax; mov [0x7000],ax; call 0x7c0e; jmp 4
+ * e: nop; nop; ret
+ */
+static const uint8_t image[] = {0x31, 0xc0, 0x8e, 0xd8, 0x40, 0xa3, 0x00, 0x70, 0xe8,
+                                0x03, 0x00, 0xeb, 0xf7, 0x90, 0x90, 0x90, 0xc3};
+#define LOOP 0x7c04
+#define FUNC 0x7c0e
+
+static char image_path[] = "/tmp/vmscope_gdb_XXXXXX", sock_path[64];
+static struct session *s;
+static int fd = -1;
+static struct buf in; /* bytes received and not looked at */
+static bool ack;
+
+static const char *why_skip;
+
+static bool have_kvm(void)
+{
+    int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+    if (kvm < 0)
+        return false;
+    close(kvm);
+    return true;
+}
+
+static void hang_up(void)
+{
+    if (fd >= 0)
+        close(fd);
+    fd = -1;
+    buf_clear(&in);
+}
+
+static void close_session(void)
+{
+    hang_up();
+    if (s)
+        session_close(s);
+    s = NULL;
+    if (!strstr(image_path, "XXXXXX"))
+        unlink(image_path);
+    memcpy(image_path + strlen(image_path) - 6, "XXXXXX", 6);
+    buf_fini(&in);
+}
+
+static bool open_session(unsigned cpus, bool kernel)
+{
+    struct session_config cfg = {.mem_bytes = 2u << 20, .cpus = cpus, .irqchip_kernel = kernel};
+    struct err e = {0};
+    char where[80];
+    int image_fd;
+
+    close_session(); /* of a test that failed */
+    image_fd = mkstemp(image_path);
+    why_skip = "there is no /dev/kvm";
+    if (image_fd < 0 || write(image_fd, image, sizeof image) != sizeof image)
+        return false;
+    close(image_fd);
+    snprintf(sock_path, sizeof sock_path, "%s.sock", image_path);
+    snprintf(where, sizeof where, "unix:%s", sock_path);
+    cfg.boot.image = image_path;
+    cfg.gdb = where;
+    if (!have_kvm())
+        return false;
+    why_skip = NULL;
+    if (session_open(&s, &cfg, &e) < 0) {
+        printf("cannot open a session: %s\n", e.msg);
+        return false;
+    }
+    return true;
+}
+
+static int dial(void)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int c = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    memcpy(a.sun_path, sock_path, strlen(sock_path) + 1);
+    if (c >= 0 && connect(c, (struct sockaddr *)&a, sizeof a) < 0) {
+        close(c);
+        c = -1;
+    }
+    return c;
+}
+
+/* Lets the session work until `c` can be read, or 20 s passed. */
+static bool turn(int c)
+{
+    uint64_t end = clock_ns() + 20000000000ull;
+
+    while (clock_ns() < end) {
+        struct pollfd p[2] = {{.fd = session_fd(s), .events = POLLIN}, {.fd = c, .events = POLLIN}};
+
+        if (poll(p, 2, 1000) <= 0)
+            continue;
+        if (p[1].revents)
+            return true;
+        if (p[0].revents)
+            session_dispatch(s);
+    }
+    return false;
+}
+
+/* The session's work that is there, without waiting for more. */
+static void settle(void)
+{
+    struct pollfd p = {.fd = session_fd(s), .events = POLLIN};
+
+    for (int i = 0; i < 50 && poll(&p, 1, 5) > 0; i++)
+        session_dispatch(s);
+}
+
+static void until_running(void)
+{
+    struct pollfd p = {.fd = session_fd(s), .events = POLLIN};
+
+    while (session_state(s) != SS_RUNNING && poll(&p, 1, 20000) > 0)
+        session_dispatch(s);
+}
+
+static void put(const void *bytes, size_t len)
+{
+    const char *p = bytes;
+
+    while (len) {
+        ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
+
+        if (n > 0) {
+            p += n;
+            len -= (size_t)n;
+        } else if (errno == EAGAIN) {
+            settle();
+        } else {
+            return;
+        }
+    }
+}
+
+static void request(const void *body, size_t len)
+{
+    struct buf b = {0};
+    uint8_t sum = 0;
+
+    buf_addc(&b, '$');
+    for (size_t i = 0; i < len; i++) {
+        char c = ((const char *)body)[i];
+
+        if (strchr("#$}*", c) && c) {
+            buf_addc(&b, '}');
+            c ^= 0x20;
+            sum = (uint8_t)(sum + '}');
+        }
+        buf_addc(&b, c);
+        sum = (uint8_t)(sum + (uint8_t)c);
+    }
+    buf_addf(&b, "#%02x", sum);
+    put(b.data, b.len);
+    buf_fini(&b);
+}
+
+/* The next reply, run lengths and escapes undone; NULL when none comes. */
+static struct buf reply_buf;
+static const char *reply(void)
+{
+    buf_clear(&reply_buf);
+    for (;;) {
+        char *start = in.len ? memchr(in.data, '$', in.len) : NULL, *p, *hash;
+        char bytes[65536];
+        ssize_t n;
+
+        hash = start ? memchr(start, '#', in.len - (size_t)(start - in.data)) : NULL;
+        if (hash && (size_t)(hash - in.data) + 3 <= in.len) {
+            for (p = start + 1; p < hash; p++) {
+                if (*p == '*') {
+                    for (int k = (uint8_t) * ++p - 29; k > 0; k--)
+                        buf_addc(&reply_buf, reply_buf.data[reply_buf.len - 1]);
+                } else {
+                    buf_addc(&reply_buf, *p == '}' ? (char)(*++p ^ 0x20) : *p);
+                }
+            }
+            buf_eat(&in, (size_t)(hash - in.data) + 3);
+            return buf_str(&reply_buf);
+        }
+        if (!turn(fd))
+            return "(no answer)";
+        n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (n <= 0)
+            return "(closed)";
+        buf_add(&in, bytes, (size_t)n);
+    }
+}
+
+/* Skips console output. */
+static const char *stop_reply(void)
+{
+    const char *r = reply();
+
+    while (r[0] == 'O' && r[1] != 'K')
+        r = reply();
+    return r;
+}
+
+static const char *ask_len(const void *body, size_t len)
+{
+    request(body, len);
+    return reply();
+}
+static const char *ask(const char *body)
+{
+    return ask_len(body, strlen(body));
+}
+
+static bool attach(void)
+{
+    fd = dial();
+    ack = true;
+    return fd >= 0;
+}
+
+#define WITH_SESSION(cpus, kernel)                                                                 \
+    if (!open_session(cpus, kernel)) {                                                             \
+        if (why_skip)                                                                              \
+            SKIP("%s", why_skip);                                                                  \
+        TEST_FAIL("no session");                                                                   \
+    }                                                                                              \
+    if (!attach())                                                                                 \
+    TEST_FAIL("cannot connect: %s", strerror(errno))
+
+/* ---- tests -------------------------------------------------------------------------------------
+ */
+
+static void handshake(void)
+{
+    struct stat st;
+
+    WITH_SESSION(1, false);
+    CHECK(!stat(sock_path, &st));
+    CHECK_EQ(st.st_mode & 0777, 0600);
+    CHECK_HAS(ask("qSupported:swbreak+;hwbreak+;xmlRegisters=i386"), "PacketSize=40000");
+    CHECK_STR(ask("QStartNoAckMode"), "OK");
+    CHECK_HAS(ask("?"), "T05thread:1;");
+    CHECK_STR(ask("vMustReplyEmpty"), "");
+    CHECK_STR(ask("qC"), "QC1");
+    CHECK_STR(ask("qfThreadInfo"), "m1");
+    CHECK_STR(ask("qsThreadInfo"), "l");
+    CHECK_STR(ask("T1"), "OK");
+    CHECK_STR(ask("T2"), "E03");
+    CHECK_STR(ask("Hg0"), "OK");
+    CHECK_STR(ask("Hc-1"), "OK");
+    CHECK_STR(ask("Hg9"), "E16");
+    CHECK_STR(ask("qAttached"), "1");
+    CHECK_STR(ask("qSymbol::"), "OK");
+    CHECK_STR(ask("!"), "OK");
+    CHECK_HAS(ask("vCont?"), "vCont;c;C;s;S;r;t");
+    CHECK_HAS(ask("qXfer:features:read:target.xml:0,fff"), "<architecture>i8086");
+    CHECK_HAS(ask("qXfer:memory-map:read::0,fff"), "ram");
+    CHECK_HAS(ask("qXfer:threads:read::0,fff"), "name=\"vCPU 0\"");
+    CHECK_STR(ask("qXfer:features:read:target.xml:ffffff,10"), "l");
+    CHECK_STR(ask("qXfer:features:read:other.xml:0,10"), "E00");
+    close_session();
+}
+
+static void registers(void)
+{
+    WITH_SESSION(1, false);
+    ask("qXfer:features:read:target.xml:0,fff");
+    CHECK_STR(ask("p8"), "007c0000");    /* eip */
+    CHECK_STR(ask("P0=78563412"), "OK"); /* eax */
+    CHECK_STR(ask("p0"), "78563412");
+    CHECK_HAS(ask("g"), "78563412");
+    CHECK_EQ(strlen(ask("g")), 16 * 8);
+    CHECK_HAS(ask("P0=12"), "E.eax has 4 bytes");
+    CHECK_HAS(ask("P999=12"), "E.");
+    CHECK_HAS(ask("pzz"), "E16");
+    CHECK_HAS(ask("Pa=00000100"), "wider"); /* cs */
+    CHECK_STR(ask("G44332211"), "OK");
+    CHECK_STR(ask("p0"), "44332211");
+    CHECK_HAS(ask("G123"), "E.");
+    close_session();
+}
+
+static void memory(void)
+{
+    static const char x[] = "X7000,5:a#b$*";
+    char all[600];
+
+    WITH_SESSION(1, false);
+    CHECK_STR(ask("m7c00,4"), "31c08ed8");
+    CHECK_STR(ask("M7000,3:010203"), "OK");
+    CHECK_STR(ask("m7000,3"), "010203");
+    CHECK_STR(ask_len(x, sizeof x - 1), "OK");
+    CHECK_STR(ask("x7000,5"), "ba#b$*");
+    CHECK_STR(ask("x7000,0"), "OK"); /* lldb asks so, and wants no b from then on */
+    CHECK_STR(ask("x7000,5"), "a#b$*");
+    /* what is not RAM is not read, and a prefix is honest */
+    CHECK_STR(ask("mfee00000,4"), "E0e");
+    CHECK_STR(ask("m1ffffe,8"), "0000");
+    CHECK_HAS(ask("M1ffffe,4:01020304"), "E.only 2 of 4");
+    CHECK_HAS(ask("M7000,3:0102"), "E.");
+    CHECK_STR(ask("m7000"), "E16");
+    CHECK_STR(ask("mffffffffffffffff,1"), "E0e");
+    CHECK(strlen(ask("m0,ffffffffffffffff")) <= PACKET_MAX);
+    memset(all, '0', sizeof all);
+    CHECK_STR(ask("M7100,4:00000000"), "OK");
+    CHECK_EQ(strlen(ask("m10000,10000")), 0x20000);
+    CHECK_STR(ask_len("qSearch:memory:7000;1000;b$", 27), "1,7002");
+    CHECK_STR(ask_len("qSearch:memory:8000;1000;b$", 27), "0");
+    CHECK_STR(ask("M7000,9:313233343536373839"), "OK");
+    CHECK_STR(ask("qCRC:7000,9"), "C376e6e7"); /* the check value of CRC-32/MPEG-2 */
+    CHECK_STR(ask("Qqemu.PhyMemMode:1"), "OK");
+    CHECK_STR(ask("qqemu.PhyMemMode"), "1");
+    CHECK_STR(ask("m7c00,4"), "31c08ed8");
+    close_session();
+}
+
+static void steps(void)
+{
+    WITH_SESSION(1, false);
+    CHECK_HAS(ask("vCont;s:1"), "T05thread:1;");
+    CHECK_STR(ask("p8"), "027c0000");
+    CHECK_HAS(ask("s"), "T05");
+    CHECK_STR(ask("p8"), "047c0000");
+    CHECK_HAS(ask("vCont;r7c04,7c0b:1"), "T05"); /* leaves the range by the call */
+    CHECK_STR(ask("p8"), "0e7c0000");
+    CHECK_HAS(ask("S05"), "T05");
+    CHECK_STR(ask("p8"), "0f7c0000");
+    CHECK_HAS(ask("s7c04"), "T05");
+    CHECK_STR(ask("p8"), "057c0000");
+    CHECK_STR(ask("vCont;q"), "E16");
+    CHECK_STR(ask("vCont;s:7"), "E16");
+    CHECK_HAS(ask("bs"), "replaylog:begin");
+    CHECK_HAS(ask("bc"), "replaylog:begin");
+    CHECK_STR(ask("qqemu.sstepbits"), "ENABLE=1,NOIRQ=2,NOTIMER=4");
+    CHECK_STR(ask("qqemu.sstep"), "0x7");
+    CHECK_STR(ask("Qqemu.sstep=1"), "OK");
+    CHECK_STR(ask("qqemu.sstep"), "0x1");
+    close_session();
+}
+
+static void breakpoints(void)
+{
+    const struct point *p;
+
+    WITH_SESSION(1, false);
+    ask("qSupported:swbreak+;hwbreak+");
+    CHECK_STR(ask("Z0,7c0e,1"), "OK");
+    CHECK_STR(ask("Z0,7c0e,1"), "OK"); /* the same again is no second one */
+    p = session_point_next(s, 0);
+    CHECK(p && !session_point_next(s, p->id));
+    CHECK_HAS(ask("vCont;c"), "swbreak:;");
+    CHECK_STR(ask("p8"), "0e7c0000");
+    CHECK_STR(ask("m7c0e,2"), "9090"); /* planted bytes are not seen */
+    CHECK_STR(ask("z0,7c0e,1"), "OK");
+    CHECK_STR(ask("Z1,7c04,1"), "OK");
+    CHECK_HAS(ask("c"), "hwbreak:;");
+    CHECK_STR(ask("p8"), "047c0000");
+    p = session_point_next(s, 0);
+    CHECK(p && p->spec.addr == LOOP && !session_point_next(s, p->id));
+    /* more than the processor has debug registers */
+    for (int i = 0; i < 12; i++) {
+        char text[32];
+
+        snprintf(text, sizeof text, "Z1,%x,1", 0x7d00 + i);
+        CHECK_STR(ask(text), "OK");
+    }
+    CHECK_HAS(ask("c"), "hwbreak:;");
+    CHECK_STR(ask("Z9,0,1"), "");
+    CHECK_STR(ask("Z0,zz"), "E16");
+    CHECK_STR(ask("Z0,100,1;X5,2702"), "E.an agent expression of the packet is cut");
+    CHECK_HAS(ask("Z0,100,1;X1,02"), "empty stack");
+    CHECK_STR(ask("D"), "OK");
+    CHECK(!session_point_next(s, 0));
+    CHECK_EQ(session_state(s), SS_RUNNING);
+    close_session();
+}
+
+static void conditions(void)
+{
+    const struct point *p;
+
+    WITH_SESSION(1, false);
+    ask("qXfer:features:read:target.xml:0,fff");
+    /* reg 0 (eax), const16 0x300, equal, end */
+    CHECK_STR(ask("Z0,7c0e,1;X8,2600002303001327"), "OK");
+    CHECK_HAS(ask("c"), "T05");
+    CHECK_STR(ask("p0"), "00030000");
+    p = session_point_next(s, 0);
+    CHECK(p);
+    CHECK_EQ(p->false_hits, 0x2ff);
+    CHECK_EQ(p->hits, 1);
+    /* another condition replaces it: memory at 0x7000 */
+    CHECK_STR(ask("Z0,7c0e,1;Xa,23700018230400132727"), "OK");
+    p = session_point_next(s, 0);
+    CHECK(p && !session_point_next(s, p->id));
+    CHECK_HAS(ask("c"), "T05");
+    CHECK_STR(ask("p0"), "00040000");
+    /* one that cannot be evaluated stops, and says why */
+    CHECK_STR(ask("Z0,7c0e,1;X7,24fffffff01727"), "OK");
+    request("c", 1);
+    CHECK_HAS(stop_reply(), "T05");
+    close_session();
+}
+
+static void interrupts(unsigned cpus, bool kernel)
+{
+    WITH_SESSION(cpus, kernel);
+    ask("QStartNoAckMode");
+    for (int i = 0; i < 20; i++) {
+        request("vCont;c", 7);
+        until_running();
+        put("\x03", 1);
+        CHECK_HAS(stop_reply(), "T02thread:1;");
+        CHECK_HAS(ask("vCont;s:1"), "T05");
+    }
+    close_session();
+}
+static void interrupts_1_user(void)
+{
+    interrupts(1, false);
+}
+static void interrupts_4_user(void)
+{
+    interrupts(4, false);
+}
+static void interrupts_4_kernel(void)
+{
+    interrupts(4, true);
+}
+
+static void threads(void)
+{
+    WITH_SESSION(4, false);
+    CHECK_STR(ask("qfThreadInfo"), "m1,2,3,4");
+    CHECK_STR(ask("Hg3"), "OK");
+    CHECK_STR(ask("qC"), "QC3");
+    CHECK_STR(ask("qThreadExtraInfo,1"),
+              "7643505520303a2073746f707065642c207265616c2c2072696e672030");
+    CHECK_STR(ask("Hg1"), "OK");
+    CHECK_HAS(ask("vCont;s:1"), "T05thread:1;");
+    request("vCont;s:2", 9); /* waits for its start: nothing to step */
+    CHECK_HAS(stop_reply(), "T05");
+    close_session();
+}
+
+static void restarts(void)
+{
+    WITH_SESSION(1, false);
+    CHECK_STR(ask("!"), "OK");
+    CHECK_HAS(ask("vCont;s:1"), "T05");
+    CHECK_HAS(ask("vRun;"), "T05thread:1;");
+    CHECK_STR(ask("p8"), "007c0000");
+    CHECK_HAS(ask("vCont;s:1"), "T05");
+    CHECK_STR(ask("vKill;1"), "OK");
+    CHECK_HAS(ask("vAttach;1"), "T05");
+    CHECK_STR(ask("p8"), "007c0000");
+    request("R00", 3);
+    CHECK_HAS(ask("?"), "T05");
+    close_session();
+}
+
+static void monitor(void)
+{
+    WITH_SESSION(1, false);
+    /* "info cpus", "arch", "nonsense" */
+    CHECK_HAS(ask("qRcmd,696e666f2063707573"), "O");
+    CHECK_STR(reply(), "OK");
+    CHECK_HAS(ask("qRcmd,61726368"), "O");
+    CHECK_STR(reply(), "OK");
+    CHECK_HAS(ask("qRcmd,6e6f6e73656e7365"), "O");
+    CHECK_STR(reply(), "OK");
+    CHECK_STR(ask("qRcmd,6"), "E16");
+    /* "gdb close": answered, then the connection ends */
+    CHECK_HAS(ask("qRcmd,67646220636c6f7365"), "O");
+    CHECK_STR(reply(), "OK");
+    CHECK_STR(reply(), "(closed)");
+    CHECK(!gdb_is_listening(s));
+    close_session();
+}
+
+static void others_see_and_move(void)
+{
+    struct err e = {0};
+
+    WITH_SESSION(1, false);
+    CHECK_STR(ask("Z0,7c0e,1"), "OK");
+    CHECK(session_point_next(s, 0));
+    CHECK_HAS(ask("?"), "T05");
+    CHECK(!session_step(s, 0, 3, &e)); /* as from the prompt */
+    CHECK(session_wait(s, UINT64_MAX, NULL));
+    request("c", 1); /* the client is told where it stands instead of running on */
+    CHECK_HAS(stop_reply(), "T05");
+    CHECK_STR(ask("p8"), "057c0000");
+    CHECK_HAS(ask("c"), "T05");
+    CHECK_STR(ask("p8"), "0e7c0000");
+    close_session();
+}
+
+static void second_client(void)
+{
+    char bytes[256];
+    ssize_t n;
+    int other;
+
+    WITH_SESSION(1, false);
+    CHECK_HAS(ask("?"), "T05");
+    other = dial();
+    CHECK(other >= 0);
+    CHECK(turn(other));
+    n = recv(other, bytes, sizeof bytes - 1, 0);
+    CHECK(n > 0);
+    bytes[n] = 0;
+    CHECK_HAS(bytes, "another debugger is attached");
+    close(other);
+    CHECK_HAS(ask("?"), "T05");
+    hang_up();
+    settle();
+    CHECK(attach());
+    CHECK_HAS(ask("?"), "T05");
+    close_session();
+}
+
+static void acknowledges(void)
+{
+    char bytes[64];
+
+    WITH_SESSION(1, false);
+    put("$qC#b4", 6);
+    CHECK(turn(fd));
+    CHECK_EQ(recv(fd, bytes, 1, 0), 1);
+    CHECK_EQ(bytes[0], '+');
+    CHECK_STR(reply(), "QC1");
+    put("-", 1); /* once more, please */
+    CHECK_STR(reply(), "QC1");
+    put("$qC#b5", 6);
+    CHECK(turn(fd));
+    CHECK_EQ(recv(fd, bytes, 1, 0), 1);
+    CHECK_EQ(bytes[0], '-');
+    CHECK_STR(ask("qC"), "QC1");
+    close_session();
+}
+
+static void garbage(void)
+{
+    uint32_t x = 1;
+    char bytes[4096];
+
+    WITH_SESSION(1, false);
+    for (int round = 0; round < 100; round++) {
+        for (size_t i = 0; i < sizeof bytes; i++) {
+            x = x * 1664525 + 1013904223;
+            bytes[i] = x >> 28 ? (char)(x >> 16) : "$#}*+-"[x >> 20 & 3];
+        }
+        put(bytes, sizeof bytes);
+    }
+    settle();
+    hang_up();
+    settle();
+    CHECK(attach());
+    CHECK_HAS(ask("?"), "T");
+    /* every prefix of a conversation, cut there */
+    static const char talk[] =
+        "+$qSupported:swbreak+#7e$?#3f$m7c00,20#c8$Z0,7c0e,1#0b$vCont;c#a8\x03";
+    for (size_t n = 0; n < sizeof talk; n++) {
+        hang_up();
+        settle();
+        CHECK(attach());
+        put(talk, n);
+        settle();
+    }
+    hang_up();
+    settle();
+    CHECK(!session_point_next(s, 0));
+    CHECK(attach());
+    CHECK_HAS(ask("?"), "T");
+    close_session();
+}
+
+/* Asks for a lot and reads nothing: memory stays bounded, and others are served. */
+static void never_reads(void)
+{
+    struct err e = {0};
+
+    WITH_SESSION(1, false);
+    for (int i = 0; i < 200; i++) {
+        static const char big[] = "$m0,20000#dc";
+
+        if (send(fd, big, sizeof big - 1, MSG_NOSIGNAL) < 0)
+            break;
+        settle();
+    }
+    CHECK(!session_step(s, 0, 10, &e));
+    CHECK(session_wait(s, UINT64_MAX, NULL));
+    hang_up();
+    settle();
+    CHECK(attach());
+    CHECK_HAS(ask("?"), "T");
+    close_session();
+}
+
+static void refuses_bad_addresses(void)
+{
+    static const char *const bad[] = {
+        "", "x", "70000", "1234x", ":", "unix:", "no.such.host.invalid:1"};
+    struct err e = {0};
+
+    if (!open_session(1, false)) {
+        if (why_skip)
+            SKIP("%s", why_skip);
+        TEST_FAIL("no session");
+    }
+    CHECK(gdb_listen(s, "1234", &e) == -EALREADY);
+    gdb_close(s);
+    CHECK(access(sock_path, F_OK) < 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        e = (struct err){0};
+        CHECK(gdb_listen(s, bad[i], &e) < 0);
+        CHECK(e.msg[0]);
+        CHECK(!gdb_is_listening(s));
+    }
+    CHECK(!gdb_listen(s, "0", &e));
+    CHECK(gdb_port(s) > 0);
+    close_session();
+}
+
+static const struct test tests[] = {
+    {"handshake", handshake},
+    {"registers", registers},
+    {"memory", memory},
+    {"steps", steps},
+    {"breakpoints", breakpoints},
+    {"conditions", conditions},
+    {"interrupts_1_user", interrupts_1_user},
+    {"interrupts_4_user", interrupts_4_user},
+    {"interrupts_4_kernel", interrupts_4_kernel},
+    {"threads", threads},
+    {"restarts", restarts},
+    {"monitor", monitor},
+    {"others_see_and_move", others_see_and_move},
+    {"second_client", second_client},
+    {"acknowledges", acknowledges},
+    {"garbage", garbage},
+    {"never_reads", never_reads},
+    {"refuses_bad_addresses", refuses_bad_addresses},
+};
+TEST_MAIN(tests)
