@@ -288,6 +288,20 @@ const struct cmd cmd_table[] = {
  "Example: trace filter kind==io && value<0x20 && symbol(rip)==\"uart_putc\"",
  0, cmd_trace_run, cmd_complete_trace},
 
+{EXI, "explain", NULL, "[N | VCPU:N]",
+ "Explain one exit: what happened, why it leaves the guest, what was answered.\n"
+ "N is the record's number in `info exits last`; without it the newest one of the vCPU.\n"
+ "Ports, device registers and MSRs are named, the bits of their values decoded.\n"
+ "Example: explain 98",
+ 0, cmd_explain_run, NULL},
+
+{EXI, "storm", NULL, "[rate N] [share PERCENT]",
+ "Name the operations that flood the guest with exits, now and before.\n"
+ "A storm is one operation (5000 exits a second and half of all, unless set otherwise); each is told\n"
+ "with its place, rate, share of time, and what is known to cause and end it.\n"
+ "Example: storm rate 20000 share 80",
+ 0, cmd_storm_run, NULL},
+
 /* ---- processor tables ---- */
 {TAB, "info walk", NULL, "ADDRESS",
  "Walk the page tables for an address and explain every entry.\n"

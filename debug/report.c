@@ -10,18 +10,31 @@
 #include <string.h>
 #include <time.h>
 
+#include "debug/explain.h"
 #include "debug/report_int.h"
+#include "debug/storm.h"
 #include "debug/sym.h"
+#include "debug/trace_out.h"
 #include "vmm/base/x.h"
 
 #define TOP_DEFAULT 20u
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static int use_symbols(struct trace_reader *r, const char *path, struct err *e)
+/* FILE[@ADDRESS], as for a guest. */
+static int use_symbols(struct trace_reader *r, const char *spec, struct err *e)
 {
+    const char *at = strrchr(spec, '@');
+    char *path = xstrdup(spec), *end = NULL;
+    int64_t slide = at ? (int64_t)strtoull(at + 1, &end, 0) : 0, n;
     struct symbols *t = symbols_new();
-    int64_t n = symbols_load(t, path, 0, e);
+
+    if (at && at[1] && !*end)
+        path[at - spec] = 0;
+    else
+        slide = 0;
+    n = symbols_load(t, path, slide, e);
+    free(path);
 
     if (n >= 0)
         names_set_symbols(trace_names(r), t);
@@ -140,25 +153,157 @@ static void print_list(struct report *p, const struct report_ask *ask, struct ou
     out_table_end(o);
 }
 
+static int explain(struct report *p, uint64_t number, struct out *o, struct err *e)
+{
+    struct exit_event ev;
+    char kvm[60];
+
+    trace_seek(p->reader, number - 1);
+    if (!trace_read(p->reader, &ev, 1))
+        return err_set(e, ENOENT, "--explain %" PRIu64 ": the trace has %" PRIu64 " records",
+                       number, trace_info(p->reader)->records);
+    trace_meta(p->reader, "kvm", kvm, sizeof kvm);
+    explain_print(&ev, trace_names(p->reader), !strncmp(kvm, "emulating", 9), o);
+    return 0;
+}
+
+/* ---- storms ---------------------------------------------------------------------------------- */
+
+struct storm_pass {
+    struct storm_watch watch;
+    struct report *p;
+    uint64_t zero;
+};
+
+static void storm_step(void *arg, const struct exit_event *ev)
+{
+    struct storm_pass *s = arg;
+
+    if (!s->watch.window_ns)
+        s->watch.window_ns = ev->at_ns;
+    else if (ev->at_ns > s->watch.window_ns + STORM_WINDOW_NS / 2)
+        storm_window(&s->watch, &s->p->stats, trace_names(s->p->reader), ev->at_ns);
+}
+
+static void print_storms(struct report *p, struct out *o)
+{
+    static const char *const columns[] = {"at s", "seconds", "exits", "text", NULL};
+    struct storm_pass *s = xcalloc(1, sizeof *s);
+    uint64_t zero = trace_info(p->reader)->first_ns, last = trace_info(p->reader)->last_ns;
+
+    storm_init(&s->watch);
+    s->p = p;
+    report_count(p, storm_step, s);
+    if (s->watch.window_ns && last > s->watch.window_ns + STORM_WINDOW_NS / 10)
+        storm_window(&s->watch, &p->stats, trace_names(p->reader), last);
+    out_records(o, "storms", columns);
+    for (unsigned i = 0; i < s->watch.storms; i++) {
+        const struct storm *t = &s->watch.storm[i];
+        double at = (double)(int64_t)(t->begin_ns - zero) / 1e9;
+        double seconds = (double)((t->end_ns ? t->end_ns : last) - t->begin_ns) / 1e9;
+
+        out_row(o);
+        out_cell_num(o, at, "%.3f", at);
+        out_cell_num(o, seconds, "%.3f", seconds);
+        out_cell_u64(o, t->exits);
+        out_cell(o, "%s", t->text);
+        out_text(o, "at %.3f s for %.1f s, %" PRIu64 " exits: %s", at, seconds, t->exits, t->text);
+    }
+    out_table_end(o);
+    if (!s->watch.storms)
+        out_text(o, "No storm: no operation had %.0f exits a second and %.0f%% of all.",
+                 s->watch.min_rate, s->watch.min_share * 100);
+    free(s);
+}
+
+/* ---- what was asked -------------------------------------------------------------------------- */
+
+static void check_step(void *arg, const struct exit_event *ev)
+{
+    check_add(arg, ev);
+}
+
+/* 0, 1 when --fail-if is true, or -errno. */
 static int print_tables(struct report *p, const struct report_ask *ask, struct out *o,
                         struct err *e)
 {
+    struct report_check check = {0};
     struct table_ask t = {0};
+    struct buf told = {0};
     int rc = parse_ask(ask, &t, e);
 
-    if (rc < 0)
+    if (rc == 0 && ask->fail_if)
+        rc = check_parse(&check, ask->fail_if, trace_names(p->reader), e);
+    if (rc < 0) {
+        check_fini(&check);
         return rc;
+    }
     print_head(p, o);
     if (ask->list) {
         print_list(p, ask, o);
+    } else if (ask->storms) {
+        print_storms(p, o);
     } else {
-        report_count(p, NULL, NULL);
+        report_count(p, ask->fail_if ? check_step : NULL, &check);
         if (ask->hist)
             table_hist(&p->stats, NULL, -1, o);
         else
             table_print(&p->stats, trace_names(p->reader), &t, o);
     }
     print_problem(p, o);
+    if (ask->fail_if) {
+        rc = check_value(&check, &p->stats, &told, e);
+        if (rc >= 0)
+            out_text(o, "%s", buf_str(&told));
+        out_json_bool(o, "failed", rc > 0);
+    }
+    check_fini(&check);
+    buf_fini(&told);
+    return rc;
+}
+
+static int print_diff(struct report *b, const struct report_ask *ask, struct out *o, struct err *e)
+{
+    struct table_ask t = {0};
+    struct report a;
+    int rc = report_open(&a, ask->diff, ask, e);
+
+    if (rc == 0)
+        rc = parse_ask(ask, &t, e);
+    if (rc == 0) {
+        print_head(&a, o);
+        print_head(b, o);
+        diff_print(&a, b, &t, o);
+        print_problem(&a, o);
+        print_problem(b, o);
+    }
+    report_close(&a);
+    return rc;
+}
+
+static int export(struct report *p, const struct report_ask *ask, struct err *e)
+{
+    const struct trace_export *x = trace_exports;
+    FILE *f = stdout;
+    bool good;
+
+    while (x->name && strcmp(x->name, ask->export))
+        x++;
+    if (!x->name)
+        return err_set(e, EINVAL,
+                       "--export %s: there are perfetto, folded, csv, jsonl, svg and html",
+                       ask->export);
+    if (ask->output && !(f = fopen(ask->output, "we")))
+        return err_set(e, errno, "cannot write %s: %s", ask->output, strerror(errno));
+    x->run(p, f);
+    good = !ferror(f) && !fflush(f);
+    if (f != stdout && fclose(f))
+        good = false;
+    if (!good)
+        return err_set(e, EIO, "%s could not be written to its end: %s",
+                       ask->output ? ask->output : "standard output", strerror(errno));
+    if (trace_info(p->reader)->problem[0])
+        fprintf(stderr, "vmscope: %s\n", trace_info(p->reader)->problem);
     return 0;
 }
 
@@ -185,11 +330,19 @@ int report_main(const struct report_ask *ask)
     struct report p;
     struct out o = {0};
     struct err e = {0};
-    int rc = report_open(&p, ask->file, ask, &e), status = REPORT_OK;
+    int rc = report_open(&p, ask->file, ask, &e), status;
 
-    if (rc == 0)
+    if (rc == 0 && ask->export)
+        rc = export(&p, ask, &e);
+    else if (rc == 0 && ask->explain)
+        rc = explain(&p, ask->explain, &o, &e);
+    else if (rc == 0 && ask->diff)
+        rc = print_diff(&p, ask, &o, &e);
+    else if (rc == 0)
         rc = print_tables(&p, ask, &o, &e);
-    status = rc < 0 ? fail(&e) : flush(&o, ask->json);
+    status = rc < 0 ? fail(&e) : ask->export ? REPORT_OK : flush(&o, ask->json);
+    if (rc > 0 && status == REPORT_OK)
+        status = REPORT_FAILED;
     out_fini(&o);
     report_close(&p);
     return status;

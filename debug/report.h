@@ -19,13 +19,13 @@ struct report_ask {
     const char *filter;  /* expression over records */
     const char *fail_if; /* expression over counts: 'count(kind==mmio) > 1000' */
     const char *symbols; /* ELF file instead of the names in the trace */
-    const char *export;  /* a name of report_exports */
+    const char *export;  /* a name of trace_exports */
     const char *output;  /* where the export goes; standard output unless given */
     unsigned top;
     uint64_t list;    /* records to list */
     uint64_t from;    /* first record of the list */
     uint64_t explain; /* record to explain, from 1; 0: none */
-    bool hist, json;
+    bool hist, storms, json;
 };
 
 enum { REPORT_OK = 0, REPORT_ERROR = 2, REPORT_FAILED = 8 /* --fail-if was true */ };

@@ -39,7 +39,7 @@
 /* ---- called on vCPU threads -------------------------------------------------------------------
  */
 
-static void ring_bell(struct session *s)
+void session_ring(struct session *s)
 {
     uint64_t one = 1;
 
@@ -57,7 +57,7 @@ static void on_console(void *arg, enum console_chan chan, const void *bytes, siz
     else
         s->console_dropped += len;
     pthread_mutex_unlock(&s->console_lock);
-    ring_bell(s);
+    session_ring(s);
 }
 
 static void on_parked(void *arg, struct vcpu *v)
@@ -65,7 +65,7 @@ static void on_parked(void *arg, struct vcpu *v)
     struct engine *g = arg;
 
     if (vm_all_parked(v->vm))
-        ring_bell(g->session);
+        session_ring(g->session);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------
@@ -574,6 +574,7 @@ static void watch_tick(struct session *s)
     for (unsigned i = 0; i < s->vm->cpus; i++)
         vcpu_kick(s->vm->cpu[i]);
     session_set_watch(s);
+    tracer_tick(s->tracer);
 }
 
 static bool trace_news(struct session *s)
@@ -587,6 +588,7 @@ static bool trace_news(struct session *s)
 
 void session_dispatch(struct session *s)
 {
+    char storm[600];
     uint64_t n;
 
     atomic_store(&s->bell_rung, 0);
@@ -598,6 +600,8 @@ void session_dispatch(struct session *s)
         all_parked(s);
     if (trace_news(s))
         session_publish(s, EV_TRACE, NULL);
+    if (tracer_storm_news(s->tracer, storm, sizeof storm))
+        session_publish(s, EV_STORM, storm);
     client_fds(s);
 }
 

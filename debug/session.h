@@ -251,6 +251,7 @@ const struct point *session_point_next(const struct session *s, int id);
 #define EV_STATE   16u /* registers, memory or focus changed by a client; arg: NULL */
 #define EV_RESET   64u /* the board was reset, also when the guest asked for it; arg: NULL */
 #define EV_TRACE   32u /* new exit records exist (at most one event a dispatch); arg: NULL */
+#define EV_STORM   64u /* an exit storm began; arg: const char *, a sentence about it */
 
 struct console_text {
     enum console_chan chan;

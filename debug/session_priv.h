@@ -59,6 +59,8 @@ struct session {
     uint64_t console_dropped;
 };
 
+/* Wakes the main loop for a dispatch; any thread. */
+void session_ring(struct session *s);
 void session_publish(struct session *s, unsigned event, const void *data);
 /* Lets the vCPUs of `mask` go with the jobs already set. */
 void session_launch(struct session *s, uint32_t mask);

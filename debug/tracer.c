@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "debug/session.h"
+#include "debug/session_priv.h"
 #include "debug/sym.h"
 #include "debug/trace_file.h"
 #include "debug/trace_filter.h"
@@ -42,6 +44,8 @@ struct tracer {
     struct trace_writer *file;
     uint64_t flushed_ns;
     int file_error;
+    struct storm_watch storms;
+    uint64_t storms_told;
     struct exit_event batch[BATCH];
 };
 
@@ -86,6 +90,17 @@ static void flush_due(struct tracer *t)
     }
 }
 
+/* Windows follow the clock while the machine runs; a stop ends one early. */
+static void storm_due(struct tracer *t, uint64_t least_ns)
+{
+    uint64_t now = clock_ns();
+
+    if (!t->names || now - t->storms.window_ns < least_ns)
+        return;
+    if (storm_window(&t->storms, &t->stats, t->names, now))
+        session_ring(t->s);
+}
+
 /* Needs the main thread: symbols are loaded there. */
 static void refresh_names(struct tracer *t)
 {
@@ -121,6 +136,7 @@ static void *work(void *arg)
         }
         pump(t);
         flush_due(t);
+        storm_due(t, STORM_WINDOW_NS);
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += PUMP_NS;
         if (until.tv_nsec >= 1000000000) {
@@ -142,6 +158,7 @@ struct tracer *tracer_new(struct session *s)
 
     t->s = s;
     stat_init(&t->stats);
+    storm_init(&t->storms);
     session_trace_start(s, &t->cursor, false);
     pthread_mutex_init(&t->lock, NULL);
     pthread_condattr_init(&attr);
@@ -200,6 +217,8 @@ void tracer_launched(struct tracer *t)
 {
     pthread_mutex_lock(&t->lock);
     mark(t, EXIT_RUN, 0, -1);
+    t->storms.window_ns = clock_ns();
+    stat_mark(&t->stats);
     t->running = true;
     pthread_cond_signal(&t->wake);
     pthread_mutex_unlock(&t->lock);
@@ -209,9 +228,46 @@ void tracer_stopped(struct tracer *t, unsigned kind, int point)
 {
     pthread_mutex_lock(&t->lock);
     mark(t, EXIT_STOP, kind, point);
+    storm_due(t, STORM_WINDOW_NS / 4);
     t->running = false;
     if (t->file)
         trace_flush(t->file);
+    pthread_mutex_unlock(&t->lock);
+}
+
+void tracer_tick(struct tracer *t)
+{
+    pthread_mutex_lock(&t->lock);
+    refresh_names(t);
+    pthread_mutex_unlock(&t->lock);
+}
+
+bool tracer_storm_news(struct tracer *t, char *text, size_t cap)
+{
+    const struct storm_watch *w = &t->storms;
+    bool news;
+
+    pthread_mutex_lock(&t->lock);
+    news = w->seen != t->storms_told && w->storms;
+    t->storms_told = w->seen;
+    if (news)
+        snprintf(text, cap, "%s", w->storm[w->storms - 1].text);
+    pthread_mutex_unlock(&t->lock);
+    return news;
+}
+
+void tracer_storms(struct tracer *t, struct storm_watch *out)
+{
+    pthread_mutex_lock(&t->lock);
+    *out = t->storms;
+    pthread_mutex_unlock(&t->lock);
+}
+
+void tracer_storm_limits(struct tracer *t, double min_rate, double min_share)
+{
+    pthread_mutex_lock(&t->lock);
+    t->storms.min_rate = min_rate;
+    t->storms.min_share = min_share;
     pthread_mutex_unlock(&t->lock);
 }
 

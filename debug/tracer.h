@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "debug/storm.h"
 #include "debug/trace_names.h"
 #include "debug/trace_stat.h"
 #include "vmm/base/err.h"
@@ -30,6 +31,14 @@ void tracer_stopped(struct tracer *t, unsigned kind, int point);
 /* Reads what the rings have and gives the statistics, until tracer_unlock. */
 struct trace_stats *tracer_lock(struct tracer *t);
 void tracer_unlock(struct tracer *t);
+/* Several times a second while the machine runs. */
+void tracer_tick(struct tracer *t);
+/* True once for each storm that began, with its sentence. */
+bool tracer_storm_news(struct tracer *t, char *text, size_t cap);
+/* A copy of what is known of storms; rates set. */
+void tracer_storms(struct tracer *t, struct storm_watch *out);
+/* Rates from which exits are a storm: exits a second, and a share of all (0 to 1). */
+void tracer_storm_limits(struct tracer *t, double min_rate, double min_share);
 /* Names as of now; valid until the next call on the tracer. Hold no lock. */
 const struct trace_names *tracer_names(struct tracer *t);
 

@@ -137,6 +137,18 @@ static void on_console(struct batch *b, const struct console_text *t)
         sink_guest(to, t->bytes, t->len, b->deadline_ns);
 }
 
+/* A person is told at once; a script asks by `storm`. */
+static void on_storm(struct batch *b, const char *text)
+{
+    struct buf line = {0};
+
+    if (!b->interactive || b->o->json)
+        return;
+    buf_addf(&line, "vmscope: exit storm: %s\n", text);
+    say(b, buf_str(&line), line.len);
+    buf_fini(&line);
+}
+
 static void on_event(void *arg, unsigned event, const void *data)
 {
     struct batch *b = arg;
@@ -145,6 +157,8 @@ static void on_event(void *arg, unsigned event, const void *data)
         on_console(b, data);
     else if (event == EV_STOPPED)
         b->stopped = true;
+    else if (event == EV_STORM)
+        on_storm(b, data);
     else
         b->started = true;
 }
@@ -552,7 +566,7 @@ int batch_run(struct session *s, const struct opts *o, int *died_of)
     b->s = s;
     b->o = o;
     b->signal_fd = -1;
-    handle = session_subscribe(s, EV_STOPPED | EV_CONSOLE | EV_RUNNING, on_event, b);
+    handle = session_subscribe(s, EV_STOPPED | EV_CONSOLE | EV_RUNNING | EV_STORM, on_event, b);
     if (begin(b, &e)) {
         status = e.code == EIO ? STATUS_INTERNAL : STATUS_USAGE;
         buf_adds(&why, e.msg);

@@ -135,7 +135,18 @@ static const struct option_row table[] = {
  opt_report_filter},
 {0, "hist", NULL, IN_REPORT, "histograms of the time in handlers and in the guest",
  opt_report_hist},
+{0, "storms", NULL, IN_REPORT, "the operations that flooded the guest with exits, and when",
+ opt_report_storms},
+{0, "diff", "FILE", IN_REPORT, "compare this recording with the other: where they first part, and "
+ "how counts changed", opt_report_diff},
+{0, "fail-if", "EXPR", IN_REPORT, "end with status 8 when true, as `count(kind==mmio) > 1000`; "
+ "also rate, share (percent), mean, p50, p99 and max (ns)", opt_report_fail_if},
+{0, "export", "FORMAT", IN_REPORT, "write perfetto (timeline), folded (flame graph), csv, jsonl, "
+ "svg or html", opt_report_export},
+{'o', "output", "FILE", IN_REPORT, "where an export goes; standard output unless given",
+ opt_report_output},
 {0, "list", "N", IN_REPORT, "list N records instead of a table", opt_report_list},
+{0, "explain", "N", IN_REPORT, "explain record N, from 1, in words", opt_report_explain},
 {0, "from", "N", IN_REPORT, "begin the list at record N, from 1", opt_report_from},
 {0, "json", NULL, IN_RUN | IN_DOCTOR | IN_REPORT, "print JSON instead of text, one object a line", set_json},
 {0, "log", "FILE", IN_ALL, "append vmscope's own log to FILE (levels: VMSCOPE_LOG)", set_log},

@@ -74,3 +74,11 @@ int opt_report_hist(struct opts *o, const char *value, struct err *e)
     o->report.hist = true;
     return 0;
 }
+
+int opt_report_storms(struct opts *o, const char *value, struct err *e)
+{
+    (void)value;
+    (void)e;
+    o->report.storms = true;
+    return 0;
+}

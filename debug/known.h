@@ -1,0 +1,39 @@
+/*
+ * What every PC has at the usual ports, physical addresses and MSRs: one table for `explain` and
+ * for the hints of storms. Static text; any thread.
+ */
+#ifndef DEBUG_KNOWN_H
+#define DEBUG_KNOWN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/base/buf.h"
+#include "vmm/exit.h"
+
+enum known_space { KNOWN_PORT, KNOWN_MEM, KNOWN_MSR };
+enum known_dir { KNOWN_ANY, KNOWN_READ, KNOWN_WRITE };
+
+struct known_bit {
+    uint32_t mask, value;
+    const char *text;
+};
+
+struct known {
+    enum known_space space;
+    enum known_dir dir;
+    uint64_t first, last;
+    const char *name;
+    const char *help;             /* one or two sentences for students */
+    const char *storm;            /* why it may come in masses, and what would end that; or NULL */
+    const struct known_bit *bits; /* of the value, ended by a row without text; or NULL */
+};
+
+/* The narrowest row for an access, or NULL. */
+const struct known *known_of(const struct exit_event *ev);
+/* Appends what a value means by the row's bits: "transmitter empty, no data"; nothing without. */
+void known_value(const struct known *k, uint64_t value, struct buf *out);
+/* Every row, for tests; NULL past the end. */
+const struct known *known_at(unsigned i);
+
+#endif

@@ -1,0 +1,195 @@
+/*
+ * --fail-if: an expression in which count(EXPR) and its like stand for numbers over all records.
+ * Each is replaced by its value, then the rest is an ordinary expression.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "debug/expr.h"
+#include "debug/report_int.h"
+#include "vmm/base/x.h"
+
+struct check_fn {
+    const char *name;
+    const char *help;
+    uint64_t (*value)(const struct report_check *c, const struct report_term *t);
+};
+
+static uint64_t v_count(const struct report_check *c, const struct report_term *t)
+{
+    (void)c;
+    return t->sum.count;
+}
+
+static uint64_t v_rate(const struct report_check *c, const struct report_term *t)
+{
+    uint64_t ns = stat_span_ns(c->stats);
+
+    return ns ? (uint64_t)((double)t->sum.count * 1e9 / (double)ns) : 0;
+}
+
+static uint64_t v_share(const struct report_check *c, const struct report_term *t)
+{
+    return c->stats->records ? 100 * t->sum.count / c->stats->records : 0;
+}
+
+static uint64_t v_mean(const struct report_check *c, const struct report_term *t)
+{
+    (void)c;
+    return t->sum.count ? t->sum.host_sum / t->sum.count : 0;
+}
+
+static uint64_t v_p50(const struct report_check *c, const struct report_term *t)
+{
+    (void)c;
+    return stat_quantile(t->sum.hist, 0.5, t->sum.host_min, t->sum.host_max);
+}
+
+static uint64_t v_p99(const struct report_check *c, const struct report_term *t)
+{
+    (void)c;
+    return stat_quantile(t->sum.hist, 0.99, t->sum.host_min, t->sum.host_max);
+}
+
+static uint64_t v_max(const struct report_check *c, const struct report_term *t)
+{
+    (void)c;
+    return t->sum.host_max;
+}
+
+static const struct check_fn fns[] = {
+    {"count", "exits", v_count},
+    {"rate", "exits a second", v_rate},
+    {"share", "percent of all exits", v_share},
+    {"mean", "ns in handlers", v_mean},
+    {"p50", "ns in handlers", v_p50},
+    {"p99", "ns in handlers", v_p99},
+    {"max", "ns in handlers", v_max},
+};
+
+static bool word_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/* The end of "(…)" at `open`, just behind its parenthesis; NULL when it is not closed. */
+static const char *closing(const char *open)
+{
+    int depth = 0;
+    char quote = 0;
+
+    for (const char *p = open; *p; p++) {
+        if (quote) {
+            quote = *p == quote ? 0 : quote;
+        } else if (*p == '"' || *p == '\'') {
+            quote = *p;
+        } else if (*p == '(') {
+            depth++;
+        } else if (*p == ')' && !--depth) {
+            return p + 1;
+        }
+    }
+    return NULL;
+}
+
+static const struct check_fn *fn_at(const char *text, const char *p)
+{
+    for (size_t i = 0; i < ARRAY_LEN(fns); i++) {
+        size_t n = strlen(fns[i].name);
+
+        if (!strncmp(p, fns[i].name, n) && p[n] == '(' && (p == text || !word_char(p[-1])))
+            return &fns[i];
+    }
+    return NULL;
+}
+
+int check_parse(struct report_check *c, const char *text, const struct trace_names *n,
+                struct err *e)
+{
+    *c = (struct report_check){.text = text};
+    for (const char *p = text; *p; p++) {
+        const struct check_fn *fn = fn_at(text, p);
+        struct report_term *t;
+        const char *end;
+        char *inner;
+
+        if (!fn)
+            continue;
+        if (c->terms == CHECK_TERMS_MAX)
+            return err_set(e, E2BIG, "--fail-if has more than %u counts", CHECK_TERMS_MAX);
+        end = closing(p + strlen(fn->name));
+        if (!end)
+            return err_set(e, EINVAL, "--fail-if: the parenthesis of %s( is not closed", fn->name);
+        t = &c->term[c->terms++];
+        t->fn = fn;
+        t->from = (size_t)(p - text);
+        t->len = (size_t)(end - p);
+        inner = xasprintf("%.*s", (int)(t->len - strlen(fn->name) - 2), p + strlen(fn->name) + 1);
+        if (inner[strspn(inner, " ")] && !(t->filter = filter_compile(inner, n, e))) {
+            free(inner);
+            return err_prefix(e, "--fail-if, in %s()", fn->name);
+        }
+        free(inner);
+        p = end - 1;
+    }
+    if (!c->terms)
+        return err_set(e, EINVAL,
+                       "--fail-if needs a number over the records, as in 'count(kind=="
+                       "mmio) > 1000'; there are count, rate, share, mean, p50, p99 and "
+                       "max");
+    return 0;
+}
+
+void check_add(struct report_check *c, const struct exit_event *ev)
+{
+    if (stat_is_note(ev->reason) && ev->reason != EXIT_INJECT)
+        return;
+    for (unsigned i = 0; i < c->terms; i++) {
+        struct stat_sum *s = &c->term[i].sum;
+
+        if (!filter_match(c->term[i].filter, ev))
+            continue;
+        if (!s->count++ || ev->host_ns < s->host_min)
+            s->host_min = ev->host_ns;
+        if (ev->host_ns > s->host_max)
+            s->host_max = ev->host_ns;
+        s->host_sum += ev->host_ns;
+        s->hist[stat_bucket(ev->host_ns)]++;
+    }
+}
+
+int check_value(struct report_check *c, const struct trace_stats *stats, struct buf *told,
+                struct err *e)
+{
+    struct buf line = {0};
+    struct expr *x;
+    size_t at = 0;
+    uint64_t v = 0;
+    int rc;
+
+    c->stats = stats;
+    for (unsigned i = 0; i < c->terms; i++) {
+        const struct report_term *t = &c->term[i];
+
+        buf_add(&line, c->text + at, t->from - at);
+        buf_addf(&line, "%" PRIu64, t->fn->value(c, t));
+        at = t->from + t->len;
+    }
+    buf_adds(&line, c->text + at);
+    x = expr_compile(buf_str(&line), NULL, e);
+    rc = x ? expr_eval(x, NULL, &v, e) : -EINVAL;
+    expr_free(x);
+    if (rc == 0)
+        buf_addf(told, "%s: %s is %s", c->text, buf_str(&line), v ? "true" : "false");
+    buf_fini(&line);
+    return rc < 0 ? err_prefix(e, "--fail-if %s", c->text) : v != 0;
+}
+
+void check_fini(struct report_check *c)
+{
+    for (unsigned i = 0; i < c->terms; i++)
+        filter_free(c->term[i].filter);
+    c->terms = 0;
+}

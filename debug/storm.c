@@ -1,0 +1,279 @@
+/*
+ * Recognising storms. A window is a pass over the cells; nothing is remembered but the storms.
+ */
+#include "debug/storm.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "debug/known.h"
+#include "debug/trace_table.h"
+#include "vmm/base/x.h"
+
+/* So many quiet windows end a storm: a pause for a disk is none. */
+#define CALM_WINDOWS 2u
+
+void storm_init(struct storm_watch *w)
+{
+    *w = (struct storm_watch){.min_rate = 5000, .min_share = 0.5};
+}
+
+const struct storm *storm_now(const struct storm_watch *w)
+{
+    return w->storms && !w->storm[w->storms - 1].end_ns ? &w->storm[w->storms - 1] : NULL;
+}
+
+/* ---- hints ----------------------------------------------------------------------------------- */
+
+static const char *kind_hint(const struct stat_key *k)
+{
+    switch (k->reason) {
+    case KVM_EXIT_HLT:
+        return "the guest wakes and sleeps again at once: two processors that wait for each other, "
+               "or a timer far faster than its work; see which interrupt ends the halts "
+               "(`info exits by vector`)";
+    case EXIT_INJECT:
+        return "the same interrupt comes again and again: its handler does not remove the cause, "
+               "or ends the interrupt of a level-triggered line too early";
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+        return "interrupts wait until the guest enables them: it keeps them off for long, or "
+               "interrupts come faster than it takes them";
+    case KVM_EXIT_DEBUG:
+        return "a breakpoint with a condition, or single steps: each costs an exit; a more precise "
+               "place costs fewer";
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+        return "an MSR that this machine does not have is tried in a loop";
+    case EXIT_ASSIST:
+        return "an instruction that this host's KVM cannot run is carried out by vmscope each "
+               "time; hardware KVM runs it without an exit";
+    case EXIT_KICK:
+        return "somebody wakes the vCPU all the time: timers of devices, or interrupts that it "
+               "cannot take yet";
+    default:
+        return NULL;
+    }
+}
+
+const char *storm_hint(const struct stat_key *k)
+{
+    const struct known *known;
+    struct exit_event ev;
+
+    stat_key_event(k, &ev);
+    known = known_of(&ev);
+    if (known && known->storm)
+        return known->storm;
+    if (k->flags & EXIT_F_UNCLAIMED)
+        return "no device is there: the guest waits for, or looks for, hardware that this machine "
+               "does not have";
+    return kind_hint(k);
+}
+
+/* ---- a window -------------------------------------------------------------------------------- */
+
+struct group {
+    uint64_t g[2];
+    uint64_t window;
+    const struct stat_cell *cell;
+};
+
+static int by_group(const void *a, const void *b)
+{
+    const struct group *x = a, *y = b;
+
+    if (x->g[0] != y->g[0])
+        return x->g[0] < y->g[0] ? -1 : 1;
+    return x->g[1] < y->g[1] ? -1 : x->g[1] > y->g[1];
+}
+
+static void what_of(const struct stat_key *k, uint64_t g[2])
+{
+    g[0] = k->what;
+    g[1] = (uint64_t)k->reason << 16 | (uint64_t)k->size << 8 | k->write;
+}
+
+struct found {
+    uint64_t all, window;         /* exits, and those of the commonest operation */
+    const struct stat_cell *site; /* its commonest place */
+    uint64_t site_window;
+    uint64_t host_sum, count; /* of its cells, ever: for what one costs */
+    uint64_t present;         /* those of the storm that goes on */
+};
+
+static bool same_what(const struct stat_key *a, const struct stat_key *b)
+{
+    /* Reads and writes of one register in turn are one storm. */
+    return a->reason == b->reason && a->what == b->what && a->size == b->size;
+}
+
+static void look(const struct trace_stats *t, const struct storm *present, struct found *f)
+{
+    struct group *list = xcalloc(t->cells + 1, sizeof *list);
+    size_t n = 0;
+
+    *f = (struct found){0};
+    for (unsigned i = 0; i < t->cells; i++) {
+        const struct stat_cell *c = &t->cell[i];
+
+        if (c->count == c->marked)
+            continue;
+        what_of(&c->key, list[n].g);
+        list[n].window = c->count - c->marked;
+        list[n].cell = c;
+        if (present && same_what(&present->key, &c->key))
+            f->present += list[n].window;
+        if (!stat_is_note(c->key.reason))
+            f->all += list[n].window;
+        n++;
+    }
+    qsort(list, n, sizeof *list, by_group);
+    for (size_t i = 0, end; i < n; i = end) {
+        struct found g = {.all = f->all, .present = f->present};
+
+        for (end = i; end < n && !by_group(&list[i], &list[end]); end++) {
+            g.window += list[end].window;
+            g.host_sum += list[end].cell->host_sum;
+            g.count += list[end].cell->count;
+            if (list[end].window > g.site_window) {
+                g.site_window = list[end].window;
+                g.site = list[end].cell;
+            }
+        }
+        if (g.window > f->window || !f->site) {
+            *f = g;
+        }
+    }
+    free(list);
+}
+
+/* ---- the sentence ---------------------------------------------------------------------------- */
+
+static void rate_text(double rate, char *dst, size_t cap)
+{
+    if (rate >= 10000)
+        snprintf(dst, cap, "%.0fk/s", rate / 1000);
+    else if (rate >= 1000)
+        snprintf(dst, cap, "%.1fk/s", rate / 1000);
+    else
+        snprintf(dst, cap, "%.0f/s", rate);
+}
+
+static void name_it(const struct stat_key *k, const struct trace_names *n, struct buf *b)
+{
+    struct exit_event ev;
+    const char *reg;
+
+    stat_key_event(k, &ev);
+    reg = names_reg(n, &ev);
+    if (k->reason == KVM_EXIT_IO)
+        buf_addf(b, "%u-byte %s port 0x%" PRIx64, k->size, k->write ? "writes to" : "reads of",
+                 k->what);
+    else if (k->reason == KVM_EXIT_MMIO)
+        buf_addf(b, "%u-byte %s 0x%" PRIx64, k->size, k->write ? "writes to" : "reads of", k->what);
+    else
+        table_label(BY_WHAT, k, n, b);
+    if (reg && (k->reason == KVM_EXIT_IO || k->reason == KVM_EXIT_MMIO))
+        buf_addf(b, " (%s)", reg);
+    else if (k->flags & EXIT_F_UNCLAIMED)
+        buf_adds(b, " (no device)");
+}
+
+static void describe(struct storm *s, const struct trace_stats *t, const struct trace_names *n,
+                     const struct found *f, uint64_t window_ns)
+{
+    double seconds = (double)window_ns / 1e9;
+    double mean = f->count ? (double)f->host_sum / (double)f->count : 0;
+    double busy = (double)f->window * (mean + stat_trip_ns(t)) / (double)window_ns * 100;
+    const char *hint = storm_hint(&f->site->key);
+    char rate[24], place[200];
+    struct buf b = {0};
+
+    rate_text((double)f->window / seconds, rate, sizeof rate);
+    buf_addf(&b, "%.0f%% of exits: ", f->all ? 100.0 * (double)f->window / (double)f->all : 100.0);
+    name_it(&f->site->key, n, &b);
+    names_place(n, f->site->key.rip, f->site->key.flags & EXIT_F_PAST, place, sizeof place);
+    if (place[0])
+        buf_addf(&b, " at %s", place);
+    else
+        buf_addf(&b, " at 0x%" PRIx64, f->site->key.rip);
+    if (f->site_window * 10 < f->window * 9)
+        buf_addf(&b, " (%.0f%% there)", 100.0 * (double)f->site_window / (double)f->window);
+    buf_addf(&b, ", %s, %.0f%% of time", rate, busy < 100 ? busy : 100);
+    if (hint)
+        buf_addf(&b, "; %s", hint);
+    snprintf(s->text, sizeof s->text, "%s", buf_str(&b));
+    buf_fini(&b);
+}
+
+/* ---- begin and end --------------------------------------------------------------------------- */
+
+static struct storm *begin(struct storm_watch *w, uint64_t at)
+{
+    if (w->storms == STORMS_MAX) {
+        memmove(w->storm, w->storm + 1, (STORMS_MAX - 1) * sizeof w->storm[0]);
+        w->storms--;
+    }
+    w->seen++;
+    w->storm[w->storms] = (struct storm){.begin_ns = at};
+    return &w->storm[w->storms++];
+}
+
+static bool is_storm(const struct storm_watch *w, uint64_t exits, uint64_t all, uint64_t window_ns,
+                     double part)
+{
+    return (double)exits * 1e9 / (double)window_ns >= w->min_rate * part &&
+           (double)exits >= w->min_share * (double)all * part;
+}
+
+static bool judge(struct storm_watch *w, const struct trace_stats *t, const struct trace_names *n,
+                  uint64_t window_ns, uint64_t now_ns)
+{
+    struct storm *s =
+        w->storms && !w->storm[w->storms - 1].end_ns ? &w->storm[w->storms - 1] : NULL;
+    struct found f;
+    bool top, fresh = false;
+    double rate;
+
+    look(t, s, &f);
+    top = f.site && is_storm(w, f.window, f.all, window_ns, 1);
+    /* It goes on while half of what began it blows, so that two that alternate are not many. */
+    if (s && !is_storm(w, f.present, f.all, window_ns, 0.5)) {
+        if (!top && ++w->calm < CALM_WINDOWS)
+            return false;
+        s->end_ns = now_ns - window_ns;
+        s = NULL;
+    }
+    if (!s && !top)
+        return false;
+    w->calm = 0;
+    if (!s) {
+        s = begin(w, now_ns - window_ns);
+        s->key = f.site->key;
+        f.present = f.window;
+        fresh = true;
+    }
+    s->exits += f.present;
+    rate = (double)f.window * 1e9 / (double)window_ns;
+    /* The sentence is about its worst moment. */
+    if (f.site && same_what(&s->key, &f.site->key) && rate > s->peak_rate) {
+        s->peak_rate = rate;
+        s->key = f.site->key;
+        describe(s, t, n, &f, window_ns);
+    }
+    return fresh;
+}
+
+bool storm_window(struct storm_watch *w, struct trace_stats *t, const struct trace_names *n,
+                  uint64_t now_ns)
+{
+    bool fresh = false;
+
+    if (w->window_ns && now_ns > w->window_ns)
+        fresh = judge(w, t, n, now_ns - w->window_ns, now_ns);
+    w->window_ns = now_ns;
+    stat_mark(t);
+    return fresh;
+}

@@ -1,0 +1,194 @@
+/*
+ * The table of exports, and those that are lines of text.
+ */
+#include "debug/trace_out.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/base/esc.h"
+#include "vmm/regs.h"
+
+const struct trace_export trace_exports[] = {
+    {"perfetto", "timeline for ui.perfetto.dev and chrome://tracing (trace event format, JSON)",
+     export_perfetto},
+    {"folded", "folded stacks for flame graphs: vCPU, ring, function, operation", export_folded},
+    {"csv", "one line a record, comma-separated, with a heading", export_csv},
+    {"jsonl", "one JSON object a record", export_jsonl},
+    {"svg", "a picture: exits over time, and what they were", export_svg},
+    {"html", "a page: timeline, tables, histograms", export_html},
+    {NULL, NULL, NULL},
+};
+
+void export_what(const struct exit_event *ev, const struct trace_names *n, struct buf *out)
+{
+    struct stat_key k = stat_key_of(ev);
+
+    table_label(BY_WHAT, &k, n, out);
+}
+
+bool export_value(const struct exit_event *ev, uint64_t *value)
+{
+    switch (ev->reason) {
+    case KVM_EXIT_IO:
+        *value = ev->u.io.value;
+        return true;
+    case KVM_EXIT_MMIO:
+        *value = ev->u.mmio.value;
+        return true;
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+        *value = ev->u.msr.value;
+        return true;
+    default:
+        return false;
+    }
+}
+
+struct lines {
+    FILE *f;
+    const struct trace_names *n;
+    struct buf line, part;
+};
+
+/* ---- CSV (RFC 4180) -------------------------------------------------------------------------- */
+
+static void csv_text(struct buf *out, const char *text)
+{
+    buf_addc(out, '"');
+    for (; *text; text++) {
+        if (*text == '"')
+            buf_addc(out, '"');
+        buf_addc(out, *text);
+    }
+    buf_addc(out, '"');
+}
+
+static void csv_row(void *arg, const struct exit_event *ev)
+{
+    struct lines *l = arg;
+    struct stat_key k = stat_key_of(ev);
+    bool io = ev->reason == KVM_EXIT_IO, mmio = ev->reason == KVM_EXIT_MMIO;
+    bool msr = ev->reason == KVM_EXIT_X86_RDMSR || ev->reason == KVM_EXIT_X86_WRMSR;
+    uint64_t value;
+    char place[200];
+
+    buf_clear(&l->line);
+    buf_addf(&l->line, "%" PRIu64 ",%" PRIu64 ",%u,%s,0x%" PRIx64 ",", ev->seq, ev->at_ns, ev->vcpu,
+             exit_kind_name(ev->reason), ev->cs_base + ev->rip);
+    csv_text(&l->line, names_place(l->n, ev->cs_base + ev->rip, ev->flags & EXIT_F_PAST, place,
+                                   sizeof place));
+    buf_addf(&l->line, ",%s,%u,", cpu_mode_name((enum cpu_mode)ev->mode), ev->cpl);
+    if (io || mmio || msr || ev->reason == EXIT_INJECT)
+        buf_addf(&l->line, "%s,0x%" PRIx64 ",",
+                 io     ? "port"
+                 : mmio ? "gpa"
+                 : msr  ? "msr"
+                        : "vector",
+                 k.what);
+    else
+        buf_adds(&l->line, ",,");
+    if (io || mmio || msr)
+        buf_addf(&l->line, "%u,%s", ev->size, k.write ? "write" : "read");
+    else
+        buf_addc(&l->line, ',');
+    if (export_value(ev, &value))
+        buf_addf(&l->line, ",0x%" PRIx64, value);
+    else
+        buf_addc(&l->line, ',');
+    buf_addf(&l->line, ",%u,%u,%u,", ev->guest_ns, ev->host_ns, ev->flags);
+    buf_clear(&l->part);
+    export_what(ev, l->n, &l->part);
+    csv_text(&l->line, buf_str(&l->part));
+    buf_addc(&l->line, '\n');
+    fwrite(l->line.data, 1, l->line.len, l->f);
+}
+
+static void lines_of(struct report *p, FILE *f, report_fn *each)
+{
+    struct lines l = {.f = f, .n = trace_names(p->reader)};
+
+    report_count(p, each, &l);
+    buf_fini(&l.line);
+    buf_fini(&l.part);
+}
+
+void export_csv(struct report *p, FILE *f)
+{
+    fputs("seq,at_ns,vcpu,kind,rip,place,mode,cpl,space,address,size,direction,value,guest_ns,"
+          "host_ns,flags,what\n",
+          f);
+    lines_of(p, f, csv_row);
+}
+
+/* ---- JSON lines ------------------------------------------------------------------------------ */
+
+static void json_row(void *arg, const struct exit_event *ev)
+{
+    struct lines *l = arg;
+    uint64_t linear = ev->cs_base + ev->rip, value;
+    char place[200];
+
+    buf_clear(&l->line);
+    buf_addf(&l->line,
+             "{\"seq\":%" PRIu64 ",\"at_ns\":%" PRIu64
+             ",\"vcpu\":%u,\"kind\":\"%s\",\"rip\":\"0x%" PRIx64 "\",\"mode\":\"%s\",\"cpl\":%u,"
+             "\"guest_ns\":%u,\"host_ns\":%u,\"flags\":%u",
+             ev->seq, ev->at_ns, ev->vcpu, exit_kind_name(ev->reason), linear,
+             cpu_mode_name((enum cpu_mode)ev->mode), ev->cpl, ev->guest_ns, ev->host_ns, ev->flags);
+    if (names_place(l->n, linear, ev->flags & EXIT_F_PAST, place, sizeof place)[0]) {
+        buf_adds(&l->line, ",\"place\":");
+        esc_json(&l->line, place, strlen(place));
+    }
+    if (export_value(ev, &value))
+        buf_addf(&l->line, ",\"value\":\"0x%" PRIx64 "\"", value);
+    buf_clear(&l->part);
+    export_what(ev, l->n, &l->part);
+    buf_adds(&l->line, ",\"what\":");
+    esc_json(&l->line, buf_str(&l->part), l->part.len);
+    buf_adds(&l->line, "}\n");
+    fwrite(l->line.data, 1, l->line.len, l->f);
+}
+
+void export_jsonl(struct report *p, FILE *f)
+{
+    lines_of(p, f, json_row);
+}
+
+/* ---- folded stacks --------------------------------------------------------------------------- */
+
+/* A frame's name must not have the characters that part frames and count. */
+static void frame(struct buf *out, const char *name)
+{
+    buf_addc(out, ';');
+    for (; *name; name++)
+        buf_addc(out, *name == ';' ? ':' : *name);
+}
+
+void export_folded(struct report *p, FILE *f)
+{
+    const struct trace_names *n = trace_names(p->reader);
+    struct buf line = {0}, what = {0};
+
+    report_count(p, NULL, NULL);
+    for (unsigned i = 0; i < p->stats.cells; i++) {
+        const struct stat_cell *c = &p->stats.cell[i];
+        char place[200];
+        uint64_t start;
+        const char *name =
+            names_symbol(n, c->key.rip - (c->key.flags & EXIT_F_PAST ? 1 : 0), &start);
+
+        buf_clear(&line);
+        buf_clear(&what);
+        buf_addf(&line, "vCPU %u", c->key.vcpu);
+        frame(&line, c->key.cpl == 3 ? "user" : "kernel");
+        snprintf(place, sizeof place, "0x%" PRIx64, c->key.rip);
+        frame(&line, name ? name : place);
+        table_label(BY_WHAT, &c->key, n, &what);
+        frame(&line, buf_str(&what));
+        fprintf(f, "%s %" PRIu64 "\n", buf_str(&line), c->count);
+    }
+    buf_fini(&line);
+    buf_fini(&what);
+}

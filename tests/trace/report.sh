@@ -1,0 +1,100 @@
+#!/bin/bash
+# `vmscope report`: exports, comparison, conditions for CI, explanations, broken files.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+g=${O:-o}/guests
+status=0
+fail() {
+    echo "FAIL $1: $2"
+    status=1
+}
+[[ -r /dev/kvm && -w /dev/kvm ]] || {
+    echo "SKIP report: no usable /dev/kvm"
+    exit 0
+}
+record() { # FILE ARGS...
+    local file=$TEST_DIR/$1
+    shift
+    "$VMSCOPE" run --serial none --trace "$file" "$@" >"$TEST_DIR/run.log" 2>&1 </dev/null
+}
+record hlt.vtr --append n=60 "$g/storm_hlt"
+record pio.vtr --append n=60000 "$g/storm_pio"
+record pio2.vtr --append n=60000 "$g/storm_pio"
+record pio3.vtr --append n=60001 "$g/storm_pio"
+r() { timeout 60 "$VMSCOPE" report "$@" 2>&1 </dev/null; }
+has() { # NAME TEXT ARGS...: a regular expression in what report says
+    local name=$1 text=$2 out
+    shift 2
+    out=$(r "$@")
+    if grep -qE -e "$text" <<<"$out"; then echo "ok $name"; else fail "$name" "\"$text\" is not in: $(head -c 400 <<<"$out")"; fi
+}
+
+if command -v python3 >/dev/null; then
+    r --export perfetto -o "$TEST_DIR/p.json" "$TEST_DIR/hlt.vtr" || fail perfetto "the export failed"
+    if why=$(python3 tests/trace/perfetto_check.py "$TEST_DIR/p.json" slices hlt 60 slices halted 60 \
+        slices 'interrupt 0x20' 60 2>&1); then
+        echo "ok perfetto: the format, and every halt and interrupt"
+    else
+        fail perfetto "$why"
+    fi
+    r --export jsonl "$TEST_DIR/hlt.vtr" >"$TEST_DIR/x.jsonl"
+    r --export csv "$TEST_DIR/hlt.vtr" >"$TEST_DIR/x.csv"
+    if why=$(python3 - "$TEST_DIR/x.jsonl" "$TEST_DIR/x.csv" 2>&1 <<'PY'
+import csv, json, sys
+a = [json.loads(l) for l in open(sys.argv[1])]
+b = list(csv.DictReader(open(sys.argv[2])))
+assert len(a) == len(b) > 100, (len(a), len(b))
+assert [x["what"] for x in a] == [x["what"] for x in b]
+assert sum(x["kind"] == "hlt" for x in a) == 60
+PY
+    ); then echo "ok csv and jsonl have the same records"; else fail "csv and jsonl" "${why##*$'\n'}"; fi
+    for x in svg html; do
+        r --export $x "$TEST_DIR/hlt.vtr" >"$TEST_DIR/x.$x"
+    done
+    if why=$(python3 -c '
+import sys, xml.dom.minidom, html.parser
+xml.dom.minidom.parse(sys.argv[1])
+t = open(sys.argv[2]).read()
+html.parser.HTMLParser().feed(t)
+assert "http" not in t.replace("http://www.w3.org/2000/svg", ""), "the page fetches something"
+assert "guest_main" in t' "$TEST_DIR/x.svg" "$TEST_DIR/x.html" 2>&1); then echo "ok svg and html"; else fail "svg and html" "${why##*$'\n'}"; fi
+else
+    echo "SKIP exports: there is no python3 to parse them"
+fi
+want=$(r --json "$TEST_DIR/hlt.vtr" | sed -n 's/.*"total":\([0-9]*\).*/\1/p')
+got=$(r --export folded --if 'kind!=inject' "$TEST_DIR/hlt.vtr" | awk '{n += $NF} END {print n}')
+[[ $want == "$got" ]] && echo "ok folded stacks add up" || fail "folded stacks" "$got, want $want"
+
+has "diff: the same run is alike" 'vCPU 0: all [0-9]{5} exits are alike' --diff "$TEST_DIR/pio.vtr" "$TEST_DIR/pio2.vtr"
+has "diff: one write more" 'vCPU 0: 60[0-9]{3} exits are alike, then' --diff "$TEST_DIR/pio.vtr" "$TEST_DIR/pio3.vtr"
+has "diff: what changed" '^out 0x80 .* 60000 +60001 +\+1 ' --by what --diff "$TEST_DIR/pio.vtr" "$TEST_DIR/pio3.vtr"
+has "storms are named" '(9[0-9]|100)% of exits: 1-byte writes to port 0x80 \(POST code\) at guest_main\+0x[0-9a-f]+, [0-9.]+k?/s, [0-9]+% of time; .*delays' --storms "$TEST_DIR/pio.vtr"
+has "calm is no storm" 'No storm' --storms "$TEST_DIR/hlt.vtr"
+has "explain" 'exit reason 12|HLT exiting is on' --explain "$(r --export csv "$TEST_DIR/hlt.vtr" | awk -F, '$4 == "hlt" {print NR - 1; exit}')" "$TEST_DIR/hlt.vtr"
+# A status of report: STATUS ARGS...
+status_of() {
+    local name=$1 want=$2 got
+    shift 2
+    r "$@" >"$TEST_DIR/status.log"
+    got=$?
+    [[ $got == "$want" ]] && echo "ok $name" || fail "$name" "status $got, want $want: $(tail -n 1 "$TEST_DIR/status.log")"
+}
+status_of "fail-if: true" 8 --fail-if 'count(kind==hlt) == 60 && rate() > 0' "$TEST_DIR/hlt.vtr"
+status_of "fail-if: false" 0 --fail-if 'count(kind==hlt && cpl==3) || share(kind==mmio) > 1' "$TEST_DIR/hlt.vtr"
+status_of "fail-if: not an expression" 2 --fail-if 'count(kind==hlt) >' "$TEST_DIR/hlt.vtr"
+status_of "no such key" 2 --by colour "$TEST_DIR/hlt.vtr"
+status_of "no such field" 2 --if 'prot==1' "$TEST_DIR/hlt.vtr"
+status_of "no such export" 2 --export pdf "$TEST_DIR/hlt.vtr"
+status_of "full disk" 2 --export csv -o /dev/full "$TEST_DIR/hlt.vtr"
+
+# Broken files: a sentence, what is readable, never a crash.
+size=$(stat -c %s "$TEST_DIR/pio.vtr")
+crashed=0
+for i in 1 7 63 64 100 $((size / 3)) $((size / 2)) $((size - 30)) $((size - 1)); do
+    head -c "$i" "$TEST_DIR/pio.vtr" >"$TEST_DIR/cut.vtr"
+    r --by site "$TEST_DIR/cut.vtr" >"$TEST_DIR/cut.log"
+    (($? > 2)) && crashed=$i
+    [[ -s $TEST_DIR/cut.log ]] || crashed=$i
+done
+((crashed)) && fail "cut files" "at $crashed: $(tail -n 1 "$TEST_DIR/cut.log")" || echo "ok cut files give a sentence"
+exit $status
