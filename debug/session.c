@@ -447,7 +447,7 @@ void session_launch(struct session *s, uint32_t mask)
     s->user_stop = false;
     session_set_watch(s);
     if (first_report(s)) {
-        ring_bell(s); /* another vCPU hit something at the same time: that is told first */
+        session_ring(s); /* another vCPU hit something at the same time: that is told first */
         return;
     }
     tracer_launched(s->tracer);
