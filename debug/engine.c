@@ -423,8 +423,24 @@ static void report_internal(struct engine *g, struct vcpu *v, const struct exit_
     g->report[v->id].ev = *ev;
 }
 
+static void report_paging(struct engine *g, struct vcpu *v, const char *kind)
+{
+    struct stop_info *si = engine_stop(g, v, STOP_INTERNAL_ERROR);
+
+    snprintf(si->text, sizeof si->text,
+             "the guest turns on %s paging, which this host's KVM cannot do (it pages only in long "
+             "mode); run this guest on a machine with hardware virtualization",
+             kind);
+}
+
 static void report_shutdown(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 {
+    const char *kind = vcpu_paging_refused(v, linear_rip(v));
+
+    if (kind && ev->u.shutdown.vector == 13) {
+        report_paging(g, v, kind);
+        return;
+    }
     struct stop_info *si = engine_stop(g, v, STOP_TRIPLE_FAULT);
 
     si->vector = ev->u.shutdown.vector;
@@ -478,6 +494,8 @@ static void check_kernel_halt(struct engine *g, struct vcpu *v)
         atomic_store(&v->idle, VCPU_ACTIVE);
 }
 
+static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info);
+
 enum verdict {
     GO,      /* enter again */
     GO_PAST, /* the point at RIP was looked at: step over it first */
@@ -494,14 +512,31 @@ static void give_back_int3(struct vcpu *v)
     queue_event(v, 3, false, false, 0);
 }
 
+/* The assist, seen by watchpoints: what it touches passes no trap. */
+static bool assist(struct engine *g, struct vcpu *v, struct exit_event *ev,
+                   struct assist_event *raise)
+{
+    struct watches *w = &g->points.watches;
+    bool done;
+
+    g->why_refused[v->id] = NULL;
+    if (g->assist_off)
+        return false;
+    if (w->trapped || w->stepped)
+        watch_expect_all(w, v);
+    done = vcpu_assist(v, ev, raise, &g->why_refused[v->id]);
+    if (w->trapped || w->stepped)
+        watch_expected(w, v, done && raise->vector < 0);
+    return done;
+}
+
 /* The instruction that KVM refused is carried out; an event that it raises is queued, for KVM to
  * deliver with the next entry. */
 static bool assisted(struct engine *g, struct vcpu *v, struct exit_event *ev)
 {
     struct assist_event raise;
 
-    g->why_refused[v->id] = NULL;
-    if (g->assist_off || !vcpu_assist(v, ev, &raise, &g->why_refused[v->id]))
+    if (!assist(g, v, ev, &raise))
         return false;
     if (raise.vector >= 0)
         queue_event(v, raise.vector, raise.is_interrupt, raise.has_ec, raise.ec);
@@ -530,19 +565,57 @@ static enum verdict on_hooked(struct engine *g, struct vcpu *v)
     return points_hit(g, v) ? STOPPED : GO_PAST;
 }
 
+/* With the kernel's interrupt chips a halted vCPU stays inside the kernel as well. */
+static bool halts_inside(const struct vcpu *v)
+{
+    uint32_t state;
+
+    return v->vm->m.irqchip_kernel &&
+           (kvm_get_mp_state(v->fd, &state) < 0 || state != KVM_MP_STATE_RUNNABLE);
+}
+
+/* After a kick: a vCPU that has not moved for a while is stepped; one whose steps do not end is
+ * stuck. */
+static bool is_stuck(struct engine *g, struct vcpu *v)
+{
+    struct stuck *s = &g->stuck[v->id];
+    struct onestep_info info;
+    bool held = v->hold_irq;
+
+    if (atomic_load(&v->idle) != VCPU_ACTIVE || !stuck_suspect(s, v) || halts_inside(v))
+        return false;
+    v->hold_irq = true;
+    info.last.guest_ns = 0;
+    (void)one_step(g, v, &info);
+    v->hold_irq = held;
+    vcpu_show_idt(v);
+    vcpu_dr6_restore(v);
+    if (!stuck_tried(s, v, info.last.guest_ns))
+        return false;
+    engine_stop(g, v, STOP_STUCK);
+    return true;
+}
+
 /* Deals with one exit that no device answers. */
 static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                             struct exit_event *ev)
 {
     struct onestep_ops ops = {.arg = g, .saw = saw};
     struct onestep_info info;
+    const char *kind;
     struct plant *pl;
 
+    if (ev->reason != EXIT_KICK)
+        stuck_clear(&g->stuck[v->id]);
     switch (ev->reason) {
     case KVM_EXIT_DEBUG:
         return on_debug(g, v, want, ev);
     case KVM_EXIT_INTERNAL_ERROR:
         pl = plant_here(g, v);
+        if (pl && pl->hook && (kind = hook_paging(g, v))) {
+            report_paging(g, v, kind);
+            return STOPPED;
+        }
         if (pl && pl->hook && !g->delivered[v->id] && hook_taken(g, v, ev))
             return on_hooked(g, v);
         if (pl)
@@ -568,7 +641,7 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
     case EXIT_KICK:
         check_kernel_halt(g, v);
         watch_kicked(g, v, &ops);
-        return GO;
+        return is_stuck(g, v) ? STOPPED : GO;
     default:
         return GO;
     }
@@ -585,9 +658,8 @@ static bool assisted_step(struct engine *g, struct vcpu *v, const struct onestep
 {
     const struct plant *pl = plant_here(g, v);
     struct assist_event raise;
-    const char *why;
 
-    if (g->assist_off || (pl && pl != lifted) || !vcpu_assist(v, &info->last, &raise, &why))
+    if ((pl && pl != lifted) || !assist(g, v, &info->last, &raise))
         return false;
     vcpu_commit(v, &info->last);
     return raise.vector < 0 || vcpu_deliver(v, ops, raise.vector, raise.has_ec, raise.ec,

@@ -13,6 +13,7 @@
 
 #include "debug/exit_hooks.h"
 #include "debug/points.h"
+#include "debug/stuck.h"
 #include "vmm/vcpu.h"
 
 enum job_kind {
@@ -69,6 +70,7 @@ struct engine {
     /* The step past a point entered a handler on purpose: its gate hook is not to take it back. */
     bool delivered[MACHINE_CPUS_MAX];
     struct stop_report report[MACHINE_CPUS_MAX]; /* written by its vCPU, read when parked */
+    struct stuck stuck[MACHINE_CPUS_MAX];
     const char *why_refused[MACHINE_CPUS_MAX]; /* what the assist said of the last exit, or NULL */
     bool (*symbol_text)(void *arg, uint64_t addr, char *dst, size_t cap);
     void *symbol_arg;

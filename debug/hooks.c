@@ -12,10 +12,12 @@
 
 #define ICEBP    0xf1
 #define EFER_LMA 0x400u
+#define CR0_PE   1u
 /* Exits between two looks at gates whose IDTR did not change. */
 #define LOOK_EVERY 64
 
 static const int vectors[HOOK_VECTORS] = {3, 6, 13, 14};
+#define HOOK_GP 2
 
 static bool has_error_code(int vector)
 {
@@ -49,6 +51,12 @@ static void refresh_one(struct engine *g, struct vcpu *v, unsigned i)
     engine_alone_end(g);
 }
 
+/* Does this host lack paging outside long mode? It tells the guest so by a #GP. */
+static bool paging_lacks(const struct engine *g)
+{
+    return !g->vm->probe.paging32 || !g->vm->probe.paging_pae;
+}
+
 void hooks_refresh(struct engine *g, struct vcpu *v)
 {
     struct hooks *k = &g->hooks;
@@ -63,7 +71,13 @@ void hooks_refresh(struct engine *g, struct vcpu *v)
     }
     k->idt_base = v->sregs->idt.base;
     k->idt_limit = v->sregs->idt.limit;
-    if (g->vm->probe.icebp[PM_LONG0] != HOW_INTERNAL || !(v->sregs->efer & EFER_LMA))
+    if (!(v->sregs->efer & EFER_LMA)) {
+        if ((v->sregs->cr0 & CR0_PE) && paging_lacks(g) &&
+            g->vm->probe.icebp[PM_PROT] == HOW_INTERNAL)
+            refresh_one(g, v, HOOK_GP);
+        return;
+    }
+    if (g->vm->probe.icebp[PM_LONG0] != HOW_INTERNAL)
         return;
     for (unsigned i = 0; i < HOOK_VECTORS; i++)
         refresh_one(g, v, i);
@@ -95,6 +109,29 @@ static int vector_here(const struct engine *g, const struct vcpu *v)
         if (g->hooks.at[i].planted && g->hooks.at[i].linear == at)
             return vectors[i];
     return -1;
+}
+
+const char *hook_paging(struct engine *g, struct vcpu *v)
+{
+    const char *kind;
+    struct walk_regs r;
+    uint8_t f[16]; /* error code, EIP, CS, EFLAGS */
+    uint64_t at;
+
+    if (vector_here(g, v) != 13 || (v->sregs->efer & EFER_LMA))
+        return NULL;
+    vcpu_walk_regs(v, &r);
+    if (walk_read(&g->vm->mem, &r, v->sregs->ss.base + (uint32_t)v->regs->rsp, f, 16) != 16)
+        return NULL;
+    at = le_load(f + 4, 4);
+    kind = vcpu_paging_refused(v, v->sregs->cs.base + at);
+    if (kind) {
+        v->regs->rip = at;
+        v->regs->rsp += 16;
+        v->regs->rflags = le_load(f + 12, 4);
+        vcpu_dirty(v, VS_REGS);
+    }
+    return kind;
 }
 
 static bool plant_at(struct engine *g, struct vcpu *v, uint64_t linear)
@@ -150,7 +187,7 @@ bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev)
     uint64_t at = v->regs->rsp, error = 0;
     struct user_frame f;
 
-    if (vector < 0)
+    if (vector < 0 || !(v->sregs->efer & EFER_LMA))
         return false;
     if (has_error_code(vector)) {
         struct walk_regs r;

@@ -19,6 +19,9 @@ void hooks_refresh(struct engine *g, struct vcpu *v);
 /* The vCPU stands at a hook. True when the exception was ours: the vCPU is back in ring 3 at a
  * planted int3, or its call was carried out. */
 bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev);
+/* The vCPU stands at a hook because KVM refused the guest's paging with a #GP: its kind
+ * (vcpu_paging_refused), with the vCPU back at the instruction; else NULL. */
+const char *hook_paging(struct engine *g, struct vcpu *v);
 /* Must the session look often: until hooks are in place, and while points hold debug registers that
  * do not fire in ring 3? */
 bool hooks_wanted(const struct engine *g);

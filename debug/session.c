@@ -20,6 +20,7 @@
 #include "debug/session_priv.h"
 #include "debug/stop.h"
 #include "debug/sym.h"
+#include "debug/trace_names.h"
 #include "debug/tracer.h"
 #include "debug/watch_by.h"
 #include "disasm/disasm.h"
@@ -844,22 +845,6 @@ int session_device_describe(struct session *s, const char *name, struct buf *out
     return d ? 0 : -ENOENT;
 }
 
-/* The instruction that was carried out, as text. */
-static const char *assisted_insn(struct session *s, const struct exit_event *ev)
-{
-    struct insn in;
-
-    if (!ev->u.assist.insn_len)
-        return assist_name(ev->u.assist.what);
-    disasm_one(s->disasm, cpu_mode_bits((enum cpu_mode)ev->mode), ev->cs_base + ev->rip,
-               ev->u.assist.insn, ev->u.assist.insn_len, &in);
-    if (in.effects & INSN_BAD)
-        return assist_name(ev->u.assist.what);
-    snprintf(s->insn_text, sizeof s->insn_text, "%s%s%s", in.mnemonic, in.operands[0] ? " " : "",
-             in.operands);
-    return s->insn_text;
-}
-
 const char *session_reg_name(struct session *s, const struct exit_event *ev)
 {
     struct machine *m = &s->vm->m;
@@ -869,7 +854,7 @@ const char *session_reg_name(struct session *s, const struct exit_event *ev)
     bool write = false;
 
     if (ev->reason == EXIT_ASSIST)
-        return assisted_insn(s, ev);
+        return names_assisted(ev, s->insn_text, sizeof s->insn_text);
     if (ev->reason == KVM_EXIT_IO) {
         d = bus_port_dev(m, ev->u.io.port); /* the port map does not change while it runs */
         off = ev->u.io.port;

@@ -165,6 +165,21 @@ static void describe_watch(struct session *s, struct stop_info *si, const struct
         detail);
 }
 
+static void describe_stuck(struct session *s, struct stop_info *si, const char *at)
+{
+    struct insn in = {0};
+    bool known = session_insn(s, si->vcpu, si->cs_base + si->rip, &in);
+    bool call = known && (!strcmp(in.mnemonic, "vmcall") || !strcmp(in.mnemonic, "vmmcall"));
+
+    say(si,
+        "vCPU %u is stuck at %s: this host's KVM neither runs `%s%s%s` nor refuses it, it spins in "
+        "the kernel; %s",
+        si->vcpu, at, known ? in.mnemonic : "(unreadable)", known && in.operands[0] ? " " : "",
+        known ? in.operands : "",
+        call ? "keep the guest from making hypercalls (without `--cpu +kvm`; Linux: `nopv`)"
+             : "if the guest asks CPUID before, hide the feature with --cpu -NAME");
+}
+
 void stop_describe(struct session *s, struct stop_info *si, const struct exit_event *ev)
 {
     char at[128], detail[sizeof si->text];
@@ -220,12 +235,13 @@ void stop_describe(struct session *s, struct stop_info *si, const struct exit_ev
             at, si->vector, exception_name(si->vector));
         break;
     case STOP_INTERNAL_ERROR:
-        if (ev)
+        if (*detail)
+            say(si, "At %s %.350s", at, detail);
+        else if (ev)
             describe_internal(s, si, ev, at);
         break;
     case STOP_STUCK:
-        say(si, "vCPU %u is stuck at %s: it burns time inside the kernel without an exit", si->vcpu,
-            at);
+        describe_stuck(s, si, at);
         break;
     case STOP_HOOK:
         say(si, "A hook stopped the guest at %s%s%s", at, *detail ? ": " : "", detail);

@@ -10,6 +10,8 @@
 
 #include "debug/session.h"
 #include "debug/sym.h"
+#include "disasm/disasm.h"
+#include "vmm/assist.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/x.h"
 #include "vmm/vm.h"
@@ -230,6 +232,24 @@ const char *names_reg(const struct trace_names *n, const struct exit_event *ev)
     const struct reg_entry *r = reg_of(n, ev);
 
     return r && r->reg ? n->text.data + r->reg : names_dev(n, ev);
+}
+
+const char *names_assisted(const struct exit_event *ev, char *dst, size_t cap)
+{
+    struct disasm *d = disasm_new();
+    const char *kind = assist_name(ev->u.assist.what);
+    struct insn in = {.effects = INSN_BAD};
+
+    if (ev->u.assist.insn_len && ev->u.assist.insn_len <= sizeof ev->u.assist.insn &&
+        ev->mode < CPU_MODES)
+        disasm_one(d, cpu_mode_bits((enum cpu_mode)ev->mode), ev->cs_base + ev->rip,
+                   ev->u.assist.insn, ev->u.assist.insn_len, &in);
+    if (in.effects & INSN_BAD)
+        snprintf(dst, cap, "%s", kind ? kind : "instruction");
+    else
+        snprintf(dst, cap, "%s%s%s", in.mnemonic, in.operands[0] ? " " : "", in.operands);
+    disasm_free(d);
+    return dst;
 }
 
 const char *names_symbol(const struct trace_names *n, uint64_t addr, uint64_t *start)

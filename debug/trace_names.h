@@ -27,6 +27,9 @@ void names_set_symbols(struct trace_names *n, const struct symbols *t);
 
 /* "COM1 data", "i8042 status"; NULL when unknown. Owned by `n`; safe for a terminal. */
 const char *names_reg(const struct trace_names *n, const struct exit_event *ev);
+/* The instruction of an EXIT_ASSIST record as text, into dst; the kind's name when its bytes say
+ * nothing. Returns dst. */
+const char *names_assisted(const struct exit_event *ev, char *dst, size_t cap);
 /* The device that answers there, or NULL. */
 const char *names_dev(const struct trace_names *n, const struct exit_event *ev);
 /* The function or label that holds a linear address and where it begins; NULL when unknown. */

@@ -527,7 +527,10 @@ void table_list_row(const struct exit_event *ev, const struct trace_names *n, ui
     struct buf what = {0};
     char name[200];
 
-    exit_format(ev, names_reg(n, ev), &what);
+    if (ev->reason == EXIT_ASSIST)
+        exit_format(ev, names_assisted(ev, name, sizeof name), &what);
+    else
+        exit_format(ev, names_reg(n, ev), &what);
     names_place(n, linear, ev->flags & EXIT_F_PAST, name, sizeof name);
     out_row(o);
     out_cell_u64(o, ev->seq);

@@ -627,7 +627,7 @@ static void expect(struct watches *w, struct vcpu *v, uint64_t linear, unsigned 
     vcpu_walk_regs(v, &r);
     walk(&w->vm->mem, &r, linear, &k);
     p = k.result == WALK_OK ? watch_page_at(w, k.gpa) : NULL;
-    if (p && is_open(w, p))
+    if (p && (w->cpu[v->id].no_traps || is_open(w, p)))
         note_access(w, v, p, from, from + len, write);
 }
 
@@ -683,6 +683,13 @@ void watch_expect(struct watches *w, struct vcpu *v)
         if (o.at[i].write)
             expect_range(w, v, o.at[i].linear, o.at[i].len, true);
     }
+}
+
+void watch_expect_all(struct watches *w, struct vcpu *v)
+{
+    w->cpu[v->id].no_traps = true;
+    watch_expect(w, v);
+    w->cpu[v->id].no_traps = false;
 }
 
 void watch_expected(struct watches *w, struct vcpu *v, bool made)

@@ -78,6 +78,7 @@ struct watch_cpu {
     struct disasm *disasm;  /* its own; made when first needed */
     struct operands expect; /* of the step being made */
     uint64_t rcx;           /* before it */
+    bool no_traps;          /* it runs where no page is trapped */
 };
 
 /* Where a placed watchpoint is. */
@@ -122,6 +123,8 @@ void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6);
 /* Before a step: notes what the instruction at RIP is going to touch on pages that are compared or
  * whose trap is lifted. */
 void watch_expect(struct watches *w, struct vcpu *v);
+/* The same before an instruction that is carried out without any trap (the assist): all pages. */
+void watch_expect_all(struct watches *w, struct vcpu *v);
 /* After it: forgets that when the instruction was not carried out, else takes the new values. */
 void watch_expected(struct watches *w, struct vcpu *v, bool made);
 /* Compares pages that are watched by steps, after a step. */

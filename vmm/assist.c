@@ -16,6 +16,9 @@
 #define CR0_MP       2u
 #define CR0_EM       4u
 #define CR0_TS       8u
+#define CR0_PG       0x80000000u
+#define CR4_PAE      0x20u
+#define EFER_LME     0x100u
 #define CR4_OSFXSR   0x200u
 #define CR4_OSXSAVE  0x40000u
 #define FLAG_TF      0x100u
@@ -319,4 +322,23 @@ bool vcpu_assist(struct vcpu *v, struct exit_event *ev, struct assist_event *rai
     if ((v->sregs->cr0 & CR0_PE) && assist_transfer(v, ev, raise))
         return true;
     return assist_other(v, ev, raise, why);
+}
+
+const char *vcpu_paging_refused(struct vcpu *v, uint64_t at)
+{
+    const struct probe *p = &v->vm->probe;
+    bool pae = v->sregs->cr4 & CR4_PAE;
+    struct walk_regs r;
+    uint8_t b[3];
+
+    if ((pae ? p->paging_pae : p->paging32) || (v->sregs->efer & EFER_LME) ||
+        (v->sregs->cr0 & CR0_PG) || !(v->sregs->cr0 & CR0_PE))
+        return NULL;
+    vcpu_walk_regs(v, &r);
+    if (walk_read(&v->vm->mem, &r, at, b, 3) != 3 || b[0] != 0x0f || b[1] != 0x22 ||
+        (b[2] & 0xf8) != 0xc0) /* mov %r32,%cr0 */
+        return NULL;
+    if (!(*insn_reg(v->regs, b[2] & 7) & CR0_PG))
+        return NULL;
+    return pae ? "PAE" : "32-bit";
 }

@@ -67,6 +67,10 @@ bool vcpu_assist(struct vcpu *v, struct exit_event *ev, struct assist_event *rai
 /* Makes `ev` the record of an assisted SYSCALL or int n of ring 3, before registers change. */
 void vcpu_assist_note(struct vcpu *v, struct exit_event *ev, bool is_syscall);
 
+/* The instruction at linear address `at` turns on paging outside long mode, which this host's KVM
+ * cannot do (it answers with #GP): "32-bit" or "PAE", static text; else NULL. */
+const char *vcpu_paging_refused(struct vcpu *v, uint64_t at);
+
 /* Name of assist kind `what` ("int n", "x87"); NULL past the end. Any thread. */
 const char *assist_name(unsigned what);
 /* One line about it for people; NULL past the end. */

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "vmm/assist.h"
 #include "vmm/base/le.h"
 #include "vmm/insn_head.h"
 #include "vmm/step_guard.h"
@@ -223,6 +224,10 @@ static enum onestep after_hidden(struct vcpu *v, const struct onestep_ops *ops, 
 
     if (nr == 1 && cpl == 3)
         return ONE_DONE; /* the trap flag itself */
+    if (nr == 13 && vcpu_paging_refused(v, linear_rip(v))) {
+        vcpu_show_idt(v);
+        return ONE_OTHER; /* no fault of the guest's */
+    }
     return vcpu_deliver(v, ops, nr, has_ec, ec, false, out);
 }
 

@@ -1,0 +1,65 @@
+/*
+ * Recognising a vCPU that does not move. vCPU threads.
+ */
+#include "debug/stuck.h"
+
+#include <string.h>
+
+#include "vmm/base/clock.h"
+#include "vmm/vcpu.h"
+
+/* Kicks come every 10 or 200 ms; a loop of several instructions shows itself by then. */
+#define SUSPECT_NS    500000000u
+#define SUSPECT_KICKS 3
+/* A step takes microseconds, but a loaded host may not run us for a while, or a kick may come just
+ * when the step begins: several must fail, and not at once. */
+#define TRIES    5
+#define TRIED_NS 5000000u
+
+#define FLAGS_OURS 0x10100u /* TF and RF come and go with steps */
+
+static bool same_regs(const struct kvm_regs *a, const struct kvm_regs *b)
+{
+    struct kvm_regs x = *a, y = *b;
+
+    x.rflags &= ~(uint64_t)FLAGS_OURS;
+    y.rflags &= ~(uint64_t)FLAGS_OURS;
+    return !memcmp(&x, &y, sizeof x);
+}
+
+bool stuck_suspect(struct stuck *s, const struct vcpu *v)
+{
+    uint64_t now = clock_ns();
+
+    if (!s->since_ns || !same_regs(&s->regs, v->regs)) {
+        *s = (struct stuck){.since_ns = now, .regs = *v->regs};
+        return false;
+    }
+    return ++s->kicks >= SUSPECT_KICKS && now - s->since_ns >= SUSPECT_NS;
+}
+
+/* A jump may lead to itself. */
+static bool is_jump(struct vcpu *v)
+{
+    uint8_t b[15];
+    unsigned n = vcpu_fetch(v, b), i = 0;
+
+    while (i < n && (b[i] == 0x66 || b[i] == 0x67 || b[i] == 0x2e || b[i] == 0x3e || b[i] == 0xf2 ||
+                     (v->sregs->cs.l && (b[i] & 0xf0) == 0x40)))
+        i++;
+    if (i + 1 >= n)
+        return true; /* nothing can be said */
+    return b[i] == 0xeb || b[i] == 0xe9 || b[i] == 0xea || b[i] == 0xff || (b[i] & 0xf0) == 0x70 ||
+           (b[i] & 0xfc) == 0xe0 || (b[i] == 0x0f && (b[i + 1] & 0xf0) == 0x80);
+}
+
+bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns)
+{
+    if (!same_regs(&s->regs, v->regs) || is_jump(v)) {
+        stuck_clear(s);
+        return false;
+    }
+    s->tries++;
+    s->tried_ns += guest_ns;
+    return s->tries >= TRIES && s->tried_ns >= TRIED_NS;
+}

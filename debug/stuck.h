@@ -1,0 +1,33 @@
+/*
+ * A vCPU that burns time without moving: an emulating KVM spins inside the kernel at instructions
+ * that it neither runs nor refuses (vmcall). Found by kicks that see the same registers, confirmed
+ * by single steps that change nothing although the instruction is no jump to itself. vCPU threads.
+ */
+#ifndef DEBUG_STUCK_H
+#define DEBUG_STUCK_H
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vcpu;
+
+struct stuck {
+    uint64_t since_ns; /* 0: nothing seen */
+    struct kvm_regs regs;
+    unsigned kicks;
+    unsigned tries; /* steps that changed nothing */
+    uint64_t tried_ns;
+};
+
+/* A kick found the vCPU so. True when it is time to try single steps. */
+bool stuck_suspect(struct stuck *s, const struct vcpu *v);
+/* One such step ended after `guest_ns`. True when the vCPU is stuck. */
+bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns);
+/* Any other exit. */
+static inline void stuck_clear(struct stuck *s)
+{
+    s->since_ns = 0;
+}
+
+#endif
