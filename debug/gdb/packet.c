@@ -130,7 +130,8 @@ void packet_in_fini(struct packet_in *in)
 /* ---- sending ------------------------------------------------------------------------------ */
 
 /* A repeat count n is sent as the character n + 29, printable and neither '#', '$', '+' nor '-':
- * at most 97 copies of the byte before it. */
+ * at most 97 copies of the byte before it. Counts that look like an escape or another run are avoided,
+ * too: not every client reads them. */
 #define RLE_MAX 97
 #define RLE_MIN 3
 
@@ -145,7 +146,7 @@ static void add_repeats(struct buf *out, char c, size_t n)
     while (n) {
         size_t now = n > RLE_MAX ? RLE_MAX : n;
 
-        while (now >= RLE_MIN && strchr("#$+-", (int)(now + 29)))
+        while (now >= RLE_MIN && strchr("#$+-*}", (int)(now + 29)))
             now--;
         if (now >= RLE_MIN) {
             char rle[2] = {'*', (char)(now + 29)};
