@@ -120,6 +120,13 @@ static const char *uint_type(unsigned bytes)
     return bytes == 2 ? "uint16" : bytes == 4 ? "uint32" : "uint64";
 }
 
+/* gdb assigns numbers to flags of their own size only, and its numbers are ints: with four bytes
+ * `set $cr0 = 1` works. Nothing above bit 31 is in use there, but for CR4.FRED. */
+static bool is_short(int id)
+{
+    return id == REG_cr0 || id == REG_cr4 || id == REG_efer || id == REG_dr6 || id == REG_dr7;
+}
+
 /* A row that no feature of gdb's has. Flags need 4 or 8 bytes there. QEMU's name of the MSR that
  * swapgs exchanges is the one that gdb scripts know. */
 static void add_row(struct desc *d, const char *feature, int id)
@@ -129,7 +136,7 @@ static void add_row(struct desc *d, const char *feature, int id)
     unsigned bytes = r->bits / 8u;
     struct desc_reg *x;
 
-    if (r->flags && bytes < 4)
+    if (r->flags && (bytes < 4 || is_short(id)))
         bytes = 4;
     if (id == REG_msr_kernel_gs_base)
         name = "k_gs_base";
@@ -177,7 +184,7 @@ void desc_build(struct desc *d, enum gdb_arch arch, bool avx)
 static void xml_flags(struct buf *out, const char *id, unsigned bytes, const struct reg_flag *f)
 {
     buf_addf(out, "<flags id=\"%s\" size=\"%u\">\n", id, bytes);
-    for (; f->name; f++)
+    for (; f->name && f->low + f->width <= 8 * bytes; f++)
         buf_addf(out, "<field name=\"%s\" start=\"%u\" end=\"%u\"%s/>\n", f->name, f->low,
                  f->low + f->width - 1, f->width > 1 ? " type=\"uint64\"" : "");
     buf_adds(out, "</flags>\n");

@@ -57,6 +57,9 @@ void gdb_init_text(const char *image, const char *symbols, const char *where, st
     add_symbols(symbols ? symbols : image, out);
     if (!strncmp(at, "unix:", 5))
         at += 5;
-    buf_addf(out, "target remote %s%s\n", strchr(at, ':') || *at == '/' || *at == '.' ? "" : ":",
-             at);
+    buf_addf(out,
+             "target remote %s%s\n"
+             "# A step moves one vCPU; the others stand meanwhile.\n"
+             "set scheduler-locking step\n",
+             strchr(at, ':') || *at == '/' || *at == '.' ? "" : ":", at);
 }

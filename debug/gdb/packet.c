@@ -130,8 +130,8 @@ void packet_in_fini(struct packet_in *in)
 /* ---- sending ------------------------------------------------------------------------------ */
 
 /* A repeat count n is sent as the character n + 29, printable and neither '#', '$', '+' nor '-':
- * at most 97 copies of the byte before it. Counts that look like an escape or another run are avoided,
- * too: not every client reads them. */
+ * at most 97 copies of the byte before it. Counts that look like an escape or another run are
+ * avoided, too: not every client reads them. */
 #define RLE_MAX 97
 #define RLE_MIN 3
 

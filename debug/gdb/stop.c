@@ -18,11 +18,11 @@
 /* gdb's signal numbers (its include/gdb/signals.def). */
 enum { SIG_INT = 2, SIG_TRAP = 5, SIG_ABRT = 6, SIG_SEGV = 11 };
 
-static int signal_of(const struct gdb *g, const struct stop_info *si)
+static int signal_of(const struct stop_info *si, bool news)
 {
     switch (si->kind) {
     case STOP_USER:
-        return g->state == GDB_WAITING ? SIG_INT : SIG_TRAP;
+        return news ? SIG_INT : SIG_TRAP;
     case STOP_TRIPLE_FAULT:
         return SIG_SEGV;
     case STOP_INTERNAL_ERROR:
@@ -65,12 +65,12 @@ static void add_lldb(struct gdb *g, const struct stop_info *si, struct buf *out)
     buf_addc(out, ';');
 }
 
-void gdb_stop_body(struct gdb *g, struct buf *out)
+void gdb_stop_body(struct gdb *g, bool news, struct buf *out)
 {
     const struct stop_info *si = session_last_stop(g->s);
     const struct desc *d = gdb_desc(g);
 
-    buf_addf(out, "T%02xthread:%x;", signal_of(g, si), si->vcpu + 1);
+    buf_addf(out, "T%02xthread:%x;", signal_of(si, news), si->vcpu + 1);
     add_reason(g, si, out);
     if (g->client.lldb)
         add_lldb(g, si, out);
@@ -179,7 +179,7 @@ void gdb_tell_stop(struct gdb *g)
             return;
         }
     }
-    gdb_stop_body(g, &b);
+    gdb_stop_body(g, true, &b);
     gdb_send(g, b.data, b.len);
     g->state = GDB_STOPPED;
     buf_fini(&b);
@@ -250,5 +250,5 @@ void pk_why(struct gdb *g, const char *p, const char *end)
     if (g->arch == GDB_8086 && g->arch_told && g->client.exec_events)
         exec_body(g, g->thread, &g->reply);
     else
-        gdb_stop_body(g, &g->reply);
+        gdb_stop_body(g, false, &g->reply);
 }

@@ -182,8 +182,8 @@ gdb_handler pk_detach, pk_kill, pk_vkill, pk_restart, pk_vrun, pk_vattach, pk_ex
 void gdb_interrupt(struct gdb *g);
 /* Sends the stop reply for how things stand now. */
 void gdb_tell_stop(struct gdb *g);
-/* The body of a stop reply without events. */
-void gdb_stop_body(struct gdb *g, struct buf *out);
+/* The body of a stop reply without events; `news`: not for somebody who has just come. */
+void gdb_stop_body(struct gdb *g, bool news, struct buf *out);
 /* The guest stands, and somebody waited for it. */
 void gdb_stopped(struct gdb *g);
 

@@ -59,7 +59,7 @@ static void xml_is_whole(void)
     CHECK_HAS(buf_str(&b), "<architecture>i8086</architecture>");
     CHECK_HAS(buf_str(&b), "<feature name=\"org.gnu.gdb.i386.core\">");
     CHECK_HAS(buf_str(&b), "<field name=\"PE\" start=\"0\" end=\"0\"/>");
-    CHECK_HAS(buf_str(&b), "<reg name=\"cr0\" bitsize=\"64\"");
+    CHECK_HAS(buf_str(&b), "<reg name=\"cr0\" bitsize=\"32\"");
     CHECK_HAS(buf_str(&b), "type=\"cr0_flags\"");
     CHECK_HAS(buf_str(&b), "</feature>\n</target>\n");
     buf_fini(&b);

@@ -1,0 +1,54 @@
+#!/bin/bash
+# One gdb session follows the processor from real mode to long mode and back: with symbols told by
+# vmscope, with a file that gdb loaded itself, and without any.
+set -u
+. "$(dirname "$0")/lib.sh"
+skip_without gdb follows_modes
+
+walk=('x/2i $pc' 'bt 1' 'stepi' 'info registers eip'
+    'break *0x7e04' 'continue' 'break *0x7ec6' 'break *0x7f46' 'break *0x7f82' 'break *0x7fdf'
+    'continue' 'x/i $pc' 'info registers eip' 'p $cr0'
+    'continue' 'x/2i $pc' 'info registers rip' 'p $efer' 'stepi' 'p $r15'
+    'continue' 'x/i $pc' 'continue' 'x/2i $pc' 'p $cr0' 'delete' 'continue')
+
+follows() { # NAME
+    has "$1_real" '=> 0x7c00.*ljmp.*0x0,.0x7c05' '0x7c05.*cli' 'eip +0x7c05'
+    has "$1_break_in_real_mode" 'Breakpoint 1, .*'
+    has "$1_protected" 'Breakpoint 2, ' '=> 0x7ec6.*mov +\$0x7c00,%esp' 'eip +0x7ec6' '\[ .*PE.*\]'
+    has "$1_long" 'Breakpoint 3, ' '=> 0x7f46.*mov' 'movabs \$0x123456789abcdef0,%rax' 'rip +0x7f46' \
+        '\[ .*LME.*LMA.*\]'
+    has "$1_compatibility" 'Breakpoint 4, ' '=> 0x7f82.*mov +\$0x.*,%esi'
+    has "$1_real_again" 'Breakpoint 5, ' '=> 0x7fdf.*xor +%ax,%ax' 'mov +%ax,%ds'
+    has "$1_ends" 'exited with code 041'
+}
+
+start --symbols "$g/modes.elf" "$g/modes.bin"
+gdb_run "${walk[@]}"
+follows told_symbols
+has told_symbols_are_there 'real_mode \(\) at' 'protected32 \(\) at' 'long_mode \(\) at' 'real_again \(\) at'
+
+start "$g/modes.bin"
+gdb_file=$g/modes.elf gdb_run "${walk[@]}"
+follows own_file
+has own_symbols_stay 'real_mode' 'protected32' 'long_mode' 'real_again'
+
+start "$g/modes.bin"
+gdb_run "${walk[@]}"
+follows no_file
+
+# Leave in one mode, come back in another; be killed; come back again.
+start "$g/modes.bin"
+gdb_run 'break *0x7e04' 'continue' 'x/i $pc' 'delete' 'stepi' 'disconnect'
+has leaves_in_real_mode '=> 0x7e04'
+gdb_run 'x/i $pc' 'break *0x7f46' 'continue' 'p $rip' 'disconnect'
+has leaves_in_long_mode 'Breakpoint 1' '0x7f46'
+gdb_run 'info registers rip' 'stepi' 'x/i $pc'
+has comes_back_in_long_mode 'rip +0x7f46' '=> 0x7f4b'
+
+start "$g/modes.bin"
+gdb_run 'monitor arch i386' 'break *0x7f46' 'continue' 'show architecture' 'monitor arch'
+has arch_is_pinned '"i386"' 'pinned'
+start "$g/modes.bin"
+gdb_run 'monitor realmode offset' 'monitor realmode' 'stepi' 'info registers eip'
+has realmode_offset 'offsets into CS' 'eip +0x7c05'
+exit $status
