@@ -14,7 +14,6 @@
 #include "vmm/base/x.h"
 
 #define NAME_CAP  48
-#define LINE_MAX_ 4096
 /* `source` within `source`; also the lines one stop may run before the loop gets its turn. */
 #define WAITING_MAX 100000u
 
@@ -332,8 +331,8 @@ static int exec_line(struct cmd_client *c, const char *line, struct out *o)
 
     if (*p == '#')
         return 0;
-    if (strlen(p) > LINE_MAX_) {
-        out_error(o, "the line is longer than %d characters", LINE_MAX_);
+    if (strlen(p) > CMD_LINE_MAX) {
+        out_error(o, "the line is longer than %u characters", CMD_LINE_MAX);
         return -E2BIG;
     }
     st->repeating = !*p;

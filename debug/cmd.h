@@ -17,6 +17,9 @@
 
 struct session;
 
+/* Longer lines are refused: no command needs them, and who sends them is not a person. */
+#define CMD_LINE_MAX 4096u
+
 /* The script host as commands see it (scripts/ is above this folder). */
 struct cmd_scripts {
     void *arg;

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "debug/cmd.h"
+#include "vmm/base/buf.h"
 #include "vmm/base/x.h"
 
 #define FILE_LINES_MAX 1000000u
@@ -23,20 +25,21 @@ static void add(struct commands_in *in, const char *text, const char *file, unsi
 static int load_file(struct commands_in *in, const char *path, struct err *e)
 {
     FILE *f = fopen(path, "re");
-    char *line = NULL;
-    size_t cap = 0;
+    struct buf line = {0};
     unsigned n = 0;
     int r = 0;
 
     if (!f)
         return err_set(e, errno, "cannot read the commands in %s: %s", path, strerror(errno));
-    while (n < FILE_LINES_MAX && getline(&line, &cap, f) > 0)
-        add(in, line, path, ++n);
+    errno = 0;
+    while (n < FILE_LINES_MAX && line.len <= CMD_LINE_MAX &&
+           buf_read_line(&line, f, CMD_LINE_MAX + 1))
+        add(in, buf_str(&line), path, ++n); /* one that is too long is the last: it fails */
     if (ferror(f))
-        r = err_set(e, EIO, "cannot read the commands in %s: %s", path, strerror(errno));
+        r = err_set(e, EINVAL, "cannot read the commands in %s: %s", path, strerror(errno));
     if (n == FILE_LINES_MAX)
         r = err_set(e, E2BIG, "%s has more than %u lines", path, FILE_LINES_MAX);
-    free(line);
+    buf_fini(&line);
     fclose(f);
     return r;
 }

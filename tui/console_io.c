@@ -91,18 +91,15 @@ static bool wait_writable(int fd, uint64_t deadline_ns)
 {
     for (;;) {
         struct pollfd p = {.fd = fd, .events = POLLOUT};
-        uint64_t now = clock_ns();
+        uint64_t now = clock_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
         int ms = -1;
 
-        if (deadline_ns != UINT64_MAX) {
-            if (now >= deadline_ns)
-                return false;
-            ms = (int)((deadline_ns - now) / 1000000 + 1 < 1000000
-                           ? (deadline_ns - now) / 1000000 + 1
-                           : 1000000);
-        }
+        if (deadline_ns != UINT64_MAX) /* past it, what needs no waiting is still said */
+            ms = !left ? 0 : left / 1000000 < 1000000 ? (int)(left / 1000000 + 1) : 1000000;
         if (poll(&p, 1, ms) > 0)
             return true;
+        if (!left)
+            return false;
     }
 }
 

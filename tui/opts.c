@@ -289,8 +289,9 @@ static int check(const struct opts *o, struct err *e)
     if (o->help || o->version || o->dump_docs || o->sub == SUB_DOCTOR)
         return 0;
     if (!o->session.boot.image || !*o->session.boot.image)
-        return err_set(e, EINVAL, "the guest is missing: `vmscope%s%s FILE` (--help tells more)",
-                       *subs[o->sub].name ? " " : "", subs[o->sub].name);
+        return err_set(e, EINVAL, "the %s is missing: `vmscope%s%s FILE` (--help tells more)",
+                       o->sub == SUB_REPORT ? "trace file" : "guest", *subs[o->sub].name ? " " : "",
+                       subs[o->sub].name);
     if (o->sub == SUB_WORKBENCH && (o->serial.kind == SERIAL_STDIO || o->serial.kind == SERIAL_PTY))
         return err_set(e, EINVAL,
                        "--serial stdio and pty need `vmscope run`: the workbench uses the "
@@ -402,7 +403,8 @@ void opts_help(enum subcommand sub, struct buf *out)
         return;
     buf_adds(out, "\nExit status of `run`: 0 the guest powered off or halted for ever; odd, "
                   "((v<<1)|1) & 0xff,\nwhen it wrote v to port 0xF4; 2 usage, load or host "
-                  "error; 4 time-out; 6 triple fault;\n8 a command, script or check failed; 10 the host's KVM could "
+                  "error; 4 time-out; 6 triple fault;\n8 a command, script or check failed; 10 the "
+                  "host's KVM could "
                   "not go on.\n");
 }
 

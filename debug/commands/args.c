@@ -249,7 +249,7 @@ int cmd_count(struct cmd_client *c, const char *args, uint64_t dflt, uint64_t *n
         if (cmd_eval(c, args, n, &e))
             return cmd_fail(o, &e);
     }
-    if (!*n) {
+    if (!*n || *n > INT64_MAX) { /* -1 is no count either */
         out_error(o, "the count must be 1 or more");
         return -EINVAL;
     }

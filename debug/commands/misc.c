@@ -184,8 +184,7 @@ int cmd_source_run(struct cmd_client *c, const char *args, struct out *o)
 {
     struct cmd_state *st = cmd_state(c);
     struct waiting *rest = st->waiting, **rest_end = st->waiting_end;
-    char *line = NULL;
-    size_t cap = 0;
+    struct buf line = {0};
     unsigned n = 0, waiting = 0;
     FILE *f;
 
@@ -207,12 +206,13 @@ int cmd_source_run(struct cmd_client *c, const char *args, struct out *o)
     /* In front of what waits already: a file that is read inside another one comes first. */
     st->waiting = NULL;
     st->waiting_end = &st->waiting;
-    while (waiting + n < SOURCE_LINES_MAX && getline(&line, &cap, f) > 0)
-        cmd_queue(c, line, args, ++n);
+    while (waiting + n < SOURCE_LINES_MAX && line.len <= CMD_LINE_MAX &&
+           buf_read_line(&line, f, CMD_LINE_MAX + 1))
+        cmd_queue(c, buf_str(&line), args, ++n); /* one that is too long is the last: it fails */
     *st->waiting_end = rest;
     if (rest)
         st->waiting_end = rest_end;
-    free(line);
+    buf_fini(&line);
     if (ferror(f) || waiting + n >= SOURCE_LINES_MAX) {
         out_error(o,
                   ferror(f) ? "%s cannot be read as a file of commands"

@@ -29,6 +29,7 @@ set -o pipefail
 
 expect help 0 'usage|vmscope \[' --help
 expect version 0 'vmscope [0-9]' --version
+expect no_trace_file 2 'trace file is missing' report
 expect no_guest 2 'guest' run
 expect unknown_option 2 'bogus' run --bogus "$g/hello16.bin"
 expect near_miss 2 'timeout' run --timeot 3 "$g/hello16.bin"
@@ -58,6 +59,12 @@ expect triple_fault 6 'triple fault' run "$g/triple"
 expect bad_command 8 'nosuchcommand' run -e nosuchcommand "$g/hello16.bin"
 printf 'info registers\nprint nosuchsymbol\n' >"$TEST_DIR/bad.cmds"
 expect bad_line_in_file 8 'bad\.cmds:2' run -x "$TEST_DIR/bad.cmds" "$g/hello16.bin"
+for endless in /dev/zero /dev/full; do
+    expect "commands_of $endless" 8 'longer than' run -x $endless "$g/hello16.bin"
+    expect "source_of $endless" 8 'longer than' run -e "source $endless" "$g/hello16.bin"
+done
+expect commands_of_a_folder 2 'directory' run -x "$TEST_DIR" "$g/hello16.bin"
+expect late_answer 8 'ran too long' run --timeout 1 -e 'lua while true do end' "$g/hello16.bin"
 expect serial_none 33 '' run --serial none "$g/hello16.bin"
 
 # JSON that a parser accepts, if there is one.

@@ -8,6 +8,12 @@ EXPECT: ^=> 0x100001 <_start\+0x1>:
 EXPECT: ^=> 0x100009 <_start\+0x9>:.*xor ebp, ebp
 EXPECT: ^=> 0x10000b .*call console_init
 
+NAME: stepi_takes_no_negative_count
+RUN: %g/hello64
+CMD: stepi -1
+EXPECT: ^the count must be 1 or more
+STATUS: 8
+
 NAME: nexti_steps_over_a_call
 RUN: %g/hello64
 CMD: until *0x10000b

@@ -85,6 +85,16 @@ void buf_eat(struct buf *b, size_t len)
     b->len -= len;
 }
 
+bool buf_read_line(struct buf *b, FILE *f, size_t max)
+{
+    int c = 0;
+
+    buf_clear(b);
+    while (b->len < max && c != '\n' && (c = getc(f)) != EOF)
+        buf_addc(b, c ? (char)c : 1);
+    return b->len && !ferror(f);
+}
+
 void buf_clear(struct buf *b)
 {
     b->len = 0;

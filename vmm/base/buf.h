@@ -6,7 +6,9 @@
 #define VMM_BASE_BUF_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 struct buf {
     char *data; /* NULL until something was added */
@@ -24,6 +26,10 @@ void buf_pad(struct buf *b, size_t column);
 /* Removes the first `len` bytes (at most what there is). */
 void buf_eat(struct buf *b, size_t len);
 void buf_clear(struct buf *b);
+/* Replaces the text by the next line of `f`, with its newline, but no more than `max` bytes: what a
+ * person names may be /dev/zero. A zero byte becomes a 1, so that the text is whole as a C string
+ * too. False at the end and on an error (ferror). */
+bool buf_read_line(struct buf *b, FILE *f, size_t max);
 /* Never NULL; valid until the next call on `b`. */
 const char *buf_str(const struct buf *b);
 /* Hands the text to the caller, who frees it; the buffer is empty afterwards. Never NULL. */
