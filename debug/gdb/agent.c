@@ -405,6 +405,25 @@ static const char *print_one(struct run *r, struct buf *text, const char *p, con
     return p + 1;
 }
 
+/* gdb sends the format as the user typed it. `p` behind the backslash; returns what follows. */
+static const char *print_escape(struct buf *text, const char *p, const char *end)
+{
+    static const char from[] = "abefnrtv", to[] = "\a\b\033\f\n\r\t\v";
+    const char *at = p < end ? strchr(from, *p) : NULL;
+    unsigned v = 0, n = 0;
+
+    while (n < 3 && p + n < end && p[n] >= '0' && p[n] <= '7')
+        v = v * 8 + (unsigned)(p[n++] - '0');
+    if (n) {
+        buf_addc(text, (char)v);
+        return p + n;
+    }
+    if (p == end)
+        return p;
+    buf_addc(text, at ? to[at - from] : *p);
+    return p + 1;
+}
+
 static void print(struct run *r, const uint8_t *operands)
 {
     unsigned args = operands[0], next = 0;
@@ -416,7 +435,9 @@ static void print(struct run *r, const uint8_t *operands)
     r->depth -= args;
     first = &r->stack[r->depth];
     while (p < end && text.len < PRINT_MAX) {
-        if (*p != '%') {
+        if (*p == '\\') {
+            p = print_escape(&text, p + 1, end);
+        } else if (*p != '%') {
             buf_addc(&text, *p++);
         } else if (p + 1 < end && p[1] == '%') {
             buf_addc(&text, '%');

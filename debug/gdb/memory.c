@@ -28,11 +28,10 @@ static int64_t read_at(struct gdb *g, uint64_t addr, void *dst, size_t len)
     return session_mem_read(g->s, g->thread, space_of(g), addr, dst, len);
 }
 
-/* The readable prefix; nothing readable is an error. */
+/* The readable prefix, in g->scratch; nothing readable is an error. */
 static uint8_t *read_part(struct gdb *g, const char *p, const char *end, size_t max, int64_t *n)
 {
     uint64_t addr, len;
-    uint8_t *bytes;
 
     if (!addr_len(&p, end, &addr, &len) || p != end) {
         reply_errno(g, EINVAL);
@@ -40,14 +39,14 @@ static uint8_t *read_part(struct gdb *g, const char *p, const char *end, size_t 
     }
     if (len > max)
         len = max;
-    bytes = xmalloc(len + 1);
-    *n = read_at(g, addr, bytes, len);
+    if (!g->scratch)
+        g->scratch = xmalloc(PACKET_MAX); /* kept: memory of that size would come anew each time */
+    *n = read_at(g, addr, g->scratch, len);
     if (*n <= 0 && len) {
         reply_errno(g, EFAULT);
-        free(bytes);
         return NULL;
     }
-    return bytes;
+    return g->scratch;
 }
 
 void pk_m(struct gdb *g, const char *p, const char *end)
@@ -57,7 +56,6 @@ void pk_m(struct gdb *g, const char *p, const char *end)
 
     if (bytes)
         hex_add(&g->reply, bytes, (size_t)n);
-    free(bytes);
 }
 
 /* gdb's form of the reply starts with b; lldb's is the bytes alone, and it finds out whether the
@@ -78,7 +76,6 @@ void pk_x(struct gdb *g, const char *p, const char *end)
     if (!g->client.plain_x)
         buf_addc(&g->reply, 'b');
     buf_add(&g->reply, bytes, (size_t)n);
-    free(bytes);
 }
 
 static void write_at(struct gdb *g, uint64_t addr, const void *bytes, uint64_t len)

@@ -135,10 +135,7 @@ void packet_in_fini(struct packet_in *in)
 #define RLE_MAX 97
 #define RLE_MIN 3
 
-static bool is_special(uint8_t c)
-{
-    return c == '#' || c == '$' || c == '}' || c == '*';
-}
+static const bool is_special[256] = {['#'] = true, ['$'] = true, ['}'] = true, ['*'] = true};
 
 /* `n` (0 and up) further copies of a byte that is already out. */
 static void add_repeats(struct buf *out, char c, size_t n)
@@ -165,7 +162,7 @@ static size_t plain_run(const uint8_t *p, const uint8_t *end)
 {
     const uint8_t *s = p;
 
-    while (s < end && !is_special(*s)) {
+    while (s < end && !is_special[*s]) {
         if (end - s >= 4 && s[0] == s[1] && s[1] == s[2] && s[2] == s[3])
             break;
         s++;
@@ -173,12 +170,35 @@ static size_t plain_run(const uint8_t *p, const uint8_t *end)
     return (size_t)(s - p);
 }
 
+/* Modulo 256. Eight bytes at a time, in four lanes of 16 bits that are emptied before they can
+ * overflow: a dump of guest memory spends much of its time here. */
+static uint8_t sum_of(const char *p, size_t len)
+{
+    const uint64_t even = 0x00ff00ff00ff00ffull;
+    uint64_t sum = 0, word;
+
+    while (len >= 8) {
+        size_t words = len / 8 < 128 ? len / 8 : 128;
+        uint64_t lanes = 0;
+
+        for (size_t i = 0; i < words; i++, p += 8) {
+            memcpy(&word, p, 8);
+            lanes += (word & even) + (word >> 8 & even);
+        }
+        len -= 8 * words;
+        sum += (lanes & 0xffff) + (lanes >> 16 & 0xffff) + (lanes >> 32 & 0xffff) + (lanes >> 48);
+    }
+    while (len--)
+        sum += (uint8_t)*p++;
+    return (uint8_t)sum;
+}
+
 static void frame(struct buf *out, char lead, const void *body, size_t len)
 {
     const uint8_t *p = body, *end = p + len;
     char tail[3] = "#";
     size_t start;
-    uint8_t sum = 0;
+    uint8_t sum;
 
     buf_addc(out, lead);
     start = out->len;
@@ -189,7 +209,7 @@ static void frame(struct buf *out, char lead, const void *body, size_t len)
         p += n;
         if (p == end)
             break;
-        if (is_special(*p)) {
+        if (is_special[*p]) {
             char esc[2] = {'}', (char)(*p ^ 0x20)};
 
             buf_add(out, esc, 2);
@@ -203,8 +223,7 @@ static void frame(struct buf *out, char lead, const void *body, size_t len)
         add_repeats(out, (char)*p, n - 1);
         p += n;
     }
-    for (size_t i = start; i < out->len; i++)
-        sum = (uint8_t)(sum + (uint8_t)out->data[i]);
+    sum = sum_of(out->data + start, out->len - start);
     tail[1] = "0123456789abcdef"[sum >> 4];
     tail[2] = "0123456789abcdef"[sum & 15];
     buf_add(out, tail, 3);
@@ -225,16 +244,20 @@ void packet_notify(struct buf *out, const void *body, size_t len)
 void hex_add(struct buf *out, const void *bytes, size_t len)
 {
     static const char digits[] = "0123456789abcdef";
+    static char pair[256][2]; /* main thread */
     const uint8_t *p = bytes;
-    char part[512];
+    char part[4096];
 
+    if (!pair[0][0])
+        for (unsigned i = 0; i < 256; i++) {
+            pair[i][0] = digits[i >> 4];
+            pair[i][1] = digits[i & 15];
+        }
     while (len) {
         size_t n = len < sizeof part / 2 ? len : sizeof part / 2;
 
-        for (size_t i = 0; i < n; i++) {
-            part[2 * i] = digits[p[i] >> 4];
-            part[2 * i + 1] = digits[p[i] & 15];
-        }
+        for (size_t i = 0; i < n; i++)
+            memcpy(part + 2 * i, pair[p[i]], 2);
         buf_add(out, part, 2 * n);
         p += n;
         len -= n;

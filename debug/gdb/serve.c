@@ -474,6 +474,7 @@ void gdb_close(struct session *s)
     cmd_client_fini(&g->cmd);
     pthread_mutex_destroy(&g->print_lock);
     free(g->range_state);
+    free(g->scratch);
     free(g->point);
     free(g->where);
     free(g->path);

@@ -80,7 +80,8 @@ struct gdb {
     enum gdb_state state;
     struct gdb_client client;
     struct buf reply;
-    bool no_reply; /* the handler answers later, or never */
+    uint8_t *scratch; /* PACKET_MAX bytes for memory packets, or NULL */
+    bool no_reply;    /* the handler answers later, or never */
     bool extended, killed, detached;
     bool run_asked;  /* vRun or R: reset when it stands */
     bool kill_asked; /* reset when it stands, and say nothing */

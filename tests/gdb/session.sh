@@ -26,6 +26,11 @@ gdb_run 'break guest_main if $rsp == 1' 'tbreak guest_done' 'continue' 'info bre
 has condition_was_false 'guest_done' 'stop only if'
 has monitor '<guest_main>' 'realmode linear' '^info exits'
 
+# Printing without stopping, done by vmscope.
+start "$g/stack"
+gdb_run 'set dprintf-style agent' 'dprintf guest_done,"done with %d\n", $edi' 'continue'
+has dprintf '^done with 16$' 'exited with code'
+
 # What one sets the others see: a catchpoint of the monitor stops gdb's continue.
 start "$g/hello64"
 gdb_run 'monitor catch io if port == 0x3f8' 'continue' 'x/i $pc' 'monitor delete' 'continue'

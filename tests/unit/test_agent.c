@@ -117,6 +117,12 @@ static void prints(void)
     CHECK_EQ(run(fine, sizeof fine - 1, &b), 0);
     CHECK_STR(buf_str(&b), "x=42 p=10%");
     buf_clear(&b);
+    static const char escapes[] = "\x22\x00\x22\x00\x34\x00\x00\x0c"
+                                  "a\\n\\t\\\\\\101\\"
+                                  "\0\x27";
+    CHECK_EQ(run(escapes, sizeof escapes - 1, &b), 0);
+    CHECK_STR(buf_str(&b), "a\n\t\\A");
+    buf_clear(&b);
     /* more conversions than arguments, and one that nobody knows */
     static const char odd[] = "\x22\x00\x22\x00\x34\x00\x00\x09%d %n %s\0\x27";
     CHECK_EQ(run(odd, sizeof odd - 1, &b), 0);
