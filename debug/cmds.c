@@ -40,6 +40,11 @@ const struct cmd cmd_table[] = {
  "Interrupts wait while stepping unless `set step-irq on`. An empty line steps again.\n"
  "Example: stepi 10",
  CONTROL, cmd_stepi_run, NULL},
+{RUN, "stepto", NULL, "branch|call|ret|mode|cr3",
+ "Step until the next instruction is a branch, call or return, or the mode or CR3 changed.\n"
+ "Each instruction is stepped, so interrupts stay off as `set step-irq` says.\n"
+ "Example: stepto call",
+ CONTROL, cmd_stepto_run, NULL},
 {RUN, "nexti", "ni n next", "[N]",
  "Step one instruction, or N, over calls.\n"
  "A call, a software interrupt and a rep string instruction count as one.\n"
@@ -84,10 +89,16 @@ const struct cmd cmd_table[] = {
  "Set a breakpoint that is deleted when it stopped the guest.\n"
  "Example: tbreak *0x7c00",
  0, cmd_tbreak_run, cmd_complete_expr},
-{PTS, "catch", NULL, "KIND [if EXPR]",
- "Stop at an exit of the guest: io, mmio, hlt, ….\n"
+{PTS, "catch", NULL, "KIND [WHAT] [if EXPR]",
+ "Stop at something that the guest does, other than reaching an address.\n"
+ "io [in|out] [PORT[-PORT]]    mmio [read|write] [ADDR[-ADDR]]    rdmsr, wrmsr [INDEX]\n"
+ "irq [VECTOR]    an interrupt is given to a vCPU\n"
+ "exception [VECTOR|NAME]    the guest enters its handler: 14 or pf, 13 or gp, …; int3\n"
+ "post [CODE]    a POST code    console TEXT    output holds TEXT\n"
+ "mode, cr3    the processor mode, CR3 changed (runs by single steps: slow)\n"
+ "triple, reset, debug-exit    and every kind that `info exits` shows: hlt, shutdown, …\n"
  "EXPR may use the exit's fields, such as port, value, write and gpa.\n"
- "Example: catch io if port == 0x3f8",
+ "Example: catch io out 0x3f8 if value == 'A'",
  0, cmd_catch_run, NULL},
 {PTS, "delete", "d", "[N…]",
  "Delete breakpoints, by number or range; without a number all.\n"

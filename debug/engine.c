@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "debug/catch.h"
 #include "debug/fields.h"
 #include "debug/hooks.h"
 #include "debug/watch_run.h"
+#include "disasm/disasm.h"
 #include "vmm/assist.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/esc.h"
@@ -227,10 +229,13 @@ static enum stop_kind kind_of(const struct point_spec *spec)
 {
     if (spec->kind == POINT_WATCH)
         return STOP_WATCHPOINT;
+    if (spec->kind == POINT_CATCH)
+        return STOP_CATCH;
     return spec->hidden ? STOP_TEMPORARY : STOP_BREAKPOINT;
 }
 
-struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b)
+struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b,
+                                   const struct exit_event *ev)
 {
     struct stop_info *si;
     struct err why = {0};
@@ -240,7 +245,7 @@ struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *
         return NULL;
     if (b->min_rsp && v->regs->rsp < b->min_rsp)
         return NULL;
-    if (!holds(g, v, b->cond, NULL, &why) || !test_holds(g, v, b->pub.spec.test, &why)) {
+    if (!holds(g, v, b->cond, ev, &why) || !test_holds(g, v, b->pub.spec.test, &why)) {
         atomic_fetch_add(&b->false_hits, 1);
         return NULL;
     }
@@ -264,7 +269,7 @@ struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *
 
 static bool point_counts(struct engine *g, struct vcpu *v, struct bp *b)
 {
-    return engine_point_hit(g, v, b) != NULL;
+    return engine_point_hit(g, v, b, NULL) != NULL;
 }
 
 void engine_trapped(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
@@ -285,7 +290,7 @@ static bool linear_to_gpa(struct vcpu *v, uint64_t linear, uint64_t *gpa)
 }
 
 /* All points at the instruction about to execute; true when one of them stops the guest. */
-static bool points_hit(struct engine *g, struct vcpu *v)
+bool engine_points_hit(struct engine *g, struct vcpu *v)
 {
     uint64_t at = linear_rip(v), gpa;
     bool stops = false;
@@ -294,10 +299,13 @@ static bool points_hit(struct engine *g, struct vcpu *v)
         if (b->pub.spec.addr == at)
             stops |= point_counts(g, v, b);
     if (g->points.phys_points && linear_to_gpa(v, at, &gpa)) {
-        for (struct bp *b = points_next(&g->points, 0); b; b = points_next(&g->points, b->pub.id))
+        for (unsigned i = 0; i < g->points.count; i++) {
+            struct bp *b = g->points.bp[i];
+
             if (b->pub.enabled && b->pub.spec.kind == POINT_BREAK &&
                 b->pub.spec.space == SPACE_PHYS && b->pub.spec.addr == gpa)
                 stops |= point_counts(g, v, b);
+        }
     }
     return stops;
 }
@@ -334,36 +342,14 @@ static void want_debug(struct engine *g, struct vcpu_debug *want)
         want->dr7 |= 0x400; /* bit 10 reads as one */
 }
 
-/* ---- catchpoints
- * ------------------------------------------------------------------------------------ */
-
-static void catches(struct engine *g, struct vcpu *v, struct exit_event *ev)
-{
-    for (struct bp *b = points_next(&g->points, 0); b; b = points_next(&g->points, b->pub.id)) {
-        struct err why = {0};
-
-        if (b->method != BP_CATCH || b->pub.spec.catch_reason != ev->reason ||
-            (ev->flags & EXIT_F_RAM) || (b->pub.spec.vcpu >= 0 && b->pub.spec.vcpu != (int)v->id))
-            continue;
-        if (!holds(g, v, b->filter, ev, &why) || !holds(g, v, b->cond, ev, &why)) {
-            atomic_fetch_add(&b->false_hits, 1);
-            continue;
-        }
-        atomic_fetch_add(&b->hits, 1);
-        if (atomic_load(&b->ignore_left)) {
-            atomic_fetch_sub(&b->ignore_left, 1);
-            continue;
-        }
-        engine_stop(g, v, STOP_CATCH)->point_id = b->pub.id;
-        ev->flags |= EXIT_F_STOPPED;
-    }
-}
-
 /* ---- exits
  * -------------------------------------------------------------------------------------------- */
 
 static void board_wish(struct engine *g, struct vcpu *v)
 {
+    struct stop_info *si;
+    int id;
+
     switch (v->wish) {
     case WISH_NONE:
         break;
@@ -371,9 +357,14 @@ static void board_wish(struct engine *g, struct vcpu *v)
         engine_stop(g, v, STOP_POWER_OFF);
         break;
     case WISH_RESET:
-        engine_stop(g, v, STOP_RESET);
+        id = catch_of(g, v, CATCH_RESET);
+        si = engine_stop(g, v, STOP_RESET);
+        if (id > 0)
+            *si =
+                (struct stop_info){.kind = STOP_RESET, .vcpu = v->id, .point_id = id, .vector = -1};
         break;
     case WISH_DEBUG_EXIT:
+        catch_of(g, v, CATCH_DEBUG_EXIT);
         engine_stop(g, v, STOP_DEBUG_EXIT)->code = v->wish_value;
         break;
     }
@@ -391,7 +382,9 @@ static void saw(void *arg, struct vcpu *v, struct exit_event *ev)
     if (ev->reason == KVM_EXIT_DEBUG && ev->u.debug.exception == 1 && v->data.dr7)
         watch_fired(&g->points.watches, v, ev->u.debug.dr6);
     if (g->points.catches)
-        catches(g, v, ev);
+        catch_exits(g, v, ev);
+    if (atomic_load_explicit(&g->console.due, memory_order_relaxed))
+        catch_texts(g, v);
 }
 
 bool engine_access(void *arg, struct vcpu *v, struct exit_event *ev)
@@ -415,6 +408,8 @@ static void saw_injected(struct engine *g, struct vcpu *v)
     };
 
     exit_hooks_saw(g, v, &ev);
+    if (g->points.catches)
+        catch_exits(g, v, &ev);
 }
 
 static void report_internal(struct engine *g, struct vcpu *v, const struct exit_event *ev)
@@ -436,13 +431,17 @@ static void report_paging(struct engine *g, struct vcpu *v, const char *kind)
 static void report_shutdown(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 {
     const char *kind = vcpu_paging_refused(v, linear_rip(v));
+    struct stop_info *si;
+    int id;
 
     if (kind && ev->u.shutdown.vector == 13) {
         report_paging(g, v, kind);
         return;
     }
-    struct stop_info *si = engine_stop(g, v, STOP_TRIPLE_FAULT);
-
+    id = catch_of(g, v, CATCH_TRIPLE);
+    si = engine_stop(g, v, STOP_TRIPLE_FAULT);
+    if (id > 0)
+        *si = (struct stop_info){.kind = STOP_TRIPLE_FAULT, .vcpu = v->id, .point_id = id};
     si->vector = ev->u.shutdown.vector;
     si->code = ev->u.shutdown.error_code;
 }
@@ -543,26 +542,44 @@ static bool assisted(struct engine *g, struct vcpu *v, struct exit_event *ev)
     return true;
 }
 
-static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
-                             const struct exit_event *ev)
-{
-    unsigned data = v->data.dr7 ? watch_dr_bits(&g->points.watches) : 0;
-
-    if (ev->u.debug.exception == 3 && !plant_here(g, v)) {
-        give_back_int3(v);
-        return GO;
-    }
-    if (ev->u.debug.exception == 3 || (ev->u.debug.dr6 & (want->dr7 ? 0xf : 0) & ~data))
-        return points_hit(g, v) ? STOPPED : GO_PAST;
-    return GO; /* a trap flag of the guest's own, seen because ours are on */
-}
-
 /* A gate hook has put the vCPU back into ring 3: at a planted int3, or carried out its call. */
 static enum verdict on_hooked(struct engine *g, struct vcpu *v)
 {
     if (!plant_here(g, v))
         return GO;
-    return points_hit(g, v) ? STOPPED : GO_PAST;
+    return engine_points_hit(g, v) ? STOPPED : GO_PAST;
+}
+
+/* The vCPU stands at a byte of ours: a gate hook, a point, or both. */
+static enum verdict on_plant(struct engine *g, struct vcpu *v, const struct plant *pl,
+                             struct exit_event *ev)
+{
+    bool stops = false;
+
+    if (pl->hook) {
+        if (!g->delivered[v->id] && hook_taken(g, v, ev))
+            return on_hooked(g, v);
+        stops = catch_exceptions(g, v, hook_vectors_here(g, v));
+    }
+    return engine_points_hit(g, v) || stops ? STOPPED : GO_PAST;
+}
+
+static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
+                             struct exit_event *ev)
+{
+    unsigned data = v->data.dr7 ? watch_dr_bits(&g->points.watches) : 0;
+    const struct plant *pl;
+
+    if (ev->u.debug.exception == 3) {
+        pl = plant_here(g, v);
+        if (pl)
+            return on_plant(g, v, pl, ev);
+        give_back_int3(v);
+        return GO;
+    }
+    if (ev->u.debug.dr6 & (want->dr7 ? 0xf : 0) & ~data)
+        return engine_points_hit(g, v) ? STOPPED : GO_PAST;
+    return GO; /* a trap flag of the guest's own, seen because ours are on */
 }
 
 /* With the kernel's interrupt chips a halted vCPU stays inside the kernel as well. */
@@ -616,10 +633,8 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
             report_paging(g, v, kind);
             return STOPPED;
         }
-        if (pl && pl->hook && !g->delivered[v->id] && hook_taken(g, v, ev))
-            return on_hooked(g, v);
         if (pl)
-            return points_hit(g, v) ? STOPPED : GO_PAST;
+            return on_plant(g, v, pl, ev);
         if (assisted(g, v, ev))
             return GO;
         if (watch_recover(g, v, ev, &ops, &info))
@@ -736,23 +751,61 @@ static bool call_each(struct cpu_job *job, struct vcpu *v)
     return job->each(job->each_arg, job->each_state);
 }
 
+/* Does the step job end here by what it was to look for? */
+static bool arrived(const struct cpu_job *job, struct vcpu *v, const struct catch_before *before)
+{
+    uint32_t want = job->to == STEP_TO_BRANCH ? INSN_BRANCH
+                    : job->to == STEP_TO_CALL ? INSN_CALL
+                    : job->to == STEP_TO_RET  ? INSN_RET | INSN_IRET | INSN_SYSRET
+                                              : 0;
+    struct catch_before now;
+    struct insn in;
+    uint8_t bytes[15];
+    unsigned n;
+
+    switch (job->to) {
+    case STEP_TO_COUNT:
+        return false;
+    case STEP_TO_MODE:
+        catch_look(v, &now);
+        return now.mode != before->mode || now.cpl != before->cpl;
+    case STEP_TO_CR3:
+        return v->sregs->cr3 != before->cr3;
+    default:
+        break;
+    }
+    n = vcpu_fetch(v, bytes);
+    if (!n)
+        return true; /* nothing more can be executed */
+    disasm_one(job->disasm, cpu_mode_bits(cpu_mode_of(v->sregs, v->regs->rflags)), linear_rip(v),
+               bytes, n, &in);
+    return in.effects & want;
+}
+
 /* One step of a JOB_STEP. A point at the new RIP ends the job early, as it would end a run. */
 static void step_job(struct engine *g, struct vcpu *v, struct cpu_job *job)
 {
     struct onestep_info info;
-    bool made = one_step(g, v, &info);
-    bool watched = watch_noted(g, v) && watch_judge(g, v);
+    struct catch_before before;
+    bool made, stopped;
 
+    catch_look(v, &before);
+    made = one_step(g, v, &info);
+    stopped = watch_noted(g, v) && watch_judge(g, v);
     if (!made)
         return;
     job->made++;
     job->steps--;
-    if (job->each && !call_each(job, v))
+    if ((job->each && !call_each(job, v)) || arrived(job, v, &before))
         job->steps = 0;
-    if (watched)
+    if (g->points.catch_steps)
+        stopped |= catch_changes(g, v, &before);
+    if (g->points.catch_vectors && info.vector >= 0 && info.vector < 32)
+        stopped |= catch_exceptions(g, v, 1u << info.vector);
+    if (stopped)
         return;
     if (g->points.exec_points && job->steps && (plant_here(g, v) || dr_here(g, v)) &&
-        points_hit(g, v))
+        engine_points_hit(g, v))
         return;
     if (!job->steps)
         report_steps(g, v, &info);
@@ -779,20 +832,39 @@ static bool go_past(struct engine *g, struct vcpu *v)
     return made;
 }
 
-/* Running while a watchpoint needs a look after each instruction. */
+/* Running while a watchpoint or catchpoint needs a look after each instruction. */
 static void run_by_steps(struct engine *g, struct vcpu *v)
 {
     struct onestep_info info;
+    struct catch_before before;
     bool past = g->past[v->id], made;
 
     g->past[v->id] = false;
-    if (!past && g->points.exec_points && (plant_here(g, v) || dr_here(g, v)) && points_hit(g, v))
+    catch_look(v, &before);
+    if (!past && g->points.exec_points && (plant_here(g, v) || dr_here(g, v)) &&
+        engine_points_hit(g, v))
         return;
     made = one_step(g, v, &info);
     g->past[v->id] = past && !made;
     g->delivered[v->id] = made && info.vector >= 0;
     if (watch_noted(g, v))
         watch_judge(g, v);
+    if (made && g->points.catch_steps)
+        catch_changes(g, v, &before);
+    if (made && g->points.catch_vectors && info.vector >= 0 && info.vector < 32)
+        catch_exceptions(g, v, 1u << info.vector);
+    if (g->points.catch_vectors)
+        hooks_refresh(g, v);
+}
+
+/* LIDT makes no exit. A guest that takes its first exception soon after it would take it unseen, so
+ * until a caught exception has a handler the beginning is stepped; a guest that needs longer to get
+ * there is only looked at now and then (session.c's watch). */
+#define AWAIT_STEPS 100000
+
+static bool await_handlers(struct engine *g)
+{
+    return hooks_missing(g) && g->hooks.steps < AWAIT_STEPS && ++g->hooks.steps;
 }
 
 static void body_once(struct engine *g, struct vcpu *v)
@@ -807,7 +879,7 @@ static void body_once(struct engine *g, struct vcpu *v)
         step_job(g, v, job);
         return;
     }
-    if (g->points.watches.stepped) {
+    if (g->points.watches.stepped || g->points.catch_steps || await_handlers(g)) {
         run_by_steps(g, v);
         return;
     }
@@ -824,7 +896,7 @@ static void body_once(struct engine *g, struct vcpu *v)
     if (next == STOPPED)
         ev.flags |= EXIT_F_STOPPED;
     vcpu_commit(v, &ev);
-    if (g->vm->probe.emulated)
+    if (g->vm->probe.emulated || (g->points.catch_vectors | g->hooks.vectors))
         hooks_refresh(g, v);
     g->past[v->id] = next == GO_PAST;
     g->delivered[v->id] = false;
@@ -845,7 +917,8 @@ void engine_body(void *arg, struct vcpu *v)
             check_dead(g, v);
             continue;
         }
-        if (injected < 0 && v->injected >= 0 && exit_hooks_any(&g->exit_hooks))
+        if (injected < 0 && v->injected >= 0 &&
+            (exit_hooks_any(&g->exit_hooks) || g->points.catches))
             saw_injected(g, v);
         if (g->vm->cpus == 1 || !g->points.watches.trapped) {
             body_once(g, v);

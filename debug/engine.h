@@ -21,10 +21,20 @@ enum job_kind {
     JOB_STEP,
 };
 
+/* The end of what a console channel printed, so that a text is found across two writes. */
+#define CONSOLE_MATCH_MAX 256
+struct console_match {
+    char tail[CONSOLE_CHANS][CONSOLE_MATCH_MAX];
+    unsigned len[CONSOLE_CHANS];
+    _Atomic int due; /* some catchpoint's text was seen */
+};
+
 /* What one vCPU was asked; set while it is parked. */
 struct cpu_job {
     enum job_kind kind;
     uint64_t steps; /* JOB_STEP: still to make */
+    enum step_to to;
+    struct disasm *disasm; /* STEP_TO_BRANCH and like: the job's own */
     uint64_t made;
     bool (*each)(void *arg, const struct vcpu_state *st); /* after each step, or NULL */
     void *each_arg;
@@ -39,18 +49,21 @@ struct stop_report {
     struct exit_event ev; /* STOP_INTERNAL_ERROR: the exit that could not be dealt with */
 };
 
-#define HOOK_VECTORS 4
+#define HOOK_VECTORS 32
 
-/* Plants at the handlers of the exceptions by which ring 3 of an emulating KVM escapes us. */
+/* Plants at the guest's handlers: of the exceptions by which ring 3 of an emulating KVM escapes us,
+ * and of those that a catchpoint waits for. */
 struct hooks {
+    uint32_t vectors; /* planted for, or looked for in vain */
     uint64_t idt_base;
     uint16_t idt_limit;
     unsigned countdown;
+    uint32_t steps; /* made because a caught exception had no handler yet */
     bool assist_off;
     struct {
         bool planted;
         uint64_t linear, gpa;
-    } at[HOOK_VECTORS];
+    } at[HOOK_VECTORS]; /* by vector */
 };
 
 struct session;
@@ -65,6 +78,7 @@ struct engine {
     bool reset_on_triple_fault;
     struct hooks hooks;
     struct exit_hooks exit_hooks;
+    struct console_match console; /* machine lock */
     struct cpu_job job[MACHINE_CPUS_MAX];
     bool past[MACHINE_CPUS_MAX]; /* the points at the vCPU's RIP were dealt with: step over them */
     /* The step past a point entered a handler on purpose: its gate hook is not to take it back. */
@@ -97,12 +111,15 @@ struct stop_info *engine_stop(struct engine *g, struct vcpu *v, enum stop_kind k
 /* vCPU threads: an expression over this vCPU and, unless NULL, the record. As expr_eval. */
 int engine_eval(struct engine *g, struct vcpu *v, const struct expr *x, const struct exit_event *ev,
                 uint64_t *value, struct err *e);
-/* A point was reached: conditions and counts. The stop's report when the guest stops, else NULL; it
- * may be that of an earlier stop. */
-struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b);
+/* A point was reached, by the exit `ev` or NULL: conditions and counts. The stop's report when the
+ * guest stops, else NULL; it may be that of an earlier stop. */
+struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b,
+                                   const struct exit_event *ev);
 /* The `trapped` call given to vm_open. */
 void engine_trapped(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
                     uint8_t *bytes);
+/* All points at the instruction about to execute; true when one of them stops the guest. */
+bool engine_points_hit(struct engine *g, struct vcpu *v);
 /* Makes the calling vCPU the only one inside the guest, and lets the others go on. */
 void engine_alone_begin(struct engine *g, struct vcpu *v);
 void engine_alone_end(struct engine *g);

@@ -10,14 +10,13 @@
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
 
-#define ICEBP    0xf1
 #define EFER_LMA 0x400u
 #define CR0_PE   1u
 /* Exits between two looks at gates whose IDTR did not change. */
 #define LOOK_EVERY 64
 
-static const int vectors[HOOK_VECTORS] = {3, 6, 13, 14};
-#define HOOK_GP 2
+/* #BP, #UD, #GP, #PF: ring 3 of an emulating KVM (hooks.h). */
+#define RING3_VECTORS (1u << 3 | 1u << 6 | 1u << 13 | 1u << 14)
 
 static bool has_error_code(int vector)
 {
@@ -35,33 +34,44 @@ static bool to_gpa(struct vcpu *v, uint64_t linear, uint64_t *gpa)
     return w.result == WALK_OK && mem_ptr(&v->vm->mem, w.gpa, 1);
 }
 
-static void refresh_one(struct engine *g, struct vcpu *v, unsigned i)
-{
-    uint64_t linear = 0, gpa = 0;
-    bool want = vcpu_gate_target(v, vectors[i], &linear) && to_gpa(v, linear, &gpa);
-
-    if (want == g->hooks.at[i].planted && (!want || gpa == g->hooks.at[i].gpa))
-        return;
-    engine_alone_begin(g, v);
-    if (g->hooks.at[i].planted)
-        points_unplant_hook(&g->points, g->hooks.at[i].gpa);
-    g->hooks.at[i].planted = want && points_plant_hook(&g->points, gpa, ICEBP);
-    g->hooks.at[i].linear = linear;
-    g->hooks.at[i].gpa = gpa;
-    engine_alone_end(g);
-}
-
 /* Does this host lack paging outside long mode? It tells the guest so by a #GP. */
 static bool paging_lacks(const struct engine *g)
 {
     return !g->vm->probe.paging32 || !g->vm->probe.paging_pae;
 }
 
+static uint32_t wanted_vectors(const struct engine *g, const struct vcpu *v)
+{
+    bool ring3 = g->vm->probe.emulated && (v->sregs->efer & EFER_LMA);
+    bool paging = !ring3 && g->vm->probe.emulated && (v->sregs->cr0 & CR0_PE) && paging_lacks(g);
+
+    return g->points.catch_vectors | (ring3 ? RING3_VECTORS : 0) | (paging ? 1u << 13 : 0);
+}
+
+static void refresh_one(struct engine *g, struct vcpu *v, int vector, bool wanted)
+{
+    uint64_t linear = 0, gpa = 0;
+    bool want = wanted && vcpu_gate_target(v, vector, &linear) && to_gpa(v, linear, &gpa);
+
+    if (want == g->hooks.at[vector].planted && (!want || gpa == g->hooks.at[vector].gpa))
+        return;
+    engine_alone_begin(g, v);
+    if (g->hooks.at[vector].planted)
+        points_unplant_hook(&g->points, g->hooks.at[vector].gpa);
+    g->hooks.at[vector].planted = want && points_plant_hook(&g->points, gpa);
+    g->hooks.at[vector].linear = linear;
+    g->hooks.at[vector].gpa = gpa;
+    engine_alone_end(g);
+}
+
 void hooks_refresh(struct engine *g, struct vcpu *v)
 {
     struct hooks *k = &g->hooks;
+    uint16_t limit = v->idt_hidden ? v->idt_limit_real : v->sregs->idt.limit;
+    uint32_t wanted = wanted_vectors(g, v);
 
-    if (k->idt_base == v->sregs->idt.base && k->idt_limit == v->sregs->idt.limit && k->countdown--)
+    if (k->idt_base == v->sregs->idt.base && k->idt_limit == limit && k->vectors == wanted &&
+        k->countdown--)
         return;
     k->countdown = LOOK_EVERY;
     if (points_stale(&g->points) || g->points.pending) {
@@ -70,27 +80,29 @@ void hooks_refresh(struct engine *g, struct vcpu *v)
         engine_alone_end(g);
     }
     k->idt_base = v->sregs->idt.base;
-    k->idt_limit = v->sregs->idt.limit;
-    if (!(v->sregs->efer & EFER_LMA)) {
-        if ((v->sregs->cr0 & CR0_PE) && paging_lacks(g) &&
-            g->vm->probe.icebp[PM_PROT] == HOW_INTERNAL)
-            refresh_one(g, v, HOOK_GP);
-        return;
-    }
-    if (g->vm->probe.icebp[PM_LONG0] != HOW_INTERNAL)
-        return;
+    k->idt_limit = limit;
+    for (int i = 0; i < HOOK_VECTORS; i++)
+        if ((wanted | k->vectors) >> i & 1)
+            refresh_one(g, v, i, wanted >> i & 1);
+    k->vectors = wanted;
+}
+
+bool hooks_missing(const struct engine *g)
+{
+    if (!g->points.catch_vectors)
+        return false;
     for (unsigned i = 0; i < HOOK_VECTORS; i++)
-        refresh_one(g, v, i);
+        if ((g->points.catch_vectors >> i & 1) && g->hooks.at[i].planted)
+            return false; /* who catches all is content with what gates there are */
+    return true;
 }
 
 bool hooks_wanted(const struct engine *g)
 {
-    if (!g->vm->probe.emulated)
-        return false;
     for (unsigned i = 0; i < g->points.dr_usable; i++)
-        if (g->points.dr_owner[i])
+        if (g->points.dr_owner[i] && g->vm->probe.emulated)
             return true; /* may outgrow its debug register */
-    return !g->hooks.at[1].planted;
+    return hooks_missing(g) || (g->vm->probe.emulated && !g->hooks.at[6].planted);
 }
 
 void hooks_forget(struct engine *g)
@@ -101,14 +113,15 @@ void hooks_forget(struct engine *g)
     g->hooks = (struct hooks){0};
 }
 
-static int vector_here(const struct engine *g, const struct vcpu *v)
+uint32_t hook_vectors_here(const struct engine *g, const struct vcpu *v)
 {
     uint64_t at = v->sregs->cs.base + v->regs->rip;
+    uint32_t here = 0;
 
     for (unsigned i = 0; i < HOOK_VECTORS; i++)
         if (g->hooks.at[i].planted && g->hooks.at[i].linear == at)
-            return vectors[i];
-    return -1;
+            here |= 1u << i;
+    return here;
 }
 
 const char *hook_paging(struct engine *g, struct vcpu *v)
@@ -118,7 +131,7 @@ const char *hook_paging(struct engine *g, struct vcpu *v)
     uint8_t f[16]; /* error code, EIP, CS, EFLAGS */
     uint64_t at;
 
-    if (vector_here(g, v) != 13 || (v->sregs->efer & EFER_LMA))
+    if (!(hook_vectors_here(g, v) >> 13 & 1) || (v->sregs->efer & EFER_LMA))
         return NULL;
     vcpu_walk_regs(v, &r);
     if (walk_read(&g->vm->mem, &r, v->sregs->ss.base + (uint32_t)v->regs->rsp, f, 16) != 16)
@@ -183,11 +196,12 @@ static bool rescue_syscall(struct engine *g, struct vcpu *v, const struct user_f
 
 bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev)
 {
-    int vector = vector_here(g, v);
+    uint32_t here = hook_vectors_here(g, v) & RING3_VECTORS;
+    int vector = here ? __builtin_ctz(here) : -1;
     uint64_t at = v->regs->rsp, error = 0;
     struct user_frame f;
 
-    if (vector < 0 || !(v->sregs->efer & EFER_LMA))
+    if (vector < 0 || !g->vm->probe.emulated || !(v->sregs->efer & EFER_LMA))
         return false;
     if (has_error_code(vector)) {
         struct walk_regs r;

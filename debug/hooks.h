@@ -9,6 +9,7 @@
 #define DEBUG_HOOKS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct engine;
 struct vcpu;
@@ -25,6 +26,10 @@ const char *hook_paging(struct engine *g, struct vcpu *v);
 /* Must the session look often: until hooks are in place, and while points hold debug registers that
  * do not fire in ring 3? */
 bool hooks_wanted(const struct engine *g);
+/* Does a catchpoint wait for an exception whose handler the guest has not set up yet? */
+bool hooks_missing(const struct engine *g);
+/* Exceptions whose handler begins where the vCPU stands, as a mask; of those that are hooked. */
+uint32_t hook_vectors_here(const struct engine *g, const struct vcpu *v);
 /* Forgets all (memory was reloaded). Main thread. */
 void hooks_forget(struct engine *g);
 

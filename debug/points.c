@@ -229,10 +229,15 @@ static void take_byte(struct points *p, uint64_t gpa)
     p->plants_dead++;
 }
 
-bool points_plant_hook(struct points *p, uint64_t gpa, uint8_t byte)
+bool points_plant_hook(struct points *p, uint64_t gpa)
 {
-    if (!put_byte(p, gpa, byte))
+    const struct kvm_sregs *sregs = p->vm->cpu[0]->sregs;
+    enum bp_method m;
+    uint8_t byte = plant_byte(p, !(sregs->cr0 & 1), sregs->cr0 >> 31, &m);
+
+    if (!byte || !put_byte(p, gpa, byte))
         return false;
+    p->int3_planted |= m == BP_INT3;
     points_plant(p, gpa)->hook = true;
     return true;
 }
@@ -314,13 +319,66 @@ static enum bp_method choose(struct points *p, struct bp *b)
     return BP_DR;
 }
 
+/* ---- catchpoints -------------------------------------------------------------------------------
+ */
+
+static void catch_sums(struct points *p)
+{
+    p->catch_vectors = 0;
+    p->catch_steps = p->catch_texts = 0;
+    for (unsigned i = 0; i < p->catches; i++) {
+        const struct point_spec *spec = &p->catch_bp[i]->pub.spec;
+
+        if (spec->catch_what == CATCH_EXCEPTION)
+            p->catch_vectors |= spec->catch_vector < 0 ? UINT32_MAX : 1u << spec->catch_vector;
+        p->catch_steps += spec->catch_what == CATCH_MODE || spec->catch_what == CATCH_CR3;
+        p->catch_texts += spec->catch_what == CATCH_CONSOLE;
+    }
+}
+
+static void catch_add(struct points *p, struct bp *b)
+{
+    if (p->catches == p->catch_cap) {
+        p->catch_cap = p->catch_cap ? p->catch_cap * 2 : 16;
+        p->catch_bp = xrealloc(p->catch_bp, p->catch_cap, sizeof(struct bp *));
+    }
+    p->catch_bp[p->catches++] = b;
+    catch_sums(p);
+}
+
+static void catch_del(struct points *p, const struct bp *b)
+{
+    unsigned i = 0;
+
+    while (p->catch_bp[i] != b)
+        i++;
+    memmove(&p->catch_bp[i], &p->catch_bp[i + 1], (p->catches - i - 1) * sizeof(struct bp *));
+    p->catches--;
+    catch_sums(p);
+}
+
+static const char *catch_method(const struct point_spec *spec)
+{
+    switch (spec->catch_what) {
+    case CATCH_EXCEPTION:
+        return "break at the guest's handler";
+    case CATCH_MODE:
+    case CATCH_CR3:
+        return "single steps";
+    case CATCH_CONSOLE:
+        return "console output";
+    default:
+        return "exit";
+    }
+}
+
 static int place(struct points *p, struct bp *b, struct err *e)
 {
     if (b->pub.spec.kind == POINT_WATCH)
         return watch_place(&p->watches, b, e);
     if (b->pub.spec.kind == POINT_CATCH) {
         b->method = BP_CATCH;
-        p->catches++;
+        catch_add(p, b);
     } else {
         b->method = choose(p, b);
         p->exec_points++;
@@ -332,7 +390,7 @@ static int place(struct points *p, struct bp *b, struct err *e)
             p->pending++;
     }
     b->pub.pending = b->method == BP_PENDING;
-    b->pub.method = bp_method_name(b->method);
+    b->pub.method = b->method == BP_CATCH ? catch_method(&b->pub.spec) : bp_method_name(b->method);
     return 0;
 }
 
@@ -344,7 +402,7 @@ static void unplace(struct points *p, struct bp *b)
     case BP_NONE:
         return;
     case BP_CATCH:
-        p->catches--;
+        catch_del(p, b);
         break;
     case BP_DR:
         p->dr_owner[b->dr] = NULL;
@@ -459,6 +517,7 @@ static void bp_free(struct bp *b)
     free((char *)(uintptr_t)b->pub.spec.location);
     free((char *)(uintptr_t)b->pub.spec.condition);
     free((char *)(uintptr_t)b->pub.spec.catch_filter);
+    free((char *)(uintptr_t)b->pub.spec.catch_text);
     free(b);
 }
 
@@ -470,6 +529,7 @@ void points_fini(struct points *p)
     free(p->bp);
     free(p->plant);
     free(p->by_addr);
+    free(p->catch_bp);
     watches_fini(&p->watches);
     *p = (struct points){0};
 }
@@ -489,6 +549,7 @@ int points_add(struct points *p, const struct point_spec *spec, const struct exp
     b->pub.spec.location = dup_or_null(spec->location);
     b->pub.spec.condition = dup_or_null(spec->condition);
     b->pub.spec.catch_filter = dup_or_null(spec->catch_filter);
+    b->pub.spec.catch_text = dup_or_null(spec->catch_text);
     if ((spec->condition && !(b->cond = expr_compile(spec->condition, names, e))) ||
         (spec->catch_filter && !(b->filter = expr_compile(spec->catch_filter, names, e)))) {
         bp_free(b);

@@ -35,8 +35,9 @@ struct bp {
     uint64_t gpa;     /* of the planted byte */
     uint64_t min_rsp; /* hidden ones: counts only when RSP is at least this (finish, over) */
     _Atomic uint64_t hits, false_hits, ignore_left;
-    struct bp *same_addr; /* the next one at this linear address */
-    struct watch watch;   /* POINT_WATCH */
+    _Atomic int text_seen; /* CATCH_CONSOLE: the text came, the stop is due */
+    struct bp *same_addr;  /* the next one at this linear address */
+    struct watch watch;    /* POINT_WATCH */
 };
 
 struct plant {
@@ -59,7 +60,11 @@ struct points {
     unsigned addr_buckets;
     unsigned exec_points; /* enabled execution points */
     unsigned phys_points; /* of these, by physical address */
-    unsigned catches;     /* enabled catchpoints */
+    struct bp **catch_bp; /* enabled catchpoints */
+    unsigned catches, catch_cap;
+    uint32_t catch_vectors; /* exceptions that some of them want */
+    unsigned catch_steps;   /* of them, such that need a look after each instruction */
+    unsigned catch_texts;
     unsigned pending;
     bool int3_planted; /* some 0xCC needs USE_SW_BP */
     struct watches watches;
@@ -98,8 +103,9 @@ void points_hide(const struct points *p, uint64_t gpa, uint8_t *bytes, size_t le
  * bytes in `bytes` are changed to what shall be in memory. */
 void points_write_through(struct points *p, uint64_t gpa, uint8_t *bytes, size_t len);
 
-/* A byte that is nobody's point: for gate hooks. 0 when there is no RAM. */
-bool points_plant_hook(struct points *p, uint64_t gpa, uint8_t byte);
+/* A byte that is nobody's point: for gate hooks. False when there is no RAM, or no byte leaves the
+ * guest on this host. */
+bool points_plant_hook(struct points *p, uint64_t gpa);
 void points_unplant_hook(struct points *p, uint64_t gpa);
 
 /* A debug register for a watchpoint: a free one, or one whose point a planted byte can hold as

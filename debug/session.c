@@ -12,6 +12,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "debug/catch.h"
 #include "debug/engine.h"
 #include "debug/expr.h"
 #include "debug/fields.h"
@@ -50,8 +51,11 @@ void session_ring(struct session *s)
 
 static void on_console(void *arg, enum console_chan chan, const void *bytes, size_t len)
 {
-    struct session *s = ((struct engine *)arg)->session;
+    struct engine *g = arg;
+    struct session *s = g->session;
 
+    if (g->points.catch_texts)
+        catch_console(g, chan, bytes, len);
     pthread_mutex_lock(&s->console_lock);
     if (s->console[chan].len + len <= CONSOLE_PENDING_MAX)
         buf_add(&s->console[chan], bytes, len);
@@ -291,6 +295,7 @@ void session_close(struct session *s)
         buf_fini(&s->console[i]);
     symbols_free(s->symbols);
     disasm_free(s->disasm);
+    disasm_free(s->step_disasm);
     if (s->bell_fd >= 0)
         close(s->bell_fd);
     if (s->watch_fd >= 0)
@@ -550,7 +555,7 @@ static void all_parked(struct session *s)
         si = r->info;
         r->present = false;
     }
-    if (r && resets(s, si.kind)) {
+    if (r && si.point_id < 0 && resets(s, si.kind)) {
         reset_and_go(s);
         return;
     }

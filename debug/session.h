@@ -17,9 +17,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vmm/assist.h"
 #include "vmm/base/buf.h"
 #include "vmm/base/err.h"
-#include "vmm/assist.h"
 #include "vmm/boot.h"
 #include "vmm/exit.h"
 #include "vmm/machine.h"
@@ -114,6 +114,16 @@ int session_run(struct session *s, struct err *e);
 int session_stop(struct session *s);
 /* `n` instructions on one vCPU (1 and up). A stop by a point ends it early. */
 int session_step(struct session *s, unsigned vcpu, uint64_t n, struct err *e);
+/* Single steps until the next instruction is of that sort, or the state has changed. */
+enum step_to {
+    STEP_TO_COUNT,
+    STEP_TO_BRANCH,
+    STEP_TO_CALL,
+    STEP_TO_RET,
+    STEP_TO_MODE,
+    STEP_TO_CR3
+};
+int session_step_to(struct session *s, unsigned vcpu, enum step_to to, struct err *e);
 /* As step, but a call, interrupt instruction or rep counts as one. */
 int session_step_over(struct session *s, unsigned vcpu, uint64_t n, struct err *e);
 /* Until the present function returned to its caller. */
@@ -187,6 +197,17 @@ int session_hook_del(struct session *s, int id);
 /* ---- points ------------------------------------------------------------------------------ */
 
 enum point_kind { POINT_BREAK, POINT_WATCH, POINT_CATCH };
+/* What a catchpoint waits for. */
+enum catch_what {
+    CATCH_EXIT,       /* an exit of reason catch_reason for which catch_filter holds */
+    CATCH_EXCEPTION,  /* the guest enters its handler of exception catch_vector (-1: of any) */
+    CATCH_MODE,       /* the processor mode or privilege level changed; runs by single steps */
+    CATCH_CR3,        /* CR3 changed; runs by single steps */
+    CATCH_CONSOLE,    /* catch_text came out of a console channel */
+    CATCH_RESET,      /* the guest asked for a reset: it stops instead */
+    CATCH_TRIPLE,     /* triple fault; the guest stops instead of being reset */
+    CATCH_DEBUG_EXIT, /* port 0xF4 was written */
+};
 enum watch_access { WATCH_WRITE = 1, WATCH_READ = 2, WATCH_ACCESS = 3, WATCH_CHANGE = 4 };
 
 struct expr_env;
@@ -198,13 +219,16 @@ struct point_spec {
     uint64_t addr;
     uint64_t len; /* watch: bytes, at least 1 */
     enum watch_access access;
-    const char *location;     /* what the user typed, for lists and for pending symbols; copied */
-    const char *condition;    /* expression, or NULL; copied */
-    uint64_t ignore;          /* hits to pass over first */
-    bool temporary;           /* deleted when it stopped the machine */
-    bool hidden;              /* ours (until, finish): not in lists */
-    int vcpu;                 /* -1: all */
-    unsigned catch_reason;    /* catch: KVM_EXIT_* or EXIT_* */
+    const char *location;  /* what the user typed, for lists and for pending symbols; copied */
+    const char *condition; /* expression, or NULL; copied */
+    uint64_t ignore;       /* hits to pass over first */
+    bool temporary;        /* deleted when it stopped the machine */
+    bool hidden;           /* ours (until, finish): not in lists */
+    int vcpu;              /* -1: all */
+    enum catch_what catch_what;
+    unsigned catch_reason;    /* CATCH_EXIT: KVM_EXIT_* or EXIT_* */
+    int catch_vector;         /* CATCH_EXCEPTION: 0 to 31, or -1 */
+    const char *catch_text;   /* CATCH_CONSOLE: not empty; copied */
     const char *catch_filter; /* catch: expression over the exit's fields, or NULL; copied */
     hook_fn *hit;             /* execution points: asked on the vCPU's thread when all else says */
     void *hit_arg;            /* yes, and stops only with HOOK_STOP; or NULL */

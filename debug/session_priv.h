@@ -24,7 +24,8 @@ struct session {
     struct symbols *symbols;
     struct tracer *tracer;
     struct disasm *disasm;
-    char insn_text[176]; /* what session_reg_name said last of an assist */
+    char insn_text[176];        /* what session_reg_name said last of an assist */
+    struct disasm *step_disasm; /* for the vCPU that makes a session_step_to; NULL until then */
 
     enum session_state state;
     struct stop_info last;

@@ -85,6 +85,23 @@ int session_step(struct session *s, unsigned vcpu, uint64_t n, struct err *e)
     return 0;
 }
 
+int session_step_to(struct session *s, unsigned vcpu, enum step_to to, struct err *e)
+{
+    int rc = check(s, vcpu, e);
+
+    if (rc < 0)
+        return rc;
+    s->over_left = 0;
+    all_run(s);
+    if (!s->step_disasm)
+        s->step_disasm = disasm_new();
+    s->engine.job[vcpu] =
+        (struct cpu_job){.kind = JOB_STEP, .steps = UINT64_MAX, .to = to, .disasm = s->step_disasm};
+    session_launch(s, s->sched == SCHED_OFF ? every_cpu(s) : 1u << vcpu);
+    session_publish(s, EV_RUNNING, NULL);
+    return 0;
+}
+
 static int add_hidden(struct session *s, unsigned vcpu, uint64_t linear, uint64_t min_rsp,
                       bool any_cpu, struct err *e)
 {

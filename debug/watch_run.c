@@ -28,7 +28,7 @@ static bool judge_one(struct engine *g, struct vcpu *v, const struct watch_hit *
 
     if (!watch_counts(h))
         return false;
-    si = engine_point_hit(g, v, h->bp);
+    si = engine_point_hit(g, v, h->bp, NULL);
     if (!si)
         return false;
     if (si->kind != STOP_WATCHPOINT || si->point_id != h->bp->pub.id)

@@ -140,7 +140,7 @@ char *cmd_complete_trace(struct cmd_client *c, const char *args, size_t n);
 
 /* clang-format off */
 #define CMD_ROWS(X) \
-    X(continue) X(stepi) X(nexti) X(finish) X(until) X(stop) X(reset) X(run) X(quit) \
+    X(continue) X(stepi) X(stepto) X(nexti) X(finish) X(until) X(stop) X(reset) X(run) X(quit) \
     X(break) X(tbreak) X(catch) X(delete) X(disable) X(enable) \
     X(condition) X(ignore) X(info_breakpoints) \
     X(info_registers) X(info_all_registers) X(print) X(set) X(set_var) X(show) X(output) \

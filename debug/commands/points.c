@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "debug/commands/commands.h"
-#include "vmm/base/near.h"
 #include "vmm/base/x.h"
 
 /* The parts of "LOCATION [thread N] [if EXPR] [thread N]"; strings are owned. */
@@ -141,50 +140,6 @@ int cmd_break_run(struct cmd_client *c, const char *args, struct out *o)
 int cmd_tbreak_run(struct cmd_client *c, const char *args, struct out *o)
 {
     return add_break(c, args, true, o);
-}
-
-/* ---- catch ------------------------------------------------------------------------------- */
-
-static int unknown_kind(const char *kind, struct out *o)
-{
-    struct near near = {.word = kind};
-
-    for (unsigned i = 0; exit_kind_at(i); i++)
-        near_offer(&near, exit_kind_at(i)->name);
-    out_error(o, "there is no kind of exit `%s`%s%s%s: `help catch` lists them", kind,
-              near.best ? ", did you mean `" : "", near.best ? near.best : "",
-              near.best ? "`?" : "");
-    return -EINVAL;
-}
-
-int cmd_catch_run(struct cmd_client *c, const char *args, struct out *o)
-{
-    struct point_spec spec = {.kind = POINT_CATCH, .vcpu = -1};
-    struct err e = {0};
-    char kind[40];
-    const char *p = args;
-    int r;
-
-    if (!cmd_word(&p, kind, sizeof kind)) {
-        out_error(o, "a kind of exit is missing, as in `catch io if port == 0x3f8`");
-        return -EINVAL;
-    }
-    r = exit_kind_by_name(kind);
-    if (r < 0)
-        return unknown_kind(kind, o);
-    spec.catch_reason = (unsigned)r;
-    spec.location = args;
-    if (*p && !cmd_keyword(&p, "if")) {
-        out_error(o, "behind the kind may stand `if EXPR`, not `%s`", p);
-        return -EINVAL;
-    }
-    spec.catch_filter = *p ? p : NULL;
-    r = session_point_add(c->s, &spec, &e);
-    if (r < 0)
-        return cmd_fail(o, &e);
-    out_text(o, "Catchpoint %d (%s)", r, kind);
-    out_json_u64(o, "id", (uint64_t)r);
-    return 0;
 }
 
 /* ---- changing

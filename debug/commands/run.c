@@ -55,6 +55,22 @@ int cmd_stepi_run(struct cmd_client *c, const char *args, struct out *o)
     return r ? r : done(o, session_step(c->s, session_focus(c->s), n, &e), &e);
 }
 
+int cmd_stepto_run(struct cmd_client *c, const char *args, struct out *o)
+{
+    static const char *const words[] = {[STEP_TO_BRANCH] = "branch",
+                                        [STEP_TO_CALL] = "call",
+                                        [STEP_TO_RET] = "ret",
+                                        [STEP_TO_MODE] = "mode",
+                                        [STEP_TO_CR3] = "cr3"};
+    struct err e = {0};
+
+    for (unsigned i = STEP_TO_BRANCH; i <= STEP_TO_CR3; i++)
+        if (!strcmp(args, words[i]))
+            return done(o, session_step_to(c->s, session_focus(c->s), (enum step_to)i, &e), &e);
+    out_error(o, "step to what? branch, call, ret, mode or cr3");
+    return -EINVAL;
+}
+
 int cmd_nexti_run(struct cmd_client *c, const char *args, struct out *o)
 {
     struct err e = {0};

@@ -72,7 +72,7 @@ RUN: %g/hello64
 CMD: catch io if port == 0x3f8 && write
 CMD: continue
 CMD: info breakpoints
-EXPECT: ^Catchpoint 1 \(io\)
+EXPECT: ^Catchpoint 1 \(io if port == 0x3f8 && write\)
 EXPECT: ^Catchpoint 1
 EXPECT: ^1 +catchpoint +keep +y +io
 
@@ -111,3 +111,101 @@ RUN: %g/hello64
 CMD: break guest_main if $rax ==
 EXPECT: column
 STATUS: 8
+
+NAME: catch_exceptions
+RUN: %g/pagefault
+CMD: catch exception pf
+CMD: catch int3
+CMD: info breakpoints
+CMD: continue
+CMD: continue
+CMD: delete 1
+CMD: continue
+EXPECT: ^1 +catchpoint .*exception pf .*break at the guest's handler
+EXPECT: ^Catchpoint 1 \(exception pf\).*vector 14 \(.*error code 0x2, address 0x50001238, raised at 0x
+EXPECT: ^Catchpoint 1 .*error code 0x0, address 0x50002000
+EXPECT: exit status 33
+STATUS: 33
+
+NAME: catch_exception_in_ring_3
+RUN: %g/ring3
+CMD: catch exception 14 if $cr2 == 0x100000
+CMD: continue
+CMD: continue
+EXPECT: ^Catchpoint 1 .*error code 0x5, address 0x100000, raised at 0x40000
+STATUS: 33
+
+NAME: catch_mode_and_console
+RUN: %g/modes.bin
+CMD: catch mode
+CMD: catch console "long mode"
+CMD: continue
+CMD: continue
+CMD: delete 1
+CMD: continue
+EXPECT: ^Catchpoint 1 \(mode\).*from real.*to prot
+EXPECT: ^Catchpoint 1 \(mode\).*from prot
+EXPECT: ^Catchpoint 2 \(console "long mode"\)
+
+NAME: catch_by_port_direction_and_vector
+RUN: %g/timer_irq
+CMD: catch io out 0x40-0x43 if value == 0x34
+CMD: continue
+CMD: delete
+CMD: catch irq 0x20
+CMD: continue
+CMD: catch post 0x7
+CMD: info breakpoints
+EXPECT: ^Catchpoint 1 \(io out 0x40-0x43 if value == 0x34\)
+EXPECT: ^Catchpoint 2 \(irq 0x20\)
+
+NAME: catch_refuses_0
+RUN: %g/hello64
+CMD: catch
+EXPECT: what to catch is missing
+STATUS: 8
+
+NAME: catch_refuses_1
+RUN: %g/hello64
+CMD: catch cpuid
+EXPECT: carried out inside KVM
+STATUS: 8
+
+NAME: catch_refuses_2
+RUN: %g/hello64
+CMD: catch exceptoin
+EXPECT: did you mean `exception`
+STATUS: 8
+
+NAME: catch_refuses_3
+RUN: %g/hello64
+CMD: catch exception 77
+EXPECT: 0 to 31, not 77
+STATUS: 8
+
+NAME: catch_refuses_4
+RUN: %g/hello64
+CMD: catch console ""
+EXPECT: 1 to 200 characters
+STATUS: 8
+
+NAME: catch_refuses_5
+RUN: %g/hello64
+CMD: catch io 0x3f8 then
+EXPECT: may stand `if EXPR`, not `then`
+STATUS: 8
+
+NAME: catch_refuses_6
+RUN: %g/hello64
+CMD: catch io 0x3f8 if (
+EXPECT: column 2 of "\("
+STATUS: 8
+
+NAME: stepto_finds_its_mark
+RUN: %g/modes.bin
+CMD: stepto mode
+CMD: stepto call
+CMD: stepto ret
+EXPECT: ^Stepped to
+EXPECT: call
+EXPECT: ret
