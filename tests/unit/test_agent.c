@@ -117,7 +117,7 @@ static void prints(void)
     CHECK_EQ(run(fine, sizeof fine - 1, &b), 0);
     CHECK_STR(buf_str(&b), "x=42 p=10%");
     buf_clear(&b);
-    static const char escapes[] = "\x22\x00\x22\x00\x34\x00\x00\x0c"
+    static const char escapes[] = "\x22\x00\x22\x00\x34\x00\x00\x0d"
                                   "a\\n\\t\\\\\\101\\"
                                   "\0\x27";
     CHECK_EQ(run(escapes, sizeof escapes - 1, &b), 0);
