@@ -291,11 +291,14 @@ const struct cmd cmd_table[] = {
  "records, `hist` histograms of times, `clear` begins anew.\n"
  "Example: info exits by site top 10 if kind==io && port==0x3f8",
  0, cmd_info_exits_run, cmd_complete_exits},
-{EXI, "trace", NULL, "[on FILE | off | filter EXPR | filter off]",
+{EXI, "trace", NULL, "[on FILE | off | filter EXPR | filter off | kernel on|off|all|NAME…]",
  "Stream the record of every exit to a file, and say what is counted.\n"
  "The file is compressed and can be read while it grows or after a crash: `vmscope report FILE`.\n"
  "A filter is an expression over the exit's words, as in `catch`; it decides what is counted by\n"
- "`info exits` and written to the file from then on. Without arguments: how things stand.\n"
+ "`info exits` and written to the file from then on. `kernel` adds what KVM deals with itself, from\n"
+ "its trace points: exit, cpuid, msr, page_fault, inj_virq, inj_exception, apic, cr and hypercall, and\n"
+ "with `all` or by name also entry, pio, mmio and emulate_insn; it needs root or CAP_PERFMON.\n"
+ "Without arguments: how things stand.\n"
  "Example: trace filter kind==io && value<0x20 && symbol(rip)==\"uart_putc\"",
  0, cmd_trace_run, cmd_complete_trace},
 
@@ -306,6 +309,11 @@ const struct cmd cmd_table[] = {
  "Example: explain 98",
  0, cmd_explain_run, NULL},
 
+{EXI, "info counters", NULL, "[all]",
+ "Show KVM's own counters and their rates: exits the kernel dealt with, faults, emulation.\n"
+ "They need no privileges; which there are depends on the kernel. `all` shows those at zero too.\n"
+ "Example: info counters all",
+ 0, cmd_info_counters_run, NULL},
 {EXI, "storm", NULL, "[rate N] [share PERCENT]",
  "Name the operations that flood the guest with exits, now and before.\n"
  "A storm is one operation (5000 exits a second and half of all, unless set otherwise); each is told\n"

@@ -62,6 +62,18 @@ static bool get_vector(const struct exit_event *ev, uint64_t *v)
     return ev->reason == EXIT_INJECT || ev->reason == KVM_EXIT_SHUTDOWN;
 }
 
+static bool get_event(const struct exit_event *ev, uint64_t *v)
+{
+    *v = ev->u.kernel.event;
+    return ev->reason == EXIT_KERNEL;
+}
+
+static bool get_number(const struct exit_event *ev, uint64_t *v)
+{
+    *v = ev->u.kernel.number;
+    return ev->reason == EXIT_KERNEL;
+}
+
 #define PLAIN(name, expr)                                                                          \
     static bool get_##name(const struct exit_event *ev, uint64_t *v)                               \
     {                                                                                              \
@@ -90,6 +102,8 @@ const struct field_word field_table[] = {
     {"gpa", "physical address of an MMIO access", get_gpa},
     {"msr", "MSR index", get_msr},
     {"vector", "interrupt given, or exception of a triple fault", get_vector},
+    {"event", "of a kernel record: k_exit, k_cpuid, k_msr, k_fault, …", get_event},
+    {"number", "of a kernel record: exit reason, CPUID leaf, MSR, vector", get_number},
     {"rip", "linear address of the instruction", get_rip},
     {"cr3", "page table root", get_cr3},
     {"cpl", "privilege level", get_cpl},
@@ -122,6 +136,12 @@ bool field_constant(const char *name, uint64_t *value)
     if (reason >= 0) {
         *value = (uint64_t)reason;
         return true;
+    }
+    for (unsigned i = 0; exit_kernel_name(i); i++) {
+        if (!strncmp(name, "k_", 2) && !strcmp(exit_kernel_name(i), name + 2)) {
+            *value = i;
+            return true;
+        }
     }
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (!strcmp(words[i].name, name)) {

@@ -236,6 +236,7 @@ int session_open(struct session **out, const struct session_config *cfg, struct 
         .cpus = cfg->cpus ? cfg->cpus : 1,
         .cpu_features = cfg->cpu_features,
         .irqchip_kernel = cfg->irqchip_kernel,
+        .visible_all = cfg->visible_all,
         .boot = cfg->boot,
         .ring_records = cfg->ring_records ? cfg->ring_records : 65536,
         .arg = &s->engine,
@@ -296,6 +297,8 @@ void session_close(struct session *s)
     symbols_free(s->symbols);
     disasm_free(s->disasm);
     disasm_free(s->step_disasm);
+    if (s->kernel_ring_on)
+        ring_fini(&s->kernel_ring);
     if (s->bell_fd >= 0)
         close(s->bell_fd);
     if (s->watch_fd >= 0)
@@ -732,13 +735,35 @@ int session_reset(struct session *s, struct err *e)
 /* ---- trace
  * ------------------------------------------------------------------------------------------ */
 
+/* The vCPUs' rings, and behind them that of the kernel's events. */
+static unsigned trace_sources(const struct session *s)
+{
+    return s->vm->cpus + (atomic_load_explicit(&s->kernel_ring_on, memory_order_acquire) ? 1 : 0);
+}
+
+static const struct exit_ring *trace_ring(const struct session *s, unsigned i)
+{
+    return i < s->vm->cpus ? &s->vm->cpu[i]->ring : &s->kernel_ring;
+}
+
+void session_kernel_put(struct session *s, struct exit_event *ev)
+{
+    if (!atomic_load_explicit(&s->kernel_ring_on, memory_order_relaxed)) {
+        ring_init(&s->kernel_ring, s->cfg.ring_records ? s->cfg.ring_records : 65536);
+        atomic_store_explicit(&s->kernel_ring_on, true, memory_order_release);
+    }
+    ring_put(&s->kernel_ring, ev);
+}
+
 void session_trace_start(const struct session *s, struct trace_cursor *c, bool tail)
 {
+    unsigned sources = trace_sources(s);
+
     *c = (struct trace_cursor){0};
-    for (unsigned i = 0; i < s->vm->cpus; i++) {
+    for (unsigned i = 0; i < sources; i++) {
         uint64_t oldest, end;
 
-        ring_range(&s->vm->cpu[i]->ring, &oldest, &end);
+        ring_range(trace_ring(s, i), &oldest, &end);
         c->next[i] = tail ? end : oldest;
     }
 }
@@ -747,7 +772,7 @@ void session_trace_start(const struct session *s, struct trace_cursor *c, bool t
 static bool cursor_peek(const struct session *s, struct trace_cursor *c, unsigned i,
                         struct exit_event *ev)
 {
-    const struct exit_ring *r = &s->vm->cpu[i]->ring;
+    const struct exit_ring *r = trace_ring(s, i);
     uint64_t oldest, end;
 
     for (;;) {
@@ -766,19 +791,20 @@ static bool cursor_peek(const struct session *s, struct trace_cursor *c, unsigne
 size_t session_trace_next(const struct session *s, struct trace_cursor *c, struct exit_event *out,
                           size_t max)
 {
-    struct exit_event head[MACHINE_CPUS_MAX];
-    bool have[MACHINE_CPUS_MAX];
+    struct exit_event head[MACHINE_CPUS_MAX + 1];
+    bool have[MACHINE_CPUS_MAX + 1];
+    unsigned sources = trace_sources(s);
     size_t n = 0;
 
-    for (unsigned i = 0; i < s->vm->cpus; i++)
+    for (unsigned i = 0; i < sources; i++)
         have[i] = cursor_peek(s, c, i, &head[i]);
     while (n < max) {
-        unsigned best = s->vm->cpus;
+        unsigned best = sources;
 
-        for (unsigned i = 0; i < s->vm->cpus; i++)
-            if (have[i] && (best == s->vm->cpus || head[i].at_ns < head[best].at_ns))
+        for (unsigned i = 0; i < sources; i++)
+            if (have[i] && (best == sources || head[i].at_ns < head[best].at_ns))
                 best = i;
-        if (best == s->vm->cpus)
+        if (best == sources)
             break;
         out[n++] = head[best];
         c->next[best] = head[best].seq + 1;

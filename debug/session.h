@@ -44,8 +44,9 @@ struct session_config {
     unsigned ring_records; /* per vCPU, a power of two; 0: 65536 */
     enum { ON_TRIPLE_STOP, ON_TRIPLE_RESET, ON_TRIPLE_EXIT } on_triple_fault;
     enum { ON_RESET_RESET, ON_RESET_STOP } on_reset;
-    bool assist_off; /* do not carry out what this KVM refuses */
-    const char *gdb; /* where to listen for gdb ([HOST:]PORT or unix:PATH), or NULL */
+    bool visible_all; /* have KVM hand over every MSR access that it can */
+    bool assist_off;  /* do not carry out what this KVM refuses */
+    const char *gdb;  /* where to listen for gdb ([HOST:]PORT or unix:PATH), or NULL */
 };
 
 enum session_state {
@@ -291,8 +292,8 @@ void session_unsubscribe(struct session *s, int handle);
 /* Exit records of all vCPUs in order of time. A cursor starts at the oldest record kept (or the
  * newest, `tail`). */
 struct trace_cursor {
-    uint64_t next[MACHINE_CPUS_MAX]; /* next seq of each vCPU */
-    uint64_t dropped;                /* records overwritten before this cursor saw them */
+    uint64_t next[MACHINE_CPUS_MAX + 1]; /* next seq of each vCPU, then of the kernel's events */
+    uint64_t dropped;                    /* records overwritten before this cursor saw them */
 };
 void session_trace_start(const struct session *s, struct trace_cursor *c, bool tail);
 /* Copies up to `max` next records; returns how many. Any state. */

@@ -52,14 +52,18 @@ struct session {
     struct gdb *gdb; /* the stub, or NULL */
 
     int bell_fd, watch_fd, poll_fd;
-    long watch_ns;         /* period of the watch timer, 0 off */
-    _Atomic int bell_rung; /* vCPU threads: written once until the main thread looks */
+    long watch_ns;                /* period of the watch timer, 0 off */
+    _Atomic int bell_rung;        /* vCPU threads: written once until the main thread looks */
+    struct exit_ring kernel_ring; /* events of trace points, written by the tracer */
+    _Atomic bool kernel_ring_on;
     uint64_t trace_seen;
     pthread_mutex_t console_lock; /* guards the next two, vCPU threads write them */
     struct buf console[CONSOLE_CHANS];
     uint64_t console_dropped;
 };
 
+/* Adds a record that is no vCPU's; the tracer alone, under its lock. */
+void session_kernel_put(struct session *s, struct exit_event *ev);
 /* Wakes the main loop for a dispatch; any thread. */
 void session_ring(struct session *s);
 void session_publish(struct session *s, unsigned event, const void *data);

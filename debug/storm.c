@@ -27,6 +27,33 @@ const struct storm *storm_now(const struct storm_watch *w)
 
 /* ---- hints ----------------------------------------------------------------------------------- */
 
+/* What KVM deals with itself never comes to us as an exit, but its trace points tell. */
+static const char *kernel_hint(unsigned event)
+{
+    switch (event) {
+    case KERNEL_CPUID:
+        return "CPUID always leaves the guest, and some use it as a barrier: ask once and keep the "
+               "answer, LFENCE or SERIALIZE as barrier";
+    case KERNEL_FAULT:
+        return "page faults that KVM must fix: memory touched for the first time (it ends by "
+               "itself), dirty logging, or a page that is taken away again and again";
+    case KERNEL_MSR:
+        return "an MSR is written or read on a hot path: the timer's deadline, segment bases, or "
+               "speculation limits";
+    case KERNEL_EXCEPTION:
+        return "the guest gets the same exception again and again: a handler that returns without "
+               "having removed the cause";
+    case KERNEL_VIRQ:
+        return "interrupts faster than the guest's work: a timer, or two processors that wake each "
+               "other";
+    case KERNEL_APIC:
+        return "the local APIC is accessed on a hot path: end of interrupt, timer, or interrupts "
+               "between processors";
+    default:
+        return NULL;
+    }
+}
+
 static const char *kind_hint(const struct stat_key *k)
 {
     switch (k->reason) {
@@ -49,6 +76,8 @@ static const char *kind_hint(const struct stat_key *k)
     case EXIT_ASSIST:
         return "an instruction that this host's KVM cannot run is carried out by vmscope each "
                "time; hardware KVM runs it without an exit";
+    case EXIT_KERNEL:
+        return kernel_hint((unsigned)(k->what >> 40));
     case EXIT_KICK:
         return "somebody wakes the vCPU all the time: timers of devices, or interrupts that it "
                "cannot take yet";
@@ -118,7 +147,10 @@ static void look(const struct trace_stats *t, const struct storm *present, struc
     for (unsigned i = 0; i < t->cells; i++) {
         const struct stat_cell *c = &t->cell[i];
 
-        if (c->count == c->marked)
+        bool flood = c->key.reason == EXIT_KERNEL &&
+                     (c->key.what >> 40 == KERNEL_INSN || c->key.what >> 40 == KERNEL_ENTRY);
+
+        if (c->count == c->marked || flood) /* of each there are many without any storm */
             continue;
         what_of(&c->key, list[n].g);
         list[n].window = c->count - c->marked;

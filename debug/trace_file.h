@@ -93,6 +93,8 @@ struct trace_info {
 int trace_open(struct trace_reader **out, const char *path, struct err *e);
 /* The same over a file that is open; the descriptor is taken over. `path` is for sentences. */
 int trace_open_fd(struct trace_reader **out, int fd, const char *path, struct err *e);
+/* Whether a file begins as a trace file does. */
+bool trace_is(const char *path);
 void trace_close(struct trace_reader *r); /* takes NULL */
 const struct trace_info *trace_info(const struct trace_reader *r);
 /* Value of a key in the file's description, safe for a terminal; false and empty without it. */

@@ -184,7 +184,7 @@ static void machine_names(struct trace_names *n, struct machine *m)
     }
 }
 
-struct trace_names *names_of_session(struct session *s)
+struct trace_names *names_of_machine(struct session *s)
 {
     struct trace_names *n = names_new();
     struct machine *m = &session_vm(s)->m;
@@ -192,8 +192,32 @@ struct trace_names *names_of_session(struct session *s)
     pthread_mutex_lock(&m->lock);
     machine_names(n, m);
     pthread_mutex_unlock(&m->lock);
-    names_set_symbols(n, session_symbols(s));
+    sort(n);
     return n;
+}
+
+static void *copy_of(const void *items, size_t count, size_t size)
+{
+    void *copy = count ? xmalloc(count * size) : NULL;
+
+    if (count)
+        memcpy(copy, items, count * size);
+    return copy;
+}
+
+struct trace_names *names_with_symbols(const struct trace_names *n, const struct symbols *t)
+{
+    struct trace_names *c = xcalloc(1, sizeof *c);
+
+    buf_add(&c->text, n->text.data, n->text.len);
+    c->port = copy_of(n->port, n->ports, sizeof *n->port);
+    c->ports = c->port_cap = n->ports;
+    c->mmio = copy_of(n->mmio, n->mmios, sizeof *n->mmio);
+    c->mmios = c->mmio_cap = n->mmios;
+    c->range = copy_of(n->range, n->ranges, sizeof *n->range);
+    c->ranges = c->range_cap = n->ranges;
+    names_set_symbols(c, t);
+    return c;
 }
 
 /* ---- look-ups -------------------------------------------------------------------------------- */

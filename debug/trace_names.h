@@ -20,8 +20,11 @@ struct trace_names;
 
 struct trace_names *names_new(void);
 void names_free(struct trace_names *n); /* takes NULL */
-/* Everything a session knows now: device registers and symbols. */
-struct trace_names *names_of_session(struct session *s);
+/* The device registers of a session. Some names follow a device's state (the UART's divisor
+ * latch), so this is for a machine at its start. */
+struct trace_names *names_of_machine(struct session *s);
+/* A copy with other symbols. */
+struct trace_names *names_with_symbols(const struct trace_names *n, const struct symbols *t);
 /* Replaces the symbols. */
 void names_set_symbols(struct trace_names *n, const struct symbols *t);
 

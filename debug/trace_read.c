@@ -343,6 +343,18 @@ int trace_open(struct trace_reader **out, const char *path, struct err *e)
     return trace_open_fd(out, fd, path, e);
 }
 
+bool trace_is(const char *path)
+{
+    char magic[8];
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    bool is = fd >= 0 && read(fd, magic, sizeof magic) == (ssize_t)sizeof magic &&
+              !memcmp(magic, TRACE_MAGIC, sizeof magic);
+
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
+
 void trace_close(struct trace_reader *r)
 {
     if (!r)

@@ -200,6 +200,12 @@ struct stat_key stat_key_of(const struct exit_event *ev)
     case EXIT_ASSIST:
         k.what = ev->u.assist.what;
         break;
+    case EXIT_KERNEL:
+        k.what = (uint64_t)ev->u.kernel.event << 40 | ev->u.kernel.number;
+        if (ev->u.kernel.event == KERNEL_EXIT)
+            k.what |= (ev->u.kernel.value[2] & 3) << 32;
+        k.write = ev->u.kernel.write != 0;
+        break;
     default:
         break;
     }
@@ -251,6 +257,12 @@ void stat_key_event(const struct stat_key *k, struct exit_event *ev)
     case EXIT_ASSIST:
         ev->u.assist.what = (uint32_t)k->what;
         break;
+    case EXIT_KERNEL:
+        ev->u.kernel.event = (uint16_t)(k->what >> 40);
+        ev->u.kernel.number = (uint32_t)k->what;
+        ev->u.kernel.value[2] = k->what >> 32 & 3;
+        ev->u.kernel.write = k->write;
+        break;
     default:
         break;
     }
@@ -260,7 +272,8 @@ void stat_key_event(const struct stat_key *k, struct exit_event *ev)
 
 bool stat_is_note(unsigned reason)
 {
-    return reason == EXIT_INJECT || reason == EXIT_RUN || reason == EXIT_STOP;
+    return reason == EXIT_INJECT || reason == EXIT_RUN || reason == EXIT_STOP ||
+           reason == EXIT_KERNEL;
 }
 
 static bool is_device(unsigned reason)

@@ -166,6 +166,10 @@ static void add_what(const struct stat_key *k, const struct trace_names *n, stru
         buf_addf(out, "%s 0x%" PRIx64, k->write ? "wrmsr" : "rdmsr", k->what);
         if (name)
             buf_addf(out, " (%s)", name);
+    } else if (k->reason == EXIT_KERNEL) {
+        buf_adds(out, "kernel: ");
+        exit_kernel_what(ev.u.kernel.event, ev.u.kernel.number, k->write,
+                         (unsigned)(k->what >> 32 & 3), out);
     } else if (k->reason == EXIT_INJECT || k->reason == KVM_EXIT_SHUTDOWN ||
                k->reason == KVM_EXIT_SYSTEM_EVENT) {
         exit_format(&ev, NULL, out);

@@ -17,6 +17,7 @@
 #include "debug/sym.h"
 #include "debug/trace_file.h"
 #include "debug/trace_filter.h"
+#include "debug/tracepoints.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/log.h"
@@ -46,6 +47,10 @@ struct tracer {
     int file_error;
     struct storm_watch storms;
     uint64_t storms_told;
+    struct kvmstats *counters; /* NULL: none, and why */
+    char no_counters[200];
+    bool counters_stale;        /* their rates begin anew */
+    struct tracepoints *kernel; /* NULL: off */
     struct exit_event batch[BATCH];
 };
 
@@ -61,10 +66,19 @@ static void take(struct tracer *t, const struct exit_event *ev)
 }
 
 /* Everything that the rings hold now, or about that much: a running vCPU could feed us for ever. */
+static void kernel_event(void *arg, struct exit_event *ev)
+{
+    session_kernel_put(((struct tracer *)arg)->s, ev);
+}
+
 static void pump(struct tracer *t)
 {
-    uint64_t limit = session_exit_count(t->s) + BATCH;
+    uint64_t limit;
     size_t n;
+
+    if (t->kernel)
+        tracepoints_drain(t->kernel, kernel_event, t);
+    limit = 2 * session_exit_count(t->s) + 64 * BATCH;
 
     do {
         n = session_trace_next(t->s, &t->cursor, t->batch, BATCH);
@@ -75,6 +89,19 @@ static void pump(struct tracer *t)
     t->stats.dropped = t->cursor.dropped;
     if (t->file)
         trace_put_dropped(t->file, t->cursor.dropped);
+}
+
+static void counters_due(struct tracer *t)
+{
+    uint64_t now = clock_ns();
+
+    if (!t->counters)
+        return;
+    if (t->counters_stale)
+        kvmstats_restart(t->counters, now);
+    else
+        kvmstats_due(t->counters, now);
+    t->counters_stale = false;
 }
 
 static void flush_due(struct tracer *t)
@@ -95,7 +122,7 @@ static void storm_due(struct tracer *t, uint64_t least_ns)
 {
     uint64_t now = clock_ns();
 
-    if (!t->names || now - t->storms.window_ns < least_ns)
+    if (now - t->storms.window_ns < least_ns)
         return;
     if (storm_window(&t->storms, &t->stats, t->names, now))
         session_ring(t->s);
@@ -105,12 +132,13 @@ static void storm_due(struct tracer *t, uint64_t least_ns)
 static void refresh_names(struct tracer *t)
 {
     size_t now = symbols_count(session_symbols(t->s));
+    struct trace_names *old = t->names;
     struct buf text = {0};
 
-    if (t->names && now == t->names_symbols)
+    if (now == t->names_symbols)
         return;
-    names_free(t->names);
-    t->names = names_of_session(t->s);
+    t->names = names_with_symbols(old, session_symbols(t->s));
+    names_free(old);
     t->names_symbols = now;
     filter_names(t->filter, t->names);
     if (!t->file)
@@ -136,6 +164,7 @@ static void *work(void *arg)
         }
         pump(t);
         flush_due(t);
+        counters_due(t);
         storm_due(t, STORM_WINDOW_NS);
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += PUMP_NS;
@@ -159,6 +188,9 @@ struct tracer *tracer_new(struct session *s)
     t->s = s;
     stat_init(&t->stats);
     storm_init(&t->storms);
+    t->names = names_of_machine(s);
+    t->names_symbols = SIZE_MAX; /* none yet: copied when somebody asks or a storm may come */
+    t->counters = kvmstats_open(session_vm(s), t->no_counters, sizeof t->no_counters);
     session_trace_start(s, &t->cursor, false);
     pthread_mutex_init(&t->lock, NULL);
     pthread_condattr_init(&attr);
@@ -188,6 +220,8 @@ void tracer_free(struct tracer *t)
     if (tracer_file_end(t, &e) < 0)
         log_error("%s", e.msg);
     filter_free(t->filter);
+    kvmstats_close(t->counters);
+    tracepoints_close(t->kernel);
     names_free(t->names);
     stat_fini(&t->stats);
     pthread_cond_destroy(&t->wake);
@@ -220,6 +254,7 @@ void tracer_launched(struct tracer *t)
     t->storms.window_ns = clock_ns();
     stat_mark(&t->stats);
     t->running = true;
+    t->counters_stale = true;
     pthread_cond_signal(&t->wake);
     pthread_mutex_unlock(&t->lock);
 }
@@ -291,6 +326,30 @@ const struct trace_names *tracer_names(struct tracer *t)
     return t->names; /* changed only by this thread */
 }
 
+const struct kvmstats *tracer_counters_lock(struct tracer *t, char *why, size_t cap)
+{
+    pthread_mutex_lock(&t->lock);
+    snprintf(why, cap, "%s", t->no_counters);
+    if (t->counters)
+        kvmstats_read(t->counters);
+    return t->counters;
+}
+
+int tracer_kernel(struct tracer *t, const char *names, struct buf *told, struct err *e)
+{
+    struct tracepoints *fresh = NULL, *old;
+
+    if (names && !(fresh = tracepoints_open(session_vm(t->s), names, told, e)))
+        return -e->code;
+    pthread_mutex_lock(&t->lock);
+    pump(t);
+    old = t->kernel;
+    t->kernel = fresh;
+    pthread_mutex_unlock(&t->lock);
+    tracepoints_close(old);
+    return 0;
+}
+
 /* ---- the file -------------------------------------------------------------------------------- */
 
 static void meta_text(struct tracer *t, struct buf *out)
@@ -309,6 +368,18 @@ static void meta_text(struct tracer *t, struct buf *out)
         esc_line(out, filter_text(t->filter), strlen(filter_text(t->filter)));
         buf_addc(out, '\n');
     }
+}
+
+static void put_counters(struct tracer *t)
+{
+    struct buf text = {0};
+
+    if (!t->counters)
+        return;
+    kvmstats_read(t->counters);
+    kvmstats_save(t->counters, &text);
+    trace_put_text(t->file, TRACE_COUNTERS, buf_str(&text), text.len, clock_ns());
+    buf_fini(&text);
 }
 
 int tracer_file(struct tracer *t, const char *path, struct err *e)
@@ -334,6 +405,7 @@ int tracer_file(struct tracer *t, const char *path, struct err *e)
         t->file = w;
         t->file_error = 0;
         t->flushed_ns = clock_ns();
+        put_counters(t);
         if (t->running)
             mark(t, EXIT_RUN, 0, -1);
     }
@@ -348,6 +420,8 @@ int tracer_file_end(struct tracer *t, struct err *e)
     pthread_mutex_lock(&t->lock);
     if (t->file) {
         pump(t);
+        trace_flush(t->file);
+        put_counters(t);
         rc = trace_finish(t->file, e);
         t->file = NULL;
     }
@@ -368,6 +442,10 @@ void tracer_status(struct tracer *t, struct tracer_status *st)
         st->records = trace_put_records(t->file);
         st->bytes = trace_put_bytes(t->file);
         st->lost = trace_put_lost(t->file);
+    }
+    if (t->kernel) {
+        snprintf(st->kernel, sizeof st->kernel, "%s", tracepoints_names(t->kernel));
+        st->kernel_lost = tracepoints_lost(t->kernel);
     }
     if (t->filter)
         esc_cut(st->filter, sizeof st->filter, filter_text(t->filter),

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "debug/kvmstats.h"
 #include "debug/storm.h"
 #include "debug/trace_names.h"
 #include "debug/trace_stat.h"
@@ -51,8 +52,16 @@ struct tracer_status {
     char path[200]; /* safe for a terminal */
     uint64_t records, bytes, lost;
     char filter[200]; /* empty: none */
+    char kernel[300]; /* open trace points; empty: none */
+    uint64_t kernel_lost;
 };
 void tracer_status(struct tracer *t, struct tracer_status *st);
+/* KVM's own counters, read now and held until tracer_unlock (to be called in any case); NULL with
+ * a sentence where there are none. */
+const struct kvmstats *tracer_counters_lock(struct tracer *t, char *why, size_t cap);
+/* Trace points of the kernel (tracepoints.h): on with these names, or off with `names` NULL.
+ * `told` gets lines about what this host lacks. The machine stands. */
+int tracer_kernel(struct tracer *t, const char *names, struct buf *told, struct err *e);
 /* What is counted and written from now on; NULL or empty: everything. */
 int tracer_filter(struct tracer *t, const char *text, struct err *e);
 

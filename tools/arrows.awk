@@ -46,7 +46,7 @@ line ~ /#[ \t]*include[ \t]*<(ncurses|curses|ncursesw\/)/ && FILENAME != "tui/sc
     bad("only tui/screen.c knows curses")
 }
 line ~ /#[ \t]*include[ \t]*<(lua|lauxlib|lualib)/ && dir != "scripts" { bad("only scripts/ knows Lua") }
-line ~ /(^|[^a-z_])ioctl\(/ && FILENAME != "vmm/kvm.c" && line !~ /TIOC/ {
+line ~ /(^|[^a-z_])ioctl\(/ && FILENAME != "vmm/kvm.c" && line !~ /TIOC|PERF_EVENT_IOC/ {
     bad("KVM ioctls are in vmm/kvm.c")
 }
 dev && line ~ /(^|[^a-z_])(time|rand|random|clock_gettime|gettimeofday|getrandom|getentropy)\(/ {

@@ -12,6 +12,7 @@
 #include "debug/doctor.h"
 #include "debug/gdb/gdb.h"
 #include "debug/report.h"
+#include "debug/trace_file.h"
 #include "debug/tracer.h"
 #include "scripts/lua_host.h"
 #include "tui/batch.h"
@@ -175,6 +176,13 @@ static int main_of(const struct opts *o, int *died_of)
     }
     if (o->sub == SUB_REPORT)
         return report(o);
+    if (trace_is(o->session.boot.image)) {
+        struct err e = {0};
+
+        err_set(&e, EINVAL, "%s is a recorded trace, not a guest: `vmscope report %s` shows it",
+                o->session.boot.image, o->session.boot.image);
+        return fail(o, &e);
+    }
     return o->sub == SUB_RUN ? run(o, died_of) : workbench(o);
 }
 

@@ -118,6 +118,8 @@ static const struct option_row table[] = {
  opt_timeout},
 {0, "on-triple-fault", "WHAT", IN_GUEST, "stop, reset or exit at a triple fault; stop unless given",
  opt_triple},
+{0, "visible", "WHAT", IN_GUEST, "which accesses become exits: default, or all, which has KVM "
+ "hand over every MSR access too (slower)", opt_visible},
 {0, "trace", "FILE", IN_GUEST, "stream the record of every exit to FILE, for `vmscope report`",
  opt_trace},
 {0, "symbols", "FILE[@ADDRESS]", IN_GUEST | IN_REPORT | IN_GDBINIT, "take symbols and lines from FILE, moved by ADDRESS",

@@ -28,6 +28,14 @@ int opt_trace(struct opts *o, const char *value, struct err *e)
     return 0;
 }
 
+int opt_visible(struct opts *o, const char *value, struct err *e)
+{
+    if (strcmp(value, "all") && strcmp(value, "default"))
+        return err_set(e, EINVAL, "`%s` is neither `all` nor `default`", value);
+    o->session.visible_all = !strcmp(value, "all");
+    return 0;
+}
+
 #define TEXT(name)                                                                                 \
     int opt_report_##name(struct opts *o, const char *value, struct err *e)                        \
     {                                                                                              \

@@ -252,6 +252,164 @@ static void format_system(const struct exit_event *ev, const char *reg_name, str
         buf_addf(out, ", data 0x%llx", ull(ev->u.system.data));
 }
 
+/* ---- events inside KVM ---------------------------------------------------------------------- */
+
+static const char *const kernel_names[] = {
+    [KERNEL_EXIT] = "exit",           [KERNEL_ENTRY] = "entry",
+    [KERNEL_CPUID] = "cpuid",         [KERNEL_MSR] = "msr",
+    [KERNEL_FAULT] = "fault",         [KERNEL_PIO] = "pio",
+    [KERNEL_MMIO] = "mmio",           [KERNEL_VIRQ] = "virq",
+    [KERNEL_EXCEPTION] = "exception", [KERNEL_INSN] = "insn",
+    [KERNEL_APIC] = "apic",           [KERNEL_CR] = "cr",
+    [KERNEL_HYPERCALL] = "hypercall",
+};
+_Static_assert(ARRAY_LEN(kernel_names) == KERNEL_EVENTS, "a name for each event");
+
+const char *exit_kernel_name(unsigned event)
+{
+    return event < ARRAY_LEN(kernel_names) ? kernel_names[event] : NULL;
+}
+
+/* Intel SDM volume 3, appendix C; AMD APM volume 2, appendix C. The usual ones. */
+static const char *hardware_reason(unsigned isa, uint32_t reason)
+{
+    static const struct {
+        uint32_t vtx, svm;
+        const char *name;
+    } names[] = {
+        {1, 0x60, "host interrupt"},
+        {7, 0x64, "interrupt window"},
+        {8, 0x62, "NMI window"},
+        {10, 0x72, "CPUID"},
+        {12, 0x78, "HLT"},
+        {13, 0x76, "INVD"},
+        {14, 0x79, "INVLPG"},
+        {15, 0x6f, "RDPMC"},
+        {16, 0x6e, "RDTSC"},
+        {18, 0x81, "hypercall"},
+        {28, 0x10, "control register"},
+        {29, 0x20, "debug register"},
+        {30, 0x7b, "I/O"},
+        {31, 0x7c, "RDMSR"},
+        {32, 0x7c, "WRMSR"},
+        {2, 0x7f, "triple fault"},
+        {36, 0x8b, "MWAIT"},
+        {40, 0x77, "PAUSE"},
+        {48, 0x400, "second-level page fault"},
+        {49, 0x400, "device page"},
+        {54, 0x89, "WBINVD"},
+        {55, 0x8d, "XSETBV"},
+        {52, 0, "preemption timer"},
+        {44, 0x401, "APIC access"},
+        {56, 0x402, "APIC write"},
+        {45, 0, "end of interrupt"},
+    };
+
+    if (isa == 1 && (reason & 0xffff) == 0)
+        return "exception or NMI";
+    if (isa == 2 && reason >= 0x40 && reason < 0x60)
+        return exit_vector_name(reason - 0x40);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if ((isa == 1 && names[i].vtx == (reason & 0xffff)) || (isa == 2 && names[i].svm == reason))
+            return names[i].name;
+    return NULL;
+}
+
+void exit_kernel_what(unsigned event, uint32_t number, bool write, unsigned isa, struct buf *out)
+{
+    const char *name = exit_kernel_name(event), *detail = NULL;
+
+    switch (event) {
+    case KERNEL_EXIT:
+        detail = hardware_reason(isa, number);
+        buf_addf(out, isa == 2 ? "exit 0x%x" : "exit %u", number);
+        break;
+    case KERNEL_CPUID:
+        buf_addf(out, "cpuid 0x%x", number);
+        break;
+    case KERNEL_MSR:
+        detail = exit_msr_name(number);
+        buf_addf(out, "%s 0x%x", write ? "wrmsr" : "rdmsr", number);
+        break;
+    case KERNEL_PIO:
+        buf_addf(out, "%s 0x%x", write ? "out" : "in", number);
+        break;
+    case KERNEL_MMIO:
+        buf_addf(out, "mmio %s", write ? "write" : "read");
+        break;
+    case KERNEL_VIRQ:
+        buf_addf(out, "interrupt 0x%x given", number);
+        break;
+    case KERNEL_EXCEPTION:
+        detail = exit_vector_name(number);
+        buf_addf(out, "exception %u given", number);
+        break;
+    case KERNEL_APIC:
+        buf_addf(out, "APIC %s 0x%x", write ? "write" : "read", number);
+        break;
+    case KERNEL_CR:
+        buf_addf(out, "mov %scr%u", write ? "to " : "from ", number);
+        break;
+    case KERNEL_HYPERCALL:
+        buf_addf(out, "hypercall %u", number);
+        break;
+    case KERNEL_FAULT:
+        buf_adds(out, "page fault");
+        break;
+    case KERNEL_INSN:
+        buf_adds(out, "instruction interpreted");
+        break;
+    default:
+        buf_addf(out, "%s", name ? name : "event");
+        break;
+    }
+    if (detail)
+        buf_addf(out, " (%s)", detail);
+}
+
+static void format_kernel(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    const uint64_t *v = ev->u.kernel.value;
+    unsigned event = ev->u.kernel.event;
+
+    (void)reg_name;
+    exit_kernel_what(event, ev->u.kernel.number, ev->u.kernel.write,
+                     event == KERNEL_EXIT && v[2] <= 2 ? (unsigned)v[2] : 0, out);
+    switch (event) {
+    case KERNEL_EXIT:
+        buf_addf(out, ", information 0x%llx 0x%llx", ull(v[0]), ull(v[1]));
+        break;
+    case KERNEL_CPUID:
+        buf_addf(out, ".%llu, EAX = 0x%llx", ull(v[0]), ull(v[1]));
+        break;
+    case KERNEL_MSR:
+        buf_addf(out, " = 0x%llx%s", ull(v[0]), v[1] ? ", refused" : "");
+        break;
+    case KERNEL_FAULT:
+        buf_addf(out, " at 0x%llx, error code 0x%llx", ull(v[0]), ull(v[1]));
+        break;
+    case KERNEL_MMIO:
+        buf_addf(out, " 0x%llx = 0x%llx", ull(v[0]), ull(v[1]));
+        break;
+    case KERNEL_EXCEPTION:
+        if (v[0])
+            buf_addf(out, ", error code 0x%llx", ull(v[1]));
+        break;
+    case KERNEL_INSN:
+        if (v[0])
+            buf_adds(out, ", in vain");
+        break;
+    case KERNEL_PIO:
+    case KERNEL_APIC:
+    case KERNEL_CR:
+    case KERNEL_HYPERCALL:
+        buf_addf(out, " = 0x%llx", ull(v[0]));
+        break;
+    default:
+        break;
+    }
+}
+
 /* ---- the table --------------------------------------------------------------------------- */
 
 typedef void format_fn(const struct exit_event *ev, const char *reg_name, struct buf *out);

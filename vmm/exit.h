@@ -24,7 +24,26 @@ enum {
     EXIT_ERROR,                 /* KVM_RUN failed: u.fail.errno_ */
     EXIT_RUN,                   /* the machine was set running; in trace files and statistics */
     EXIT_STOP,                  /* the machine stopped: u.stop; likewise */
+    EXIT_KERNEL,                /* an event inside KVM, from its trace points: u.kernel */
     EXIT_OUR_END,
+};
+
+/* What KVM did by itself (tracepoints.c); the numbers are part of the record. */
+enum kernel_event {
+    KERNEL_EXIT, /* number: the processor's exit reason; value: info1, info2, isa (1 VT-x, 2 SVM) */
+    KERNEL_ENTRY,
+    KERNEL_CPUID,     /* number: leaf; value: index, answered EAX */
+    KERNEL_MSR,       /* number: MSR; value: data, 1 when refused */
+    KERNEL_FAULT,     /* value: address, error code */
+    KERNEL_PIO,       /* number: port; value: data, size */
+    KERNEL_MMIO,      /* value: GPA, data, size */
+    KERNEL_VIRQ,      /* number: vector */
+    KERNEL_EXCEPTION, /* number: vector; value: 1 with error code, error code */
+    KERNEL_INSN,      /* value: 1 when it failed, length */
+    KERNEL_APIC,      /* number: register; value: data */
+    KERNEL_CR,        /* number: control register; value: data */
+    KERNEL_HYPERCALL, /* number: call; value: first argument */
+    KERNEL_EVENTS,
 };
 
 /* flags */
@@ -103,6 +122,12 @@ struct exit_event {
             uint32_t kind; /* enum stop_kind */
             int32_t point; /* -1: none */
         } stop;
+        struct {
+            uint16_t event; /* enum kernel_event */
+            uint8_t write, pad;
+            uint32_t number;
+            uint64_t value[3];
+        } kernel;
         uint64_t raw[5];
     } u;
 };
@@ -128,6 +153,12 @@ const struct exit_kind *exit_kind_at(unsigned i);
 const char *exit_vector_name(unsigned vector);
 /* "efer", "lstar"; NULL for an MSR that the register table does not name. */
 const char *exit_msr_name(uint32_t index);
+
+/* "cpuid", "fault"; NULL past the last kernel_event. */
+const char *exit_kernel_name(unsigned event);
+/* Appends what a kernel event is about, without its values: "rdmsr 0xc0000080", "exit 48 (EPT
+ * violation)". `isa`: 1 VT-x, 2 SVM, 0 unknown. */
+void exit_kernel_what(unsigned event, uint32_t number, bool write, unsigned isa, struct buf *out);
 
 /* Appends the operands as one line of text: "out 0x3f8 (COM1 data) 1 byte = 0x41 'A'"; the kind's
  * name for reasons without operands. `reg_name` is what the device calls the register (or the

@@ -65,6 +65,28 @@ static int make_slots(struct vm *vm, struct err *e)
     return slots_init(&vm->slots, vm->fd, &vm->mem, max > 0 ? (unsigned)max : 32, e);
 }
 
+/* With a filter that allows nothing every MSR access comes to us, except the x2APIC's, which KVM
+ * does not filter; vcpu.c carries them out by KVM_GET_MSRS and KVM_SET_MSRS. */
+static int show_msrs(struct vm *vm, struct err *e)
+{
+    struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_DENY};
+    static uint8_t none[8]; /* a denying filter needs a range: one MSR that nobody has */
+    int rc;
+
+    filter.ranges[0] = (struct kvm_msr_filter_range){
+        .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+        .nmsrs = 1,
+        .base = 0xe9e90000,
+        .bitmap = none,
+    };
+    rc = kvm_set_msr_filter(vm->fd, &filter);
+    if (rc < 0)
+        return err_set(e, -rc,
+                       "--visible all: this KVM does not filter MSRs (%s); Linux 5.10 and newer do",
+                       strerror(-rc));
+    return 0;
+}
+
 static int make_kvm(struct vm *vm, struct err *e)
 {
     int rc;
@@ -80,9 +102,15 @@ static int make_kvm(struct vm *vm, struct err *e)
         log_info("no TSS address: %s", strerror(-rc));
     /* So that a stray RDMSR is a record like any other; it is answered with #GP as KVM would. */
     rc = kvm_enable_cap(vm->fd, KVM_CAP_X86_USER_SPACE_MSR,
-                        KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL);
+                        KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL |
+                            (vm->cfg.visible_all ? KVM_MSR_EXIT_REASON_FILTER : 0));
     if (rc < 0)
         log_info("MSRs unknown to KVM are not seen: %s", strerror(-rc));
+    if (vm->cfg.visible_all) {
+        rc = show_msrs(vm, e);
+        if (rc < 0)
+            return rc;
+    }
     /* Or an instruction of ring 3 that KVM cannot emulate on a trapped page becomes #UD there. */
     rc = kvm_enable_cap(vm->fd, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1);
     if (rc < 0)

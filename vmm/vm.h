@@ -33,6 +33,7 @@ struct vm_config {
     bool irqchip_kernel;
     struct boot_config boot;
     unsigned ring_records; /* per vCPU, a power of two */
+    bool visible_all;      /* every MSR access that KVM lets us filter leaves to us */
     /* Everything below is called on vCPU threads. */
     void *arg;
     /* Drives the vCPU until it should park; runs when vm_run chose it. */

@@ -147,7 +147,7 @@ char *cmd_complete_trace(struct cmd_client *c, const char *args, size_t n);
     X(x) X(xp) X(disassemble) X(display) X(undisplay) X(info_display) X(dump) X(restore) X(find) \
     X(info_line) X(info_symbol) X(info_address) X(info_functions) X(symbol_file) \
     X(add_symbol_file) X(backtrace) \
-    X(info_exits) X(trace) X(explain) X(storm) X(info_assists) \
+    X(info_exits) X(trace) X(explain) X(storm) X(info_counters) X(info_assists) \
     X(info_devices) X(info_cpus) X(vcpu) X(info_walk) X(info_tab) X(info_gdt) \
     X(info_idt) X(info_tss) X(info_mem) X(info_guest) X(info_kvm) X(info_log) X(info_stop) \
     X(kaslr) X(gdb_listen) X(gdb_close) X(gdb_status) \

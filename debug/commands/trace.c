@@ -12,6 +12,7 @@
 #include "debug/tracer.h"
 #include "vmm/base/near.h"
 #include "vmm/base/x.h"
+#include "vmm/vm.h"
 
 #define LAST_MAX 100000u
 #define TOP_MAX  1000000u
@@ -265,6 +266,12 @@ static int status(struct tracer *t, struct out *o)
         out_text(o, "%" PRIu64 " records could not be written", st.lost);
     if (st.filter[0])
         out_text(o, "Only exits that match are counted and written: %s", st.filter);
+    if (st.kernel[0])
+        out_text(o, "Events inside KVM are recorded: %s", st.kernel);
+    if (st.kernel_lost)
+        out_text(o, "%" PRIu64 " events inside KVM came too fast and are lost", st.kernel_lost);
+    out_json_str(o, "kernel", st.kernel);
+    out_json_u64(o, "kernel_lost", st.kernel_lost);
     out_json_bool(o, "tracing", st.writing);
     if (st.writing) {
         out_json_str(o, "file", st.path);
@@ -308,6 +315,38 @@ static int trace_filter(struct tracer *t, const char *args, struct out *o)
     return 0;
 }
 
+/* "on", "off", "all" or names of trace points. */
+static int trace_kernel(struct cmd_client *c, const char *args, struct out *o)
+{
+    struct tracer *t = session_tracer(c->s);
+    struct tracer_status st;
+    struct buf told = {0};
+    struct err e = {0};
+    int rc;
+
+    if (!*args)
+        return status(t, o);
+    rc = cmd_need_stopped(c, o);
+    if (rc < 0)
+        return rc;
+    rc = tracer_kernel(t, !strcmp(args, "off") ? NULL : !strcmp(args, "on") ? "" : args, &told, &e);
+    if (told.len)
+        out_line(o, "%.*s", (int)told.len - 1, told.data);
+    buf_fini(&told);
+    if (rc < 0)
+        return cmd_fail(o, &e);
+    tracer_status(t, &st);
+    if (!st.kernel[0])
+        out_line(o, "The kernel's trace points are off.");
+    else
+        out_line(o, "Events inside KVM are records of kind `kernel` from here on: %s", st.kernel);
+    if (st.kernel[0] && session_vm(c->s)->probe.emulated)
+        out_line(o,
+                 "This host's KVM interprets ring 0: kvm_exit, kvm_entry and kvm_page_fault never "
+                 "come, as the processor is not asked.");
+    return 0;
+}
+
 int cmd_trace_run(struct cmd_client *c, const char *args, struct out *o)
 {
     struct tracer *t = session_tracer(c->s);
@@ -329,13 +368,16 @@ int cmd_trace_run(struct cmd_client *c, const char *args, struct out *o)
         return trace_off(t, o);
     if (cmd_keyword(&args, "filter"))
         return trace_filter(t, args, o);
-    err_set(&e, EINVAL, "`trace` takes `on FILE`, `off` or `filter EXPR`, not `%.60s`", args);
+    if (cmd_keyword(&args, "kernel"))
+        return trace_kernel(c, args, o);
+    err_set(&e, EINVAL, "`trace` takes `on FILE`, `off`, `filter EXPR` or `kernel on`, not `%.60s`",
+            args);
     return cmd_fail(o, &e);
 }
 
 char *cmd_complete_trace(struct cmd_client *c, const char *args, size_t n)
 {
-    static const char *const words[] = {"on", "off", "filter", NULL};
+    static const char *const words[] = {"on", "off", "filter", "kernel", "all", NULL};
 
     if (!strncmp(args, "on ", 3))
         return cmd_complete_file(c, args, n);

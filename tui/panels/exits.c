@@ -107,7 +107,8 @@ static unsigned key(struct view *v, int key, struct panel_ask *ask)
         const struct view_exit *ev = selected(ex);
 
         if (ev) {
-            ask->to_code = true;
+            snprintf(ask->line, sizeof ask->line, "explain %u:%" PRIu64, ev->vcpu, ev->seq);
+            ask->to_code = v->status.state != SS_RUNNING;
             ask->addr = ev->rip;
         }
         return PANEL_HANDLED;
@@ -155,7 +156,7 @@ const struct panel panel_exits = {
     .name = "exits",
     .title = "Exits",
     .help = "every return of the guest to its monitor, newest at the bottom",
-    .keys = "Enter shows the code that caused the exit, End follows the newest",
+    .keys = "Enter explains the exit and shows the code that caused it, End follows the newest",
     .draw = draw,
     .key = key,
     .subtitle = subtitle,
