@@ -46,7 +46,7 @@ static void draw_top(const struct ui *ui, struct canvas *c)
     right_part(st, right, sizeof right);
     rw = canvas_width(right);
     canvas_fill(c, r, ' ', ST_STATUS);
-    p = pen_new(c, (struct rect){r.x, r.y, r.w > rw ? r.w - rw : 0, 1});
+    p = pen_new(c, (struct rect){r.x, r.y, r.w > rw ? r.w - rw - 1 : 0, 1});
     pen_row(&p, 0);
     pen_put(&p, ST_STATUS, " %s ", st->guest[0] ? st->guest : "vmscope");
     if (st->state == SS_RUNNING)

@@ -2,6 +2,7 @@
  * The program: options, then a session, then one front end. Main thread.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,12 +199,24 @@ static int open_log(const struct opts *o, struct err *e)
     return r ? err_set(e, -r, "cannot write the log to %s: %s", o->log, strerror(-r)) : 0;
 }
 
+/* A descriptor that the caller closed would be given to /dev/kvm or a socket, and the guest's text
+ * with it. Each is opened the wrong way round, so that using it is still an error. */
+static void fill_closed_stdio(void)
+{
+    static const int flags[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", flags[fd]) != fd)
+            _exit(STATUS_USAGE); /* nobody can be told */
+}
+
 int main(int argc, char **argv)
 {
     struct opts o;
     struct err e = {0};
     int status, died_of = 0;
 
+    fill_closed_stdio();
     if (opts_parse(&o, argc, argv, &e) || open_log(&o, &e))
         status = fail(&o, &e);
     else

@@ -131,4 +131,17 @@ fi
 "$VMSCOPE" run -e "info exits" "$g/hello16.bin" 2>/dev/null </dev/null | head -c 1 >/dev/null
 got=${PIPESTATUS[0]}
 if ((got >= 132 && got != 141)); then fail closed_pipe "status $got"; else echo "ok closed_pipe"; fi
+
+# closed NAME STATUS REDIRECTIONS: a descriptor that is closed is not given to something else.
+closed() {
+    local got
+    eval "timeout -k 5 60 \"\$VMSCOPE\" run \"\$g/hello16.bin\" $3"
+    got=$?
+    if ((got == $2)); then echo "ok $1"; else fail "$1" "status $got, want $2"; fi
+}
+closed no_stdin 33 '<&- >/dev/null 2>&1'
+closed no_stdout 2 '>&- </dev/null 2>"$TEST_DIR/closed"'
+grep -q 'standard output: Bad file' "$TEST_DIR/closed" || fail no_stdout "$(cat "$TEST_DIR/closed")"
+closed no_stderr 33 '2>&- </dev/null >/dev/null'
+closed nothing_open 2 '<&- >&- 2>&-'
 exit $status
