@@ -512,6 +512,7 @@ void points_init(struct points *p, struct vm *vm)
 
 static void bp_free(struct bp *b)
 {
+    free(b->watch.gpa); /* still placed when the session ends */
     expr_free(b->cond);
     expr_free(b->filter);
     free((char *)(uintptr_t)b->pub.spec.location);
