@@ -86,6 +86,14 @@ struct resume {
     struct vcpu_state *state;
 };
 int session_resume(struct session *s, const struct resume *r, struct err *e);
+/* Holds a running guest for a moment, so that state can be read and written, and lets it go on
+ * where it was; nobody is told. False when it does not run. session_resume ends a hold, too. */
+bool session_hold(struct session *s);
+void session_unhold(struct session *s);
+/* Ends a hold as session_stop would. */
+void session_unhold_stopped(struct session *s);
+/* How a vCPU stopped by itself at the last stop, or NULL. */
+const struct stop_info *session_stop_of(const struct session *s, unsigned vcpu);
 /* 0, or why the guest cannot run now. */
 int session_can_run(const struct session *s, struct err *e);
 /* Starts one step-over of `vcpu`. */

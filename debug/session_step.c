@@ -48,6 +48,41 @@ static void launch_step(struct session *s, unsigned vcpu, uint64_t n)
     session_launch(s, s->sched == SCHED_OFF ? every_cpu(s) : 1u << vcpu);
 }
 
+bool session_hold(struct session *s)
+{
+    if (s->state != SS_RUNNING)
+        return false;
+    vm_park(s->vm);
+    s->state = SS_STOPPED;
+    return true;
+}
+
+void session_unhold(struct session *s)
+{
+    bool reported = s->user_stop;
+
+    for (unsigned i = 0; i < s->vm->cpus; i++) {
+        s->cpu[i].have = 0;
+        reported |= s->engine.report[i].present;
+    }
+    s->state = SS_RUNNING;
+    if (!reported) /* else the next dispatch tells the stop */
+        vm_run(s->vm, s->run_mask);
+}
+
+void session_unhold_stopped(struct session *s)
+{
+    s->state = SS_RUNNING;
+    session_stop(s);
+}
+
+const struct stop_info *session_stop_of(const struct session *s, unsigned vcpu)
+{
+    const struct stop_report *r = &s->engine.report[vcpu];
+
+    return r->present ? &r->info : NULL;
+}
+
 int session_resume(struct session *s, const struct resume *r, struct err *e)
 {
     int rc = session_can_run(s, e);

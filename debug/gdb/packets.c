@@ -29,6 +29,7 @@ const struct packet_row packet_table[] = {
     {"S", NULL, 0, pk_S, "step with a signal"},
     {"vCont?", "", 0, pk_vcont_query, "actions of vCont"},
     {"vCont", ";", 0, pk_vcont, "continue, step, step a range or stop, by thread"},
+    {"vStopped", "", 0, pk_vstopped, "non-stop: the next stop"},
     {"vCtrlC", "", 0, pk_vctrlc, "interrupt"},
     {"bs", "", 0, pk_reverse, "step back: there is no history"},
     {"bc", "", 0, pk_reverse, "continue back: there is no history"},
@@ -128,6 +129,7 @@ void gdb_packet(struct gdb *g, const char *body, size_t len)
 {
     const struct packet_row *r;
     const char *rest = body;
+    bool held = false;
 
     if (log_wants(LOG_DEBUG, __FILE__)) {
         char text[160];
@@ -138,10 +140,16 @@ void gdb_packet(struct gdb *g, const char *body, size_t len)
     g->no_reply = false;
     take_suffix(g, body, &len);
     r = packet_find(body, len, &rest);
+    if (r && (r->flags & PK_STOPPED) && g->non_stop)
+        held = session_hold(g->s);
     if (r && (r->flags & PK_STOPPED) && session_state(g->s) == SS_RUNNING)
         reply_error(g, "the guest is running");
     else if (r)
         r->fn(g, rest, body + len);
+    if (held)
+        session_unhold(g->s);
     if (!g->no_reply)
         gdb_send(g, buf_str(&g->reply), g->reply.len);
+    if (g->non_stop)
+        gdb_ns_after_reply(g);
 }

@@ -36,7 +36,7 @@ void pk_supported(struct gdb *g, const char *p, const char *end)
     reply_fmt(g,
               "PacketSize=%x;QStartNoAckMode+;qXfer:features:read+;qXfer:memory-map:read+;"
               "qXfer:exec-file:read+;qXfer:threads:read+;swbreak+;hwbreak+;vContSupported+;"
-              "ConditionalBreakpoints+;BreakpointCommands+;QThreadEvents+;exec-events+;"
+              "QNonStop+;ConditionalBreakpoints+;BreakpointCommands+;QThreadEvents+;exec-events+;"
               "binary-upload+;error-message+;ReverseStep+;ReverseContinue+",
               PACKET_MAX);
 }
@@ -168,15 +168,6 @@ void pk_exec_file(struct gdb *g, const char *p, const char *end)
 
 /* ---- modes
  * ---------------------------------------------------------------------------------------- */
-
-/* One stop stops the whole machine: memory and devices belong to all vCPUs. */
-void pk_non_stop(struct gdb *g, const char *p, const char *end)
-{
-    if (end - p == 2 && p[1] == '0')
-        reply_ok(g);
-    else
-        reply_error(g, "vmscope stops all vCPUs together: `set non-stop off`");
-}
 
 void pk_thread_events(struct gdb *g, const char *p, const char *end)
 {

@@ -21,7 +21,7 @@ static bool in_range(void *arg, const struct vcpu_state *st)
     return mode == r->mode && pc >= r->start && pc < r->end;
 }
 
-static void fill_resume(struct gdb *g, const enum gdb_action act[], struct resume *r)
+void gdb_fill_resume(struct gdb *g, const enum gdb_action act[], struct resume *r)
 {
     for (unsigned i = 0; i < session_cpus(g->s); i++) {
         if (act[i] == ACT_CONTINUE)
@@ -74,7 +74,7 @@ static void resume(struct gdb *g, const enum gdb_action act[])
     }
     if (tell_instead(g))
         return;
-    fill_resume(g, act, &r);
+    gdb_fill_resume(g, act, &r);
     if (!r.run && !r.step) {
         gdb_tell_stop(g);
         return;
@@ -209,6 +209,7 @@ static bool parse_action(struct gdb *g, const char **p, const char *end, enum gd
 void pk_vcont(struct gdb *g, const char *p, const char *end)
 {
     enum gdb_action act[MACHINE_CPUS_MAX] = {ACT_NONE};
+    struct gdb_range ranges[MACHINE_CPUS_MAX] = {0};
     bool stop = false;
 
     while (p < end) {
@@ -224,9 +225,14 @@ void pk_vcont(struct gdb *g, const char *p, const char *end)
         for (int i = 0; i < (int)session_cpus(g->s); i++)
             if (act[i] == ACT_NONE && (vcpu < 0 || vcpu == i)) {
                 act[i] = a;
-                g->range[i] = range;
+                ranges[i] = range;
             }
     }
+    if (g->non_stop) {
+        gdb_ns_vcont(g, act, ranges);
+        return;
+    }
+    memcpy(g->range, ranges, sizeof ranges);
     if (stop && session_state(g->s) == SS_RUNNING) {
         g->no_reply = true;
         g->state = GDB_WAITING;
@@ -276,6 +282,7 @@ void pk_detach(struct gdb *g, const char *p, const char *end)
     (void)p;
     (void)end;
     gdb_points_sync(g, true);
+    gdb_ns_leave(g);
     g->ours = true;
     if (session_state(g->s) == SS_STOPPED)
         session_run(g->s, &e);

@@ -89,6 +89,16 @@ void gdb_send(struct gdb *g, const void *body, size_t len)
         set_events(g);
 }
 
+void gdb_notify(struct gdb *g, const void *body, size_t len)
+{
+    if (g->fd < 0)
+        return;
+    packet_notify(&g->out, body, len);
+    push(g);
+    if (g->fd >= 0 && unsent(g))
+        set_events(g);
+}
+
 void gdb_hang_up(struct gdb *g)
 {
     g->closing = true;
@@ -104,6 +114,7 @@ static void forget_client(struct gdb *g)
     g->fd = -1;
     log_info("%s left", g->peer ? g->peer : "the client");
     gdb_points_sync(g, true);
+    gdb_ns_leave(g);
     gdb_files_close(g);
     free(g->peer);
     g->peer = NULL;
@@ -117,6 +128,8 @@ static void forget_client(struct gdb *g)
     g->client = (struct gdb_client){0};
     g->no_ack = g->no_ack_next = g->closing = g->lost = g->extended = g->phys = false;
     g->run_asked = g->stop_owed = g->moved = g->arch_told = false;
+    g->non_stop = false;
+    g->ns = (struct gdb_nonstop){0};
     g->thread = 0;
     g->run_thread = UINT32_MAX;
 }

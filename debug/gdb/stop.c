@@ -23,6 +23,8 @@ static int signal_of(const struct stop_info *si, bool news)
     switch (si->kind) {
     case STOP_USER:
         return news ? SIG_INT : SIG_TRAP;
+    case STOP_NONE:
+        return 0; /* a vCPU that vCont;t stopped */
     case STOP_TRIPLE_FAULT:
         return SIG_SEGV;
     case STOP_INTERNAL_ERROR:
@@ -67,14 +69,19 @@ static void add_lldb(struct gdb *g, const struct stop_info *si, struct buf *out)
 
 void gdb_stop_body(struct gdb *g, bool news, struct buf *out)
 {
-    const struct stop_info *si = session_last_stop(g->s);
+    gdb_stop_of(g, session_last_stop(g->s), news, out);
+}
+
+void gdb_stop_of(struct gdb *g, const struct stop_info *si, bool news, struct buf *out)
+{
     const struct desc *d = gdb_desc(g);
 
     buf_addf(out, "T%02xthread:%x;", signal_of(si, news), si->vcpu + 1);
     add_reason(g, si, out);
     if (g->client.lldb)
         add_lldb(g, si, out);
-    for (unsigned n = 0; n < d->core; n++) {
+    /* In non-stop mode other vCPUs run by now, and registers are asked for when they are wanted. */
+    for (unsigned n = 0; n < d->core && !g->non_stop; n++) {
         buf_addf(out, "%02x:", n);
         gdb_reg_hex(g, si->vcpu, n, out);
         buf_addc(out, ';');
@@ -124,13 +131,20 @@ static void flush_print(struct gdb *g)
     buf_fini(&take);
 }
 
+bool gdb_end_of(const struct stop_info *si, struct buf *out)
+{
+    if (si->kind != STOP_POWER_OFF && si->kind != STOP_DEBUG_EXIT)
+        return false;
+    buf_addf(out, "W%02x", si->kind == STOP_DEBUG_EXIT ? (si->code << 1 | 1) & 0xff : 0);
+    return true;
+}
+
 static bool tell_end(struct gdb *g, const struct stop_info *si)
 {
     struct buf b = {0};
 
-    if (si->kind != STOP_POWER_OFF && si->kind != STOP_DEBUG_EXIT)
+    if (!gdb_end_of(si, &b))
         return false;
-    buf_addf(&b, "W%02x", si->kind == STOP_DEBUG_EXIT ? (si->code << 1 | 1) & 0xff : 0);
     gdb_send(g, b.data, b.len);
     buf_fini(&b);
     return true;
@@ -225,6 +239,11 @@ void gdb_event(void *arg, unsigned event, const void *data)
     (void)data;
     if (g->fd < 0)
         return;
+    if (g->non_stop && g->state != GDB_COMING) {
+        if (event == EV_STOPPED && !g->ours)
+            gdb_ns_stopped(g);
+        return;
+    }
     if (g->state == GDB_STOPPED && !g->ours)
         g->moved = true;
     if (event == EV_STOPPED && !g->ours)
@@ -237,6 +256,10 @@ void pk_why(struct gdb *g, const char *p, const char *end)
     (void)p;
     (void)end;
     g->moved = g->stop_owed = false;
+    if (g->non_stop) {
+        gdb_ns_why(g);
+        return;
+    }
     if (session_state(g->s) == SS_RUNNING) {
         g->no_reply = true; /* another client let it go: told when it stands */
         g->state = GDB_WAITING;

@@ -57,6 +57,15 @@ struct gdb_range {
     enum cpu_mode mode;  /* a change of mode ends it */
 };
 
+struct gdb_nonstop {
+    uint32_t running;                        /* as the client believes */
+    enum gdb_action act[MACHINE_CPUS_MAX];   /* of those */
+    uint32_t queued;                         /* stops to tell */
+    unsigned order[MACHINE_CPUS_MAX], count; /* in this order, the first is being told */
+    struct stop_info info[MACHINE_CPUS_MAX];
+    bool notified, tell;
+};
+
 struct gdb {
     struct session *s;
     int sub;
@@ -97,7 +106,9 @@ struct gdb {
     bool arch_told;
     bool arch_pinned;
     enum gdb_arch arch_pin;
-    bool linear;    /* monitor realmode */
+    bool linear; /* monitor realmode */
+    bool non_stop;
+    struct gdb_nonstop ns;
     bool stop_owed; /* an `exec` was told; the stop itself comes with the next resume */
     bool moved;     /* another client moved the guest since the last stop reply */
     bool ours;      /* this resume or command is the client's own */
@@ -156,6 +167,8 @@ bool thread_id(struct gdb *g, const char **p, const char *end, int *vcpu);
 
 /* Frames and sends a body. */
 void gdb_send(struct gdb *g, const void *body, size_t len);
+/* The same as a notification. */
+void gdb_notify(struct gdb *g, const void *body, size_t len);
 /* The connection is to be closed once everything is sent. */
 void gdb_hang_up(struct gdb *g);
 /* Reads on what waited. */
@@ -185,8 +198,24 @@ void gdb_interrupt(struct gdb *g);
 void gdb_tell_stop(struct gdb *g);
 /* The body of a stop reply without events; `news`: not for somebody who has just come. */
 void gdb_stop_body(struct gdb *g, bool news, struct buf *out);
+/* The same for any stop. */
+void gdb_stop_of(struct gdb *g, const struct stop_info *si, bool news, struct buf *out);
+/* Appends "Wxx" when the stop is the guest's end. */
+bool gdb_end_of(const struct stop_info *si, struct buf *out);
+/* Jobs for vCPUs; ranges are in g->range. */
+void gdb_fill_resume(struct gdb *g, const enum gdb_action act[], struct resume *r);
 /* The guest stands, and somebody waited for it. */
 void gdb_stopped(struct gdb *g);
+
+/* ---- nonstop.c ------------------------------------------------------------------------------ */
+
+gdb_handler pk_vstopped;
+void gdb_ns_why(struct gdb *g);
+void gdb_ns_vcont(struct gdb *g, const enum gdb_action act[], const struct gdb_range range[]);
+void gdb_ns_stopped(struct gdb *g);
+void gdb_ns_after_reply(struct gdb *g);
+/* The client leaves: a machine that runs runs with all its vCPUs. */
+void gdb_ns_leave(struct gdb *g);
 
 /* ---- breakpoints.c ------------------------------------------------------------------------- */
 
