@@ -97,14 +97,14 @@ $(B)/.flags $(B)/.members: FORCE | need-tools
 
 # Says what is missing in one sentence before the first compiler error could.
 need-tools:
-	@tools/deps missing "$(CC)" $(LIBS)
+	@tests/tools/deps missing "$(CC)" $(LIBS)
 
 # ---- set-up and use ---------------------------------------------------------------------------
 
 deps: ## install the Debian packages that a build needs
-	@tools/deps install "building vmscope" $(DEBS_BUILD)
+	@tests/tools/deps install "building vmscope" $(DEBS_BUILD)
 deps-check: ## install what building and the tests need
-	@tools/deps install "building and testing vmscope" $(DEBS_BUILD) $(DEBS_CHECK)
+	@tests/tools/deps install "building and testing vmscope" $(DEBS_BUILD) $(DEBS_CHECK)
 
 # Recursive, because what pkg-config says was read before `deps` could install it.
 SUBMAKE = +@$(MAKE) --no-print-directory
@@ -119,7 +119,7 @@ check: deps-check ## build and run all tests
 	$(SUBMAKE) $(JOBS) check-build
 	@tests/run $(if $(V),-v) $(T)
 check-slow: deps-check ## the tests of `check`, longer: fuzzing, soak, clang, svm-rig
-	@tools/deps install "the slow tests" $(DEBS_SLOW)
+	@tests/tools/deps install "the slow tests" $(DEBS_SLOW)
 	$(SUBMAKE) $(JOBS) check-build
 	@tests/run $(if $(V),-v) --slow $(T)
 check-svm: deps-check ## the tests that need KVM, beside a genuine kvm_amd under QEMU's emulation
@@ -139,20 +139,20 @@ ALL_C := $(sort $(wildcard $(foreach d,vmm debug disasm scripts tui guests tests
 	$(d)/*.[ch] $(d)/*/*.[ch] $(d)/*/*/*.[ch])))
 
 lint: headers ## format, arrows between folders, cppcheck
-	@tools/deps install "make lint" $(DEBS_LINT)
-	@tools/lint $(ALL_C)
+	@tests/tools/deps install "make lint" $(DEBS_LINT)
+	@tests/tools/lint $(ALL_C)
 headers: $(patsubst %,$(B)/headers/%.ok,$(filter-out guests/% tests/%,$(filter %.h,$(ALL_C)))) ## compile each header alone
 $(B)/headers/%.ok: % $(B)/.flags
 	@mkdir -p $(@D)
 	$(Q)$(COMPILE) -MF $@.d -MT $@ -Wno-unused-function -x c -fsyntax-only -include $< /dev/null
 	@touch $@
 format: ## rewrite all C files in the house style
-	@tools/deps install "make format" clang-format
+	@tests/tools/deps install "make format" clang-format
 	$(Q)clang-format -i $(ALL_C)
 docs: vmscope ## rewrite the tables of the manual page from the program's
-	$(Q)tools/man ./vmscope docs/vmscope.1 >$(B)/vmscope.1 && cp $(B)/vmscope.1 docs/vmscope.1
+	$(Q)tests/tools/man ./vmscope docs/vmscope.1 >$(B)/vmscope.1 && cp $(B)/vmscope.1 docs/vmscope.1
 tags: ## ctags of all C files
-	@tools/deps install "make tags" universal-ctags
+	@tests/tools/deps install "make tags" universal-ctags
 	$(Q)ctags $(ALL_C)
 
 # ---- installation -----------------------------------------------------------------------------

@@ -25,7 +25,7 @@ $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay_main.o $
 	$(call TESTLINK)
 endif
 fuzz: ## run each fuzz target for FUZZ_SECONDS (60) under libFuzzer
-	@tools/deps install "make fuzz" $(DEBS_BUILD) $(DEBS_FUZZ)
+	@tests/tools/deps install "make fuzz" $(DEBS_BUILD) $(DEBS_FUZZ)
 	$(SUBMAKE) $(JOBS) MODE=fuzz CC=clang fuzz-build
 	@tests/fuzz/run.sh $(O)/fuzz-clang
 

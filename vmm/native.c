@@ -372,7 +372,7 @@ static int sync_xcr0(struct vcpu *v, struct native *n)
 
 static int fpu_in(struct vcpu *v, struct native *n)
 {
-    struct kvm_xsave x;
+    struct kvm_xsave x = {0};
     int rc = sync_xcr0(v, n);
 
     if (rc == 0)

@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 status=0
-if tools/man "$VMSCOPE" docs/vmscope.1 >"$TEST_DIR/vmscope.1" &&
+if tests/tools/man "$VMSCOPE" docs/vmscope.1 >"$TEST_DIR/vmscope.1" &&
     diff -u docs/vmscope.1 "$TEST_DIR/vmscope.1" >"$TEST_DIR/man.diff"; then
     echo "ok tables_are_the_program's"
 else

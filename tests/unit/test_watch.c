@@ -169,7 +169,7 @@ static bool set_up_ring3(void)
     put64(0x15000, 0x5f | 0x15010ull << 16); /* the descriptor table: limit, base */
     put64(0x15050, 0x00affb000000ffff);      /* code, ring 3, 64 bits */
     put64(0x15058, 0x00cff3000000ffff);
-    put64(0x15f00, AT + (uint64_t)(g_long3_begin - g_long3_entry));
+    put64(0x15f00, AT + ((uintptr_t)g_long3_begin - (uintptr_t)g_long3_entry));
     put64(0x15f08, 0x43);
     put64(0x15f10, 0x3002); /* IOPL 3: `out` ends the program */
     put64(0x15f18, STACK);

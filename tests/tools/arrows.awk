@@ -1,5 +1,5 @@
 # Which folder may include which, and what may be called where. One line for each violation.
-# Usage: awk -f tools/arrows.awk FILE...      (docs/architecture.md has the picture)
+# Usage: awk -f tests/tools/arrows.awk FILE...      (docs/architecture.md has the picture)
 
 function top(path) { sub(/\/.*/, "", path); return path }
 function bad(why) { printf "%s:%d: %s\n", FILENAME, FNR, why; failed = 1 }
