@@ -440,13 +440,49 @@ static void report_position(struct cmd_client *c, const struct stop_info *stop, 
     free(in);
 }
 
+/* As gdb tells it, and then who did it. */
+static void report_watch(struct cmd_client *c, const struct stop_info *stop, struct out *o)
+{
+    const struct point *p = session_point(c->s, stop->point_id);
+    enum watch_access access = p ? p->spec.access : WATCH_CHANGE;
+    unsigned digits = 2 * stop->value_len;
+    char name[160];
+
+    out_text(o, "%s %d: %s",
+             access == WATCH_READ     ? "Hardware read watchpoint"
+             : access == WATCH_ACCESS ? "Hardware access (read/write) watchpoint"
+                                      : "Hardware watchpoint",
+             stop->point_id, p && p->spec.location ? p->spec.location : "");
+    out_text(o, "%s", "");
+    if (stop->access == WATCH_READ || stop->old_value == stop->new_value) {
+        out_text(o, "Value = 0x%0*llx", (int)digits, (unsigned long long)stop->new_value);
+    } else {
+        out_text(o, "Old value = 0x%0*llx", (int)digits, (unsigned long long)stop->old_value);
+        out_text(o, "New value = 0x%0*llx", (int)digits, (unsigned long long)stop->new_value);
+    }
+    if (stop->by)
+        out_text(o, "%s at 0x%llx by 0x%llx%s",
+                 stop->access == WATCH_READ    ? "Read"
+                 : stop->access == WATCH_WRITE ? "Written"
+                                               : "Read and written",
+                 (unsigned long long)stop->addr, (unsigned long long)stop->by,
+                 cmd_symbol(c, stop->by, name, sizeof name));
+    out_json_u64(o, "address", stop->addr);
+    out_json_u64(o, "old", stop->old_value);
+    out_json_u64(o, "new", stop->new_value);
+    out_json_u64(o, "by", stop->by);
+}
+
 int cmd_report_stop(struct cmd_client *c, struct out *o)
 {
     const struct stop_info *stop = c->s ? session_last_stop(c->s) : NULL;
     int r = 0;
 
     if (stop && session_state(c->s) != SS_RUNNING) {
-        out_text(o, "%s", stop->text[0] ? stop->text : stop_kind_name(stop->kind));
+        if (stop->kind == STOP_WATCHPOINT)
+            report_watch(c, stop, o);
+        else
+            out_text(o, "%s", stop->text[0] ? stop->text : stop_kind_name(stop->kind));
         out_json_str(o, "reason", stop_kind_name(stop->kind));
         out_json_str(o, "sentence", stop->text);
         out_json_u64(o, "vcpu", stop->vcpu);

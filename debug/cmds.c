@@ -100,6 +100,22 @@ const struct cmd cmd_table[] = {
  "EXPR may use the exit's fields, such as port, value, write and gpa.\n"
  "Example: catch io out 0x3f8 if value == 'A'",
  0, cmd_catch_run, NULL},
+{PTS, "watch", NULL, "[-l|-location] [-w] EXPR[,LENGTH] [thread N] [if EXPR]",
+ "Stop when memory changes.\n"
+ "EXPR is a symbol, *(u32*)ADDRESS, *ADDRESS (4 bytes), phys:ADDRESS, or any address with a LENGTH.\n"
+ "Any number and length, byte by byte. The stop names the instruction, the old and the new value.\n"
+ "-w: at each write, also one that stores the same value. How it is made here (debug register,\n"
+ "trapped page, single steps) is shown by `info watchpoints`.\n"
+ "Example: watch *(u32*)0x100000 if $rax > 5",
+ 0, cmd_watch_run, cmd_complete_expr},
+{PTS, "rwatch", NULL, "[-l|-location] EXPR[,LENGTH] [thread N] [if EXPR]",
+ "Stop when memory is read; otherwise as `watch`.\n"
+ "Example: rwatch *(u16*)0x7dfe",
+ 0, cmd_rwatch_run, cmd_complete_expr},
+{PTS, "awatch", NULL, "[-l|-location] EXPR[,LENGTH] [thread N] [if EXPR]",
+ "Stop when memory is read or written; otherwise as `watch`.\n"
+ "Example: awatch 0x7c00,512",
+ 0, cmd_awatch_run, cmd_complete_expr},
 {PTS, "delete", "d", "[N…]",
  "Delete breakpoints, by number or range; without a number all.\n"
  "Example: delete 1 3-5",
@@ -219,6 +235,10 @@ const struct cmd cmd_table[] = {
  "List breakpoints and catchpoints, with their hits and how they are made here.\n"
  "Example: info breakpoints",
  0, cmd_info_breakpoints_run, NULL},
+{STA, "info watchpoints", NULL, "",
+ "List watchpoints, with their hits and how they are made here.\n"
+ "Example: info watchpoints",
+ 0, cmd_info_watchpoints_run, NULL},
 {STA, "info display", NULL, "",
  "List what is shown at each stop.\n"
  "Example: info display",

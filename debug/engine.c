@@ -412,6 +412,11 @@ static void saw_injected(struct engine *g, struct vcpu *v)
         catch_exits(g, v, &ev);
 }
 
+void engine_ops(struct engine *g, struct onestep_ops *out)
+{
+    *out = (struct onestep_ops){.arg = g, .saw = saw};
+}
+
 static void report_internal(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 {
     engine_stop(g, v, STOP_INTERNAL_ERROR);
@@ -545,7 +550,9 @@ static bool assisted(struct engine *g, struct vcpu *v, struct exit_event *ev)
 /* A gate hook has put the vCPU back into ring 3: at a planted int3, or carried out its call. */
 static enum verdict on_hooked(struct engine *g, struct vcpu *v)
 {
-    if (!plant_here(g, v))
+    const struct plant *pl = plant_here(g, v);
+
+    if (!pl || pl->hook) /* the next hook has its turn at the next entry */
         return GO;
     return engine_points_hit(g, v) ? STOPPED : GO_PAST;
 }
@@ -637,6 +644,9 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
             return on_plant(g, v, pl, ev);
         if (assisted(g, v, ev))
             return GO;
+        /* Code in a trapped page: a debug register there has not been asked yet. */
+        if (!ev->u.internal.insn_len && g->points.watches.trapped && dr_here(g, v))
+            return engine_points_hit(g, v) ? STOPPED : GO_PAST;
         if (watch_recover(g, v, ev, &ops, &info))
             return GO;
         report_internal(g, v, ev);
@@ -692,7 +702,9 @@ static bool after_odd_step(struct engine *g, struct vcpu *v, const struct oneste
         return false;
     if (info->last.reason == KVM_EXIT_INTERNAL_ERROR && assisted_step(g, v, ops, lifted, info))
         return true;
-    if (!plant_here(g, v) && watch_recover(g, v, &ev, ops, info))
+    /* The byte planted where the step began is lifted. */
+    if ((!plant_here(g, v) || linear_rip(v) == g->points.watches.cpu[v->id].step_from) &&
+        watch_recover(g, v, &ev, ops, info))
         return info->last.reason != EXIT_KICK;
     on_exit(g, v, &none, &info->last);
     return false;
@@ -896,6 +908,7 @@ static void body_once(struct engine *g, struct vcpu *v)
     if (next == STOPPED)
         ev.flags |= EXIT_F_STOPPED;
     vcpu_commit(v, &ev);
+    watch_renew(g, v);
     if (g->vm->probe.emulated || (g->points.catch_vectors | g->hooks.vectors))
         hooks_refresh(g, v);
     g->past[v->id] = next == GO_PAST;

@@ -115,6 +115,9 @@ int engine_eval(struct engine *g, struct vcpu *v, const struct expr *x, const st
  * guest stops, else NULL; it may be that of an earlier stop. */
 struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b,
                                    const struct exit_event *ev);
+/* What each exit of a step passes through. */
+struct onestep_ops;
+void engine_ops(struct engine *g, struct onestep_ops *out);
 /* The `trapped` call given to vm_open. */
 void engine_trapped(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
                     uint8_t *bytes);

@@ -60,6 +60,8 @@ const char *expr_text(const struct expr *x);
 int expr_eval(const struct expr *x, const struct expr_env *env, uint64_t *value, struct err *e);
 /* True when the last operator makes a truth value (comparison, !, &&, ||): for `print`. */
 bool expr_is_truth(const struct expr *x);
+/* Bytes of a type that a cast knows ("u32", "uint64_t", "int"), 0 for other names. */
+unsigned expr_type_bytes(const char *name, size_t len);
 /* For dispatch: true when the expression can only be true (not 0) while the field has the value
  * that is put into *value, as in `port == 0x3f8 && …`. False when that cannot be seen. */
 bool expr_requires(const struct expr *x, int field_id, uint64_t *value);

@@ -109,6 +109,14 @@ static const struct {
     {"int", {32, true}},       {"long", {64, true}},
 };
 
+unsigned expr_type_bytes(const char *name, size_t len)
+{
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (strlen(types[i].name) == len && !memcmp(types[i].name, name, len))
+            return types[i].type.width / 8;
+    return 0;
+}
+
 static bool type_by_name(const struct expr_token *t, struct type *out)
 {
     for (size_t i = 0; i < ARRAY_LEN(types); i++)

@@ -5,6 +5,7 @@
 #include "debug/hooks.h"
 
 #include "debug/engine.h"
+#include "debug/watch_run.h"
 #include "vmm/assist.h"
 #include "vmm/base/le.h"
 #include "vmm/onestep.h"
@@ -17,10 +18,12 @@
 
 /* #BP, #UD, #GP, #PF: ring 3 of an emulating KVM (hooks.h). */
 #define RING3_VECTORS (1u << 3 | 1u << 6 | 1u << 13 | 1u << 14)
+/* #DF, where pages are trapped (watch_double_fault). */
+#define TRAP_VECTORS (1u << 8)
 
 static bool has_error_code(int vector)
 {
-    return vector == 13 || vector == 14;
+    return vector == 8 || vector == 13 || vector == 14;
 }
 
 static bool to_gpa(struct vcpu *v, uint64_t linear, uint64_t *gpa)
@@ -45,7 +48,8 @@ static uint32_t wanted_vectors(const struct engine *g, const struct vcpu *v)
     bool ring3 = g->vm->probe.emulated && (v->sregs->efer & EFER_LMA);
     bool paging = !ring3 && g->vm->probe.emulated && (v->sregs->cr0 & CR0_PE) && paging_lacks(g);
 
-    return g->points.catch_vectors | (ring3 ? RING3_VECTORS : 0) | (paging ? 1u << 13 : 0);
+    return g->points.catch_vectors | (ring3 ? RING3_VECTORS : 0) |
+           (ring3 && g->points.watches.trapped ? TRAP_VECTORS : 0) | (paging ? 1u << 13 : 0);
 }
 
 static void refresh_one(struct engine *g, struct vcpu *v, int vector, bool wanted)
@@ -196,7 +200,7 @@ static bool rescue_syscall(struct engine *g, struct vcpu *v, const struct user_f
 
 bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev)
 {
-    uint32_t here = hook_vectors_here(g, v) & RING3_VECTORS;
+    uint32_t here = hook_vectors_here(g, v) & (RING3_VECTORS | TRAP_VECTORS);
     int vector = here ? __builtin_ctz(here) : -1;
     uint64_t at = v->regs->rsp, error = 0;
     struct user_frame f;
@@ -213,7 +217,11 @@ bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev)
         error = le_load(raw, 8);
         at += 8;
     }
-    if (!frame_read(v, at, &f) || (f.cs & 3) != 3)
+    if (!frame_read(v, at, &f))
+        return false;
+    if (vector == 8)
+        return watch_double_fault(g, v, &f);
+    if ((f.cs & 3) != 3)
         return false;
     if (vector == 3 && plant_at(g, v, f.rip - 1)) {
         f.rip--;

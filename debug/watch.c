@@ -605,6 +605,8 @@ void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len
     store_bytes(w, gpa, len, write, bytes);
     if (write)
         take_new_values(w, v);
+    if (write && p && watch_pages_suspect(w, p, le_load(bytes, len < 8 ? len : 8)))
+        atomic_store(&w->stale, 1);
 }
 
 /* ---- by operands -------------------------------------------------------------------------------

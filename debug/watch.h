@@ -52,7 +52,7 @@ struct watch_page {
     uint64_t gpa;
     enum watch_how how;
     unsigned parts, readers; /* watchpoints here; of these, such that want reads */
-    bool is_table;           /* a page table of some vCPU */
+    bool is_table;           /* a page table of some vCPU, or about to be one */
     bool is_stack;           /* a stack that the processor pushes frames to */
     bool troubled;           /* its trap stopped the processor: compare instead */
     uint8_t *old;            /* compared pages: as last seen */
@@ -97,6 +97,7 @@ struct watches {
     struct bp *dr[4]; /* owners of data debug registers */
     unsigned placed, by_linear;
     unsigned trapped, stepped; /* pages */
+    _Atomic int stale;         /* a trapped page came to look like a page table: choose again */
     struct watch_cpu cpu[MACHINE_CPUS_MAX];
 };
 

@@ -78,6 +78,45 @@ static void mark_cpu_tables(struct watches *w, const struct vcpu *v)
     }
 }
 
+static bool is_entry(const struct watches *w, uint64_t e)
+{
+    uint64_t end = w->vm->mem.ram_bytes > 1ull << 32 ? 2 * w->vm->mem.ram_bytes : 1ull << 32;
+
+    return (e & 3) == 3 && !(e >> 52 & 0x7ff) && (e & 0xffffffffff000ull) < end;
+}
+
+/* Nothing but present, writable entries of RAM or devices, of 8 or of 4 bytes. A table that the
+ * guest has made ready is known by that before CR3 or CR0.PG make it one. */
+static bool looks_like_table(const struct watches *w, const struct watch_page *p, unsigned size)
+{
+    const uint8_t *raw = mem_ptr(&w->vm->mem, p->gpa, PAGE_BYTES);
+    unsigned entries = 0;
+
+    for (unsigned at = 0; raw && at < PAGE_BYTES; at += size) {
+        uint64_t e = le_load(raw + at, size);
+
+        if (!e)
+            continue;
+        if (!is_entry(w, e))
+            return false;
+        entries++;
+    }
+    return entries != 0;
+}
+
+/* Where KVM itself walks tables of the guest, a hole makes it tell the guest of faults that are
+ * none; processors write Accessed and Dirty bits, which a read-only page turns into nonsense. */
+static bool table_minds(const struct watches *w, const struct watch_page *p)
+{
+    return p->readers || !w->vm->probe.emulated;
+}
+
+bool watch_pages_suspect(const struct watches *w, const struct watch_page *p, uint64_t value)
+{
+    return p->how != WATCH_STEPS && table_minds(w, p) && is_entry(w, value) &&
+           (looks_like_table(w, p, 8) || looks_like_table(w, p, 4));
+}
+
 struct seen {
     struct watches *w;
     struct vcpu *v;
@@ -216,6 +255,7 @@ int watch_pages_choose(struct watches *w, struct err *e)
     bool changed = false;
     int rc;
 
+    atomic_store(&w->stale, 0);
     for (size_t i = 0; i < w->pages; i++)
         w->page[i]->is_table = w->page[i]->is_stack = false;
     for (unsigned i = 0; w->pages && i < w->vm->cpus; i++) {
@@ -230,6 +270,8 @@ int watch_pages_choose(struct watches *w, struct err *e)
     for (size_t i = 0; i < w->pages; i++) {
         struct watch_page *p = w->page[i];
 
+        if (table_minds(w, p) && (looks_like_table(w, p, 8) || looks_like_table(w, p, 4)))
+            p->is_table = true;
         changed |= apply_one(w, p, choose(w, p, on_write, on_access));
         if (p->how == WATCH_STEPS)
             w->stepped++;

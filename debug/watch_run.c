@@ -10,6 +10,7 @@
 #include "debug/watch_pages.h"
 #include "vmm/base/log.h"
 #include "vmm/onestep.h"
+#include "vmm/transfer.h"
 
 /* How long a vCPU waits for its turn before it asks the one inside to leave. */
 #define TURN_NS 500000
@@ -58,22 +59,30 @@ bool watch_judge(struct engine *g, struct vcpu *v)
  * ------------------------------------------------------------------------------
  */
 
-/* An event that KVM could not deliver is put back so that the next entry delivers it. An #UD that
- * KVM queued because its emulator gave up is no event of the guest's. */
-static bool event_waits(const struct vcpu *v, int *vector, bool *is_interrupt)
+/* An event whose frame KVM could not push. Processors keep it queued, and so does an entry that was
+ * to deliver it and got nowhere; with the kernel's interrupt controllers the vector is left behind
+ * in the events. Faults happen again by themselves. */
+static bool event_waits(const struct vcpu *v, const struct exit_event *ev, struct vcpu_given *out)
 {
     const struct kvm_vcpu_events *e = v->events;
 
-    *is_interrupt = false;
-    if (e->exception.injected || e->exception.pending) {
-        *vector = e->exception.nr;
+    *out = (struct vcpu_given){.vector = e->exception.nr,
+                               .has_ec = e->exception.has_error_code,
+                               .error_code = e->exception.error_code};
+    if (e->exception.injected || e->exception.pending)
         return true;
-    }
-    *is_interrupt = true;
-    *vector = e->interrupt.nr;
-    return e->interrupt.injected;
+    *out = (struct vcpu_given){.vector = e->interrupt.nr, .is_interrupt = true};
+    if (e->interrupt.injected)
+        return true;
+    if (ev->reason == KVM_EXIT_SHUTDOWN && v->vm->m.irqchip_kernel && e->interrupt.nr >= 32 &&
+        !e->exception.nr && (v->regs->rflags & 0x200))
+        return true;
+    *out = v->given;
+    return ev->reason == KVM_EXIT_SHUTDOWN && v->given.vector >= 0 &&
+           v->given.rip == v->regs->rip && v->given.rsp == v->regs->rsp;
 }
 
+/* An #UD that KVM queued because its emulator gave up is no event of the guest's. */
 static void forget_bogus_ud(struct vcpu *v, const struct exit_event *ev)
 {
     if (ev->reason != KVM_EXIT_INTERNAL_ERROR || v->events->exception.nr != 6 ||
@@ -83,16 +92,15 @@ static void forget_bogus_ud(struct vcpu *v, const struct exit_event *ev)
     vcpu_dirty(v, VS_EVENTS);
 }
 
-static enum onestep lifted_step(struct watches *w, struct vcpu *v, const struct onestep_ops *ops,
-                                struct onestep_info *info)
+static enum onestep lifted_step(struct watches *w, struct vcpu *v, const struct exit_event *ev,
+                                const struct onestep_ops *ops, struct onestep_info *info)
 {
-    bool is_interrupt;
+    struct vcpu_given event;
     enum onestep r;
-    int vector;
 
-    if (event_waits(v, &vector, &is_interrupt))
-        return vcpu_deliver(v, ops, vector, v->events->exception.has_error_code,
-                            v->events->exception.error_code, is_interrupt, info);
+    if (event_waits(v, ev, &event))
+        return vcpu_deliver(v, ops, event.vector, event.has_ec, event.error_code,
+                            event.is_interrupt, info);
     watch_expect(w, v);
     r = vcpu_onestep(v, ops, info);
     watch_expected(w, v, r != ONE_OTHER && info->vector < 0);
@@ -161,14 +169,49 @@ bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev
     for (int all = 0; all < 2 && r == ONE_OTHER; all++) {
         if (!set_lift(g, v, all))
             continue;
-        r = lifted_step(&g->points.watches, v, ops, info);
+        r = lifted_step(&g->points.watches, v, ev, ops, info);
         clear_lift(g, v);
         if (info->last.reason == EXIT_KICK)
             break; /* somebody wants the vCPU: again later */
     }
     engine_alone_end(g);
+    vcpu_show_idt(v); /* the step may have hidden it, and the guest runs on */
+    vcpu_dr6_restore(v);
     c->step_from = from;
     return r != ONE_OTHER || info->last.reason == EXIT_KICK;
+}
+
+bool watch_double_fault(struct engine *g, struct vcpu *v, const struct user_frame *f)
+{
+    struct watches *w = &g->points.watches;
+    struct kvm_regs regs = *v->regs;
+    struct kvm_sregs sregs = *v->sregs;
+    struct exit_event ev = {.reason = KVM_EXIT_SHUTDOWN};
+    struct onestep_info info;
+    struct onestep_ops ops;
+    bool in_the_way;
+
+    if (!w->trapped || !frame_load(v, f))
+        return false;
+    in_the_way = watch_pages_lift_system(w, v) != 0;
+    slots_lift_all(&g->vm->slots, false); /* was only asked, not applied */
+    engine_ops(g, &ops);
+    if (in_the_way && watch_recover(g, v, &ev, &ops, &info))
+        return true;
+    *v->regs = regs;
+    *v->sregs = sregs;
+    vcpu_dirty(v, VS_REGS | VS_SREGS);
+    return false;
+}
+
+void watch_renew(struct engine *g, struct vcpu *v)
+{
+    if (!atomic_load_explicit(&g->points.watches.stale, memory_order_relaxed))
+        return;
+    vcpu_settle(v);
+    engine_alone_begin(g, v);
+    watch_refresh(&g->points.watches);
+    engine_alone_end(g);
 }
 
 void watch_kicked(struct engine *g, struct vcpu *v, const struct onestep_ops *ops)

@@ -11,6 +11,7 @@ struct engine;
 struct exit_event;
 struct onestep_ops;
 struct onestep_info;
+struct user_frame;
 struct vcpu;
 
 /* Anything noted since the last judgement? */
@@ -23,9 +24,17 @@ bool watch_judge(struct engine *g, struct vcpu *v);
  * exact step, and arms them again. True when the instruction was carried out. */
 bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev,
                    const struct onestep_ops *ops, struct onestep_info *info);
+/* At the first instruction of the guest's handler of double faults, with its frame: an emulating
+ * KVM that cannot push a frame to a trapped page tries #DF, whose stack may not be trapped. Then
+ * the frame is taken back and the event delivered with the trap lifted. False: a real double fault.
+ */
+bool watch_double_fault(struct engine *g, struct vcpu *v, const struct user_frame *f);
 /* After EXIT_KICK: looks at mappings anew, and frees a vCPU that cannot get past a trap without
  * ever leaving the kernel. */
 void watch_kicked(struct engine *g, struct vcpu *v, const struct onestep_ops *ops);
+
+/* Chooses methods of pages again when the last access asked for it. */
+void watch_renew(struct engine *g, struct vcpu *v);
 
 /* With traps armed and several vCPUs, one is inside the guest at a time: KVM carries out a locked
  * instruction on a trapped page as a read and a write. False: look at the flags first. */

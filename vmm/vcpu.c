@@ -595,6 +595,21 @@ static void sync_cr8(struct vcpu *v)
     v->cr8_seen = v->run->cr8;
 }
 
+static void note_given(struct vcpu *v)
+{
+    const struct kvm_vcpu_events *e = v->events;
+
+    v->given = (struct vcpu_given){.rip = v->regs->rip, .rsp = v->regs->rsp, .vector = v->injected};
+    v->given.is_interrupt = v->injected >= 0 || e->interrupt.injected;
+    if (v->injected < 0 && e->interrupt.injected) {
+        v->given.vector = e->interrupt.nr;
+    } else if (v->injected < 0 && e->exception.injected) {
+        v->given.vector = e->exception.nr;
+        v->given.has_ec = e->exception.has_error_code;
+        v->given.error_code = e->exception.error_code;
+    }
+}
+
 /* KVM_RUN with the shared registers asked for. */
 static int run_once(struct vcpu *v)
 {
@@ -654,6 +669,8 @@ void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event
     if (want->step)
         v->run->request_interrupt_window = 0; /* on hardware it would pre-empt the step for ever */
     v->wish = WISH_NONE;
+    if (v->vm->slots.pages)
+        note_given(v);
     if (rc == 0 && v->irq_pending_ns && !want->step && v->vm->probe.emulated &&
         cpu_cpl(v->sregs) == 0 && entered - v->irq_pending_ns > STARVED_NS)
         windowed = step_to_window(v, want, &rc);
@@ -710,8 +727,12 @@ void vcpu_dirty(struct vcpu *v, uint32_t parts)
 {
     if (parts & VS_REGS)
         v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
-    if (parts & VS_SREGS)
+    if (parts & VS_SREGS) {
+        /* KVM sets bits of interrupts that it was about to inject and never clears them in the
+         * shared copy; written back, each would inject its interrupt once more. */
+        memset(v->sregs->interrupt_bitmap, 0, sizeof v->sregs->interrupt_bitmap);
         v->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+    }
     if (parts & VS_EVENTS)
         v->run->kvm_dirty_regs |= KVM_SYNC_X86_EVENTS;
     v->debug_valid = false;
@@ -789,6 +810,7 @@ int vcpu_set_state(struct vcpu *v, uint32_t parts, const struct vcpu_state *st)
     if (parts & VS_SREGS) {
         struct kvm_sregs s = st->sregs;
 
+        memset(s.interrupt_bitmap, 0, sizeof s.interrupt_bitmap); /* vcpu_dirty says why */
         if (v->idt_hidden) {
             v->idt_limit_real = s.idt.limit;
             s.idt.limit = 0;

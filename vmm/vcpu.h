@@ -87,6 +87,14 @@ struct vcpu {
     bool native_broken;    /* it could not be made: do not try again */
     _Atomic uint64_t assists[ASSIST_KINDS];
 
+    /* What the last entry had to deliver, and where: a KVM that cannot push the frame to a trapped
+     * page forgets it. */
+    struct vcpu_given {
+        uint64_t rip, rsp;
+        int vector; /* -1: nothing */
+        bool is_interrupt, has_ec;
+        uint32_t error_code;
+    } given;
     int injected;            /* vector given by KVM_INTERRUPT for the next entry; -1 none */
     uint64_t irq_pending_ns; /* since when an interrupt waits for a window; 0: none waits */
     uint64_t last_ns;        /* clock when the last exit was dealt with */

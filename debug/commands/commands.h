@@ -132,6 +132,16 @@ int cmd_assign(struct cmd_client *c, const char *text, uint64_t *value, struct e
 /* Position of an assignment's `=` at the top level, or NULL. */
 const char *cmd_find_assign(const char *text);
 
+/* The parts of "LOCATION [thread N] [if EXPR] [thread N]"; strings are owned, also after an error.
+ */
+struct cmd_point_args {
+    char *where, *condition;
+    int vcpu;
+};
+int cmd_point_split(struct cmd_client *c, const char *args, struct cmd_point_args *a,
+                    struct err *e);
+void cmd_point_args_fini(struct cmd_point_args *a);
+
 /* Of the trace commands. */
 char *cmd_complete_exits(struct cmd_client *c, const char *args, size_t n);
 char *cmd_complete_trace(struct cmd_client *c, const char *args, size_t n);
@@ -143,6 +153,7 @@ char *cmd_complete_trace(struct cmd_client *c, const char *args, size_t n);
     X(continue) X(stepi) X(stepto) X(nexti) X(finish) X(until) X(stop) X(reset) X(run) X(quit) \
     X(break) X(tbreak) X(catch) X(delete) X(disable) X(enable) \
     X(condition) X(ignore) X(info_breakpoints) \
+    X(watch) X(rwatch) X(awatch) X(info_watchpoints) \
     X(info_registers) X(info_all_registers) X(print) X(set) X(set_var) X(show) X(output) \
     X(x) X(xp) X(disassemble) X(display) X(undisplay) X(info_display) X(dump) X(restore) X(find) \
     X(info_line) X(info_symbol) X(info_address) X(info_functions) X(symbol_file) \

@@ -10,13 +10,7 @@
 #include "debug/commands/commands.h"
 #include "vmm/base/x.h"
 
-/* The parts of "LOCATION [thread N] [if EXPR] [thread N]"; strings are owned. */
-struct point_args {
-    char *where, *condition;
-    int vcpu;
-};
-
-static void args_fini(struct point_args *a)
+void cmd_point_args_fini(struct cmd_point_args *a)
 {
     free(a->where);
     free(a->condition);
@@ -62,12 +56,12 @@ static int take_vcpu(struct cmd_client *c, char *text, int *vcpu, struct err *e)
     return 0;
 }
 
-static int split(struct cmd_client *c, const char *args, struct point_args *a, struct err *e)
+int cmd_point_split(struct cmd_client *c, const char *args, struct cmd_point_args *a, struct err *e)
 {
     const char *cond = find_keyword(args, "if"), *next;
     int r;
 
-    *a = (struct point_args){.vcpu = -1};
+    *a = (struct cmd_point_args){.vcpu = -1};
     /* The first `if` is the keyword; a later one belongs to the expression. */
     while (cond && (next = cond) && cond > args) {
         char *head = xasprintf("%.*s", (int)(cond - args), args);
@@ -92,12 +86,12 @@ static int split(struct cmd_client *c, const char *args, struct point_args *a, s
 
 static int add_break(struct cmd_client *c, const char *args, bool temporary, struct out *o)
 {
-    struct point_args a;
+    struct cmd_point_args a;
     struct point_spec spec = {.kind = POINT_BREAK};
     struct location at = {0};
     struct err e = {0};
     char name[200];
-    int r = split(c, args, &a, &e);
+    int r = cmd_point_split(c, args, &a, &e);
 
     if (!r && !*cmd_blanks(a.where)) { /* as in gdb: here */
         r = cmd_need_stopped(c, o);
@@ -128,7 +122,7 @@ static int add_break(struct cmd_client *c, const char *args, bool temporary, str
     out_json_u64(o, "address", at.addr);
     r = 0;
 out:
-    args_fini(&a);
+    cmd_point_args_fini(&a);
     return r;
 }
 
@@ -266,13 +260,23 @@ int cmd_ignore_run(struct cmd_client *c, const char *args, struct out *o)
 /* ---- list
  * ---------------------------------------------------------------------------------------- */
 
+static const char *point_type(const struct point_spec *spec)
+{
+    if (spec->kind != POINT_WATCH)
+        return spec->kind == POINT_CATCH ? "catchpoint" : "breakpoint";
+    return spec->access == WATCH_READ     ? "read watchpoint"
+           : spec->access == WATCH_ACCESS ? "acc watchpoint"
+           : spec->access == WATCH_WRITE  ? "write watchpoint"
+                                          : "watchpoint";
+}
+
 static void point_row(struct cmd_client *c, const struct point *p, struct out *o)
 {
     char name[200];
 
     out_row(o);
     out_cell_u64(o, (uint64_t)p->id);
-    out_cell(o, "%s", p->spec.kind == POINT_CATCH ? "catchpoint" : "breakpoint");
+    out_cell(o, "%s", point_type(&p->spec));
     out_cell(o, "%s", p->spec.temporary ? "del" : "keep");
     out_cell_bool(o, p->enabled);
     if (p->spec.kind == POINT_CATCH)
@@ -283,7 +287,7 @@ static void point_row(struct cmd_client *c, const struct point *p, struct out *o
         out_cell(o, "%s0x%016llx", p->spec.space == SPACE_PHYS ? "phys:" : "",
                  (unsigned long long)p->spec.addr);
     cmd_symbol(c, p->spec.addr, name, sizeof name);
-    if (p->spec.kind == POINT_CATCH || p->pending || !*name || p->spec.space == SPACE_PHYS)
+    if (p->spec.kind != POINT_BREAK || p->pending || !*name || p->spec.space == SPACE_PHYS)
         out_cell(o, "%s", p->spec.location ? p->spec.location : "");
     else
         out_cell(o, "%s", name + 1);
@@ -301,18 +305,32 @@ static void point_row(struct cmd_client *c, const struct point *p, struct out *o
     out_cell_u64(o, p->false_hits);
 }
 
-int cmd_info_breakpoints_run(struct cmd_client *c, const char *args, struct out *o)
+static int list_points(struct cmd_client *c, bool watch_only, const char *none, struct out *o)
 {
     static const char *const columns[] = {"Num",     "Type",   "Disp", "Enb", "Address",
                                           "What",    ">Hits",  "How",  "If",  "Cpus",
                                           ">Ignore", ">False", NULL};
     int id = 0;
 
-    (void)args;
-    out_table(o, "breakpoints",
-              "No breakpoints: `break LOCATION` makes one, `catch KIND` one for exits.", columns);
+    out_table(o, watch_only ? "watchpoints" : "breakpoints", none, columns);
     for (const struct point *p; (p = session_point_next(c->s, id)); id = p->id)
-        point_row(c, p, o);
+        if (!watch_only || p->spec.kind == POINT_WATCH)
+            point_row(c, p, o);
     out_table_end(o);
     return 0;
+}
+
+int cmd_info_breakpoints_run(struct cmd_client *c, const char *args, struct out *o)
+{
+    (void)args;
+    return list_points(c, false,
+                       "No breakpoints: `break LOCATION` makes one, `watch` one for data, `catch "
+                       "KIND` one for exits.",
+                       o);
+}
+
+int cmd_info_watchpoints_run(struct cmd_client *c, const char *args, struct out *o)
+{
+    (void)args;
+    return list_points(c, true, "No watchpoints: `watch EXPR` makes one.", o);
 }

@@ -221,7 +221,7 @@ static void close_program(void)
     unlink(image);
 }
 
-__attribute__((unused)) static void in_all_modes(void (*body)(void))
+static void in_all_modes(void (*body)(void))
 {
     for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
         char why[sizeof test_why];
@@ -467,8 +467,263 @@ static void physical_rows(void)
     each_row(SPACE_PHYS);
 }
 
+/* ---- the stack, calls -------------------------------------------------------------------------
+ */
+
+/* The word that `push`, and later `call`, put at the top of the stack in the data page. */
+static void stack_words(void)
+{
+    const struct {
+        const char *what;
+        enum watch_access access;
+        enum label by;
+        unsigned after; /* which stop */
+    } want[] = {{"push", WATCH_WRITE, L_PUSH, 0},
+                {"pop", WATCH_READ, L_POP, 0},
+                {"call", WATCH_WRITE, L_CALL, 1},
+                {"ret", WATCH_READ, L_RET, 1}};
+
+    for (size_t p = 0; p < sizeof programs / sizeof programs[0]; p++) {
+        if (!run_unwatched(&programs[p]))
+            return;
+        for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+            unsigned word = programs[p].word;
+            const struct stop_info *si;
+
+            if (!open_program(&programs[p], 1))
+                return;
+            watch(SPACE_LINEAR, DATA + 0x100 - word, word, want[i].access, NULL);
+            for (unsigned n = 0; n <= want[i].after && go(); n++)
+                ;
+            si = session_last_stop(s);
+            if (!test_failed && (si->kind != STOP_WATCHPOINT || si->by != addr_of(want[i].by)))
+                test_fail(__FILE__, __LINE__, "%s %s: want a stop by 0x%llx: %.300s",
+                          programs[p].name, want[i].what, (unsigned long long)addr_of(want[i].by),
+                          si->text);
+            while (!test_failed && session_last_stop(s)->kind == STOP_WATCHPOINT && go())
+                ;
+            if (!test_failed)
+                ended_as_unwatched();
+            close_program();
+            if (test_failed)
+                return;
+        }
+    }
+}
+
+/* ---- pages that the processor uses itself
+ * -------------------------------------------------------- */
+
+/* A watchpoint that never stops, on all of one page; the guest must not notice. */
+static void quiet_page(uint64_t page, enum watch_access access)
+{
+    for (size_t p = 0; p < sizeof programs / sizeof programs[0]; p++) {
+        if (!run_unwatched(&programs[p]) || !open_program(&programs[p], 1))
+            return;
+        watch(SPACE_PHYS, page, 4096, access, "0");
+        if (!test_failed && go())
+            ended_as_unwatched();
+        if (test_failed) {
+            char why[400];
+
+            memcpy(why, test_why, sizeof why - 1);
+            why[sizeof why - 1] = 0;
+            test_fail(__FILE__, __LINE__, "%s: %s", programs[p].name, why);
+        }
+        close_program();
+        if (test_failed)
+            return;
+    }
+}
+
+static void code_page_written(void)
+{
+    quiet_page(AT, WATCH_WRITE);
+}
+
+static void code_page_read(void)
+{
+    quiet_page(AT, WATCH_ACCESS);
+}
+
+static void stack_page(void)
+{
+    quiet_page(STACK - 0x1000, WATCH_ACCESS);
+}
+
+static void table_page(void)
+{
+    for (uint64_t page = TABLE; page < TABLE + 0x4000 && !test_failed; page += 0x1000) {
+        quiet_page(page, WATCH_WRITE);
+        if (!test_failed)
+            quiet_page(page, WATCH_ACCESS);
+    }
+}
+
+static void descriptor_page(void)
+{
+    quiet_page(0x15000, WATCH_WRITE);
+    if (!test_failed)
+        quiet_page(0x15000, WATCH_ACCESS);
+}
+
+/* ---- as for breakpoints
+ * ---------------------------------------------------------------------------- */
+
+static void conditions_and_counts(void)
+{
+    int id = watch(SPACE_LINEAR, DATA + 0x14, 4, WATCH_WRITE, "*(u32*)0xa014 == 0x44444445");
+
+    CHECK(go());
+    CHECK_EQ(session_last_stop(s)->kind, STOP_WATCHPOINT);
+    CHECK_EQ(session_last_stop(s)->by, addr_of(L_RMW));
+    CHECK_EQ(session_point(s, id)->hits, 1);
+    CHECK_EQ(session_point(s, id)->false_hits, 1);
+    session_point_del(s, id);
+    id = watch(SPACE_LINEAR, DATA + 0x20, 4, WATCH_WRITE, NULL);
+    session_point_ignore(s, id, 1);
+    CHECK(go());
+    CHECK_EQ(session_last_stop(s)->kind, STOP_WATCHPOINT);
+    CHECK_EQ(session_last_stop(s)->by, addr_of(L_LOCK));
+    CHECK_EQ(session_point(s, id)->hits, 2);
+    session_point_enable(s, id, false);
+    CHECK(go());
+    CHECK_EQ(session_last_stop(s)->kind, STOP_DEBUG_EXIT);
+}
+
+static void counts_in_all_modes(void)
+{
+    in_all_modes(conditions_and_counts);
+}
+
+/* A planted byte in a page of which other bytes are watched, and read. */
+static void breakpoint_beside(void)
+{
+    struct point_spec spec = {.kind = POINT_BREAK, .addr = addr_of(L_XCHG), .vcpu = -1};
+    struct err e = {0};
+    uint8_t was[16], now[16];
+    unsigned stops = 0;
+
+    session_mem_read(s, 0, SPACE_PHYS, addr_of(L_XCHG), was, sizeof was);
+    watch(SPACE_PHYS, AT + 0x800, 8, WATCH_ACCESS, NULL);
+    for (int i = 0; i < 6; i++) /* more than there are debug registers */
+        CHECK(session_point_add(s, &spec, &e) > 0);
+    while (go() && session_last_stop(s)->kind == STOP_BREAKPOINT)
+        stops++;
+    CHECK_EQ(session_last_stop(s)->kind, STOP_DEBUG_EXIT);
+    CHECK_EQ(stops, 1);
+    session_mem_read(s, 0, SPACE_PHYS, addr_of(L_XCHG), now, sizeof now);
+    CHECK(!memcmp(was, now, sizeof now));
+}
+
+static void breakpoints_in_all_modes(void)
+{
+    in_all_modes(breakpoint_beside);
+}
+
+static void by_steps(void)
+{
+    struct err e = {0};
+    const struct stop_info *si;
+    int id = watch(SPACE_LINEAR, DATA + 0x14, 4, WATCH_CHANGE, NULL);
+
+    CHECK_EQ(session_step(s, 0, 1000, &e), 0);
+    CHECK(session_wait(s, 20000000000ull, NULL));
+    si = session_last_stop(s);
+    CHECK_EQ(si->kind, STOP_WATCHPOINT);
+    CHECK_EQ(si->point_id, id);
+    CHECK_EQ(si->by, addr_of(L_W4));
+    CHECK_EQ(si->new_value, 0x44444444);
+}
+
+static void steps_in_all_modes(void)
+{
+    in_all_modes(by_steps);
+}
+
+/* ---- many
+ * -------------------------------------------------------------------------------------------- */
+
+static void a_thousand(void)
+{
+    uint64_t exits;
+
+    if (!run_unwatched(&programs[2]) || !open_program(&programs[2], 1))
+        return;
+    for (unsigned i = 0; i < 1000 && !test_failed; i++)
+        watch(SPACE_PHYS, 0x100000 + 0x1000 * (i / 2) + 64 * (i & 1), 4, WATCH_ACCESS, NULL);
+    exits = session_exit_count(s);
+    if (go())
+        ended_as_unwatched();
+    if (!test_failed && session_exit_count(s) - exits > 20)
+        test_fail(__FILE__, __LINE__, "pages that nobody touches cost %llu exits",
+                  (unsigned long long)(session_exit_count(s) - exits));
+    for (int id = 1; id <= 1000 && !test_failed; id++)
+        if (session_point_del(s, id) < 0)
+            test_fail(__FILE__, __LINE__, "point %d is gone", id);
+    if (!test_failed && session_vm(s)->slots.count != session_vm(s)->mem.regions)
+        test_fail(__FILE__, __LINE__, "%zu slots are left", session_vm(s)->slots.count);
+    close_program();
+}
+
+/* With page tables in the range the guest is stepped, and a rep is one hit. */
+static void a_large_range(void)
+{
+    const struct stop_info *si;
+    unsigned n = 0;
+
+    if (!run_unwatched(&programs[2]) || !open_program(&programs[2], 1))
+        return;
+    watch(SPACE_PHYS, DATA, MEM - DATA, WATCH_CHANGE, NULL);
+    while (go() && session_last_stop(s)->kind == STOP_WATCHPOINT)
+        n++;
+    si = session_last_stop(s);
+    if (!test_failed && (si->kind != STOP_DEBUG_EXIT || n < 11))
+        test_fail(__FILE__, __LINE__, "%u stops, then %.300s", n, si->text);
+    if (!test_failed)
+        ended_as_unwatched();
+    close_program();
+}
+
+static void refusals(void)
+{
+    struct point_spec spec = {.kind = POINT_WATCH, .addr = 0x1000, .access = WATCH_WRITE};
+    struct err e = {0};
+
+    if (!open_program(&programs[0], 1))
+        return;
+    CHECK_EQ(session_point_add(s, &spec, &e), -EINVAL);
+    spec.len = UINT64_MAX;
+    CHECK_EQ(session_point_add(s, &spec, &e), -EINVAL);
+    spec.len = MEM * 2ull;
+    CHECK_EQ(session_point_add(s, &spec, &e), -EINVAL);
+    spec.len = 8;
+    spec.access = 0;
+    CHECK_EQ(session_point_add(s, &spec, &e), -EINVAL);
+    spec.access = WATCH_WRITE;
+    spec.space = SPACE_PHYS;
+    spec.addr = MEM - 4;
+    CHECK_EQ(session_point_add(s, &spec, &e), -EFAULT);
+    CHECK_HAS(e.msg, "no memory there");
+    CHECK(!session_point_next(s, 0));
+    CHECK_EQ(session_vm(s)->slots.count, session_vm(s)->mem.regions);
+    close_program();
+}
+
 static const struct test tests[] = {
     {"linear_rows", linear_rows},
     {"physical_rows", physical_rows},
+    {"stack_words", stack_words},
+    {"code_page_written", code_page_written},
+    {"code_page_read", code_page_read},
+    {"stack_page", stack_page},
+    {"table_page", table_page},
+    {"descriptor_page", descriptor_page},
+    {"conditions_and_counts", counts_in_all_modes},
+    {"breakpoint_beside", breakpoints_in_all_modes},
+    {"by_steps", steps_in_all_modes},
+    {"a_thousand", a_thousand},
+    {"a_large_range", a_large_range},
+    {"refusals", refusals},
 };
 TEST_MAIN(tests)
