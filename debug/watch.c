@@ -666,6 +666,7 @@ static void expect_elements(struct watches *w, struct vcpu *v, int i)
 void watch_expect(struct watches *w, struct vcpu *v)
 {
     struct watch_cpu *c = &w->cpu[v->id];
+    uint64_t from = c->step_from;
     struct operands o;
 
     c->expect.count = 0;
@@ -677,6 +678,7 @@ void watch_expect(struct watches *w, struct vcpu *v)
         return;
     c->expect = o;
     c->rcx = v->regs->rcx;
+    c->step_from = v->sregs->cs.base + v->regs->rip;
     for (int i = 0; i < o.count; i++) {
         if (o.at[i].is_repeated)
             continue; /* how many elements the step makes is known after it */
@@ -685,6 +687,7 @@ void watch_expect(struct watches *w, struct vcpu *v)
         if (o.at[i].write)
             expect_range(w, v, o.at[i].linear, o.at[i].len, true);
     }
+    c->step_from = from;
 }
 
 void watch_expect_all(struct watches *w, struct vcpu *v)
