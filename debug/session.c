@@ -402,7 +402,8 @@ void session_set_watch(struct session *s)
     long ns = 0;
 
     if (s->state == SS_RUNNING)
-        ns = hooks_wanted(&s->engine) ? WATCH_FAST_NS : WATCH_NS;
+        ns = hooks_wanted(&s->engine) || watch_waits(&s->engine.points.watches) ? WATCH_FAST_NS
+                                                                                : WATCH_NS;
     if (ns == s->watch_ns)
         return;
     s->watch_ns = ns;

@@ -451,6 +451,14 @@ void watch_unplace(struct watches *w, struct bp *b)
     tell_methods(w);
 }
 
+bool watch_waits(const struct watches *w)
+{
+    for (unsigned i = 0; w->by_linear && i < w->points->count; i++)
+        if (w->points->bp[i]->method == BP_WATCH && w->points->bp[i]->pub.pending)
+            return true;
+    return false;
+}
+
 static bool mapping_changed(const struct watches *w, const struct bp *b)
 {
     for (unsigned i = 0; i < b->watch.pages; i++) {

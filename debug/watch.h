@@ -114,6 +114,9 @@ bool watch_refresh(struct watches *w);
 /* Memory may have been changed by a person: compared values start from now. */
 void watch_resync(struct watches *w);
 
+/* Is there one whose address is not mapped yet? */
+bool watch_waits(const struct watches *w);
+
 /* vCPU threads. */
 
 /* The `trapped` call of vm_config; `w` is the engine's. Machine lock held. */
