@@ -54,7 +54,8 @@ struct watch_page {
     unsigned parts, readers; /* watchpoints here; of these, such that want reads */
     bool is_table;           /* a page table of some vCPU, or about to be one */
     bool is_stack;           /* a stack that the processor pushes frames to */
-    bool troubled;           /* its trap stopped the processor: compare instead */
+    bool lifted_last;        /* its trap was lifted the last time that one was in the way */
+    bool troubled;           /* its trap is in the way too often: compare instead */
     uint8_t *old;            /* compared pages: as last seen */
     struct watch_node *whole;
     struct watch_node **line; /* WATCH_LINES lists, or NULL */
@@ -96,8 +97,9 @@ struct watches {
     size_t pages, cap;
     struct bp *dr[4]; /* owners of data debug registers */
     unsigned placed, by_linear;
-    unsigned trapped, stepped; /* pages */
-    _Atomic int stale;         /* a trapped page came to look like a page table: choose again */
+    unsigned trapped, stepped;          /* pages */
+    uint64_t recover_ns, recover_since; /* host time spent on traps in the way, and since when */
+    _Atomic int stale; /* a trapped page came to look like a page table: choose again */
     struct watch_cpu cpu[MACHINE_CPUS_MAX];
 };
 

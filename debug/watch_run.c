@@ -8,9 +8,15 @@
 
 #include "debug/engine.h"
 #include "debug/watch_pages.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
+
+/* When traps in the way eat more than a quarter of the time, the pages in question are watched by
+ * steps: a change of slots takes microseconds on an idle host and milliseconds on a busy one. */
+#define RECOVER_MIN_NS    100000000
+#define RECOVER_WINDOW_NS 2000000000
 
 /* How long a vCPU waits for its turn before it asks the one inside to leave. */
 #define TURN_NS 500000
@@ -117,6 +123,8 @@ static bool set_lift(struct engine *g, struct vcpu *v, bool all)
         slots_lift_all(s, true);
     else if (!watch_pages_lift_system(w, v))
         return false;
+    for (size_t i = 0; i < w->pages; i++)
+        w->page[i]->lifted_last = false;
     for (size_t i = 0; i < s->pages; i++) {
         struct watch_page *p = s->page[i].lifted ? watch_page_at(w, s->page[i].gpa) : NULL;
 
@@ -128,7 +136,26 @@ static bool set_lift(struct engine *g, struct vcpu *v, bool all)
     return true;
 }
 
-static void clear_lift(struct engine *g, struct vcpu *v)
+static bool costs_too_much(struct watches *w, uint64_t since)
+{
+    uint64_t now = clock_ns();
+
+    if (now - w->recover_since > RECOVER_WINDOW_NS) {
+        w->recover_since = since;
+        w->recover_ns = 0;
+    }
+    w->recover_ns += now - since;
+    return w->recover_ns > RECOVER_MIN_NS && w->recover_ns * 4 > now - w->recover_since;
+}
+
+/* From now on the pages that were lifted last are compared. */
+static void trouble_lifted(struct watches *w)
+{
+    for (size_t i = 0; i < w->pages; i++)
+        w->page[i]->troubled |= w->page[i]->lifted_last;
+}
+
+static void clear_lift(struct engine *g, struct vcpu *v, uint64_t since)
 {
     struct watches *w = &g->points.watches;
     struct slots *s = &g->vm->slots;
@@ -137,12 +164,18 @@ static void clear_lift(struct engine *g, struct vcpu *v)
     for (size_t i = 0; i < s->pages; i++) {
         struct watch_page *p = s->page[i].lifted ? watch_page_at(w, s->page[i].gpa) : NULL;
 
-        if (p)
+        if (p) {
             watch_compare_page(w, v, p);
+            p->lifted_last = true;
+        }
     }
     slots_lift_all(s, false);
     if (slots_apply(s, &e) < 0)
         log_error("watchpoints: %s", e.msg);
+    if (costs_too_much(w, since)) {
+        trouble_lifted(w);
+        atomic_store(&w->stale, 1);
+    }
 }
 
 /* Can a trap have caused this exit? On a processor a shutdown is always the guest's own. */
@@ -159,7 +192,7 @@ bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev
 {
     struct watch_cpu *c = &g->points.watches.cpu[v->id];
     enum onestep r = ONE_OTHER;
-    uint64_t from = c->step_from;
+    uint64_t from = c->step_from, since = clock_ns();
 
     if (!may_be_trap(g, ev))
         return false;
@@ -170,7 +203,7 @@ bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev
         if (!set_lift(g, v, all))
             continue;
         r = lifted_step(&g->points.watches, v, ev, ops, info);
-        clear_lift(g, v);
+        clear_lift(g, v, since);
         if (info->last.reason == EXIT_KICK)
             break; /* somebody wants the vCPU: again later */
     }
