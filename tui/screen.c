@@ -40,6 +40,13 @@ static size_t restore_len;
 
 /* ---- emergency ------------------------------------------------------------------------------ */
 
+static bool has_string(const char *name)
+{
+    const char *s = tigetstr(name);
+
+    return s && s != (char *)-1;
+}
+
 /* Adds a capability without its $<padding> marks. */
 static void add_restore(const char *name)
 {
@@ -109,6 +116,7 @@ static void set_up(void)
 int screen_open(struct err *e)
 {
     const char *term = getenv("TERM");
+    int known;
 
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
         return err_set(e, ENOTTY,
@@ -118,6 +126,11 @@ int screen_open(struct err *e)
         return err_set(e, errno, "cannot read the terminal's settings: %s", strerror(errno));
     setlocale(LC_CTYPE, "");
     utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
+    if (setupterm(NULL, STDOUT_FILENO, &known) == OK && !has_string("cup"))
+        return err_set(e, EINVAL,
+                       "cannot open the workbench: a terminal of type TERM=%s cannot move its "
+                       "cursor; try TERM=xterm or \"vmscope run\"",
+                       term ? term : "(not set)");
     screen = newterm(NULL, stdout, stdin);
     if (!screen)
         return err_set(e, EINVAL,
@@ -135,6 +148,10 @@ void screen_close(void)
     if (!screen)
         return;
     mousemask(0, NULL);
+    if (!has_string("rmcup")) { /* no other screen to go back to: leave no half of ours */
+        erase();
+        refresh();
+    }
     endwin();
     active = 0;
     delwin(input);

@@ -319,6 +319,7 @@ plain_terminals() {
         want 'stopped: step' || return
         keys q y
         restored 'status 0\.' || return
+        screen | grep -q 'Leave vmscope' && fail "TERM=$t: half of the screen is left" && return 1
     done
     open_term 80 24 "LC_ALL=C $VMSCOPE $g/hello64"
     want '>00100000 cli' || return
@@ -345,6 +346,8 @@ script_lines() {
 bad_terminal() {
     open_term 80 24 "TERM=no-such-terminal $VMSCOPE $g/hello64"
     want 'no-such-terminal' && restored 'status 2\.' || return
+    open_term 80 24 "TERM=dumb $VMSCOPE $g/hello64"
+    want 'cannot move' && restored 'status 2\.' || return
 }
 
 for n in $names; do test_ "$n"; done
