@@ -285,9 +285,15 @@ static void advance(struct batch *b)
 static void suspend(struct batch *b)
 {
     bool at_prompt = batch_prompt_is_open();
+    sigset_t set;
 
+    sigemptyset(&set);
+    sigaddset(&set, SIGTSTP);
     terminal_restore();
-    kill(getpid(), SIGSTOP);
+    /* Not SIGSTOP: without a shell that could continue us the kernel passes this one by. */
+    kill(getpid(), SIGTSTP);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    sigprocmask(SIG_BLOCK, &set, NULL);
     if (at_prompt)
         batch_prompt_redraw();
     (void)b;

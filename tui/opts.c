@@ -380,6 +380,21 @@ static void option_text(const struct option_row *row, struct buf *out)
         buf_addf(out, " %s", row->arg);
 }
 
+/* Which subcommands take it, where it is not for the workbench. */
+static void option_places(const struct option_row *row, struct buf *out)
+{
+    const char *sep = "  (";
+
+    if (row->where & IN_WORKBENCH)
+        return;
+    for (int s = 0; s < SUBCOMMANDS; s++)
+        if (row->where >> s & 1) {
+            buf_addf(out, "%s%s", sep, subs[s].name);
+            sep = ", ";
+        }
+    buf_adds(out, " only)");
+}
+
 void opts_help(enum subcommand sub, struct buf *out)
 {
     buf_adds(out, "usage:\n");
@@ -398,6 +413,8 @@ void opts_help(enum subcommand sub, struct buf *out)
         if (!(table[i].where & shown))
             continue;
         option_text(&table[i], out);
+        if (sub == SUB_WORKBENCH)
+            option_places(&table[i], out);
         buf_adds(out, "\n      ");
         fill(out, 6, table[i].help);
     }

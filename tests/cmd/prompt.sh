@@ -12,12 +12,35 @@ vmscope, guests = sys.argv[1], sys.argv[2]
 failed = 0
 
 
+def job_control(argv):
+    """What a shell does: one job in a process group of its own; a line brings it back."""
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        os.execv(argv[0], argv)
+    while True:
+        _, status = os.waitpid(job, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            os._exit(os.waitstatus_to_exitcode(status) & 0xff)
+        os.tcsetpgrp(0, os.getpid())
+        os.write(1, b"shell: stopped\n")
+        os.read(0, 100)
+        os.write(1, b"shell: on\n")
+        os.tcsetpgrp(0, job)
+        os.kill(job, signal.SIGCONT)
+
+
 class Terminal:
     """vmscope on a pseudo-terminal of its own."""
 
-    def __init__(self, *args):
+    def __init__(self, *args, shell=False):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            if shell:
+                job_control([vmscope, *args])
             os.execv(vmscope, [vmscope, *args])
         self.text, self.at = "", 0
         self.modes = None
@@ -74,8 +97,8 @@ def case(name, fn):
         failed = 1
 
 
-def tinyos():
-    t = Terminal("run", f"{guests}/tinyos")
+def tinyos(**how):
+    t = Terminal("run", f"{guests}/tinyos", **how)
     t.expect("tinyos> ")
     return t
 
@@ -144,12 +167,19 @@ def empty_line_repeats():
 
 
 def suspended_and_back():
+    t = tinyos(shell=True)
+    t.send("\x1a")
+    t.expect("shell: stopped")
+    assert t.echoes(), "suspended with the guest's terminal modes"
+    t.send("fg\r")
+    t.expect("shell: on")
+    t.send("exit 0\r")
+    t.ends_with(1)
+
+
+def no_shell_to_suspend_to():
     t = tinyos()
     t.send("\x1a")
-    pid, status = os.waitpid(t.pid, os.WUNTRACED)
-    assert os.WIFSTOPPED(status)
-    assert t.echoes(), "suspended with the guest's terminal modes"
-    os.kill(t.pid, signal.SIGCONT)
     t.send("exit 0\r")
     t.ends_with(1)
 
@@ -169,7 +199,7 @@ def the_guest_cannot_drive_the_terminal():
 
 
 for fn in (keys_reach_the_guest, ctrl_c_opens_the_prompt, second_ctrl_c_ends, ctrl_d_ends,
-           empty_line_repeats, suspended_and_back, killed_by_sigterm,
+           empty_line_repeats, suspended_and_back, no_shell_to_suspend_to, killed_by_sigterm,
            the_guest_cannot_drive_the_terminal):
     case(fn.__name__, fn)
 sys.exit(failed)
