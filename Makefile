@@ -54,7 +54,9 @@ endif
 PKGS         := $(foreach l,$(LIBS),$(firstword $(subst :, ,$l)))
 PKG_CFLAGS   := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS     := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
-CFLAGS_ALL   := -std=gnu11 -D_GNU_SOURCE -I. $(OPT_$(MODE)) $(WARN) $(PKG_CFLAGS) -pthread
+# KVM's structures hold unsigned long long where ours hold uint64_t, an unsigned long: the same bits,
+# but not the same type to an optimiser that believes in strict aliasing.
+CFLAGS_ALL   := -std=gnu11 -fno-strict-aliasing -D_GNU_SOURCE -I. $(OPT_$(MODE)) $(WARN) $(PKG_CFLAGS) -pthread
 LDLIBS_ALL    = $(PKG_LIBS) -pthread $(LDFLAGS)
 COMPILE       = $(CC) $(CFLAGS_ALL) -MMD -MP $(CPPFLAGS) $(CFLAGS)
 LINK          = $(CC) $(OPT_$(MODE)) $(CFLAGS) -o $@

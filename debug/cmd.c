@@ -13,7 +13,7 @@
 #include "vmm/base/near.h"
 #include "vmm/base/x.h"
 
-#define NAME_CAP  48
+#define NAME_CAP 48
 /* `source` within `source`; also the lines one stop may run before the loop gets its turn. */
 #define WAITING_MAX 100000u
 

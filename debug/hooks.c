@@ -60,7 +60,7 @@ static void refresh_one(struct engine *g, struct vcpu *v, int vector, bool wante
     if (want == g->hooks.at[vector].planted && (!want || gpa == g->hooks.at[vector].gpa))
         return;
     engine_alone_begin(g, v);
-    if (g->hooks.at[vector].planted)
+    if (g->hooks.at[vector].planted) /* perhaps by another vCPU in the meantime */
         points_unplant_hook(&g->points, g->hooks.at[vector].gpa);
     g->hooks.at[vector].planted = want && points_plant_hook(&g->points, gpa);
     g->hooks.at[vector].linear = linear;
@@ -71,20 +71,21 @@ static void refresh_one(struct engine *g, struct vcpu *v, int vector, bool wante
 void hooks_refresh(struct engine *g, struct vcpu *v)
 {
     struct hooks *k = &g->hooks;
+    typeof(k->seen[0]) *seen = &k->seen[v->id];
     uint16_t limit = v->idt_hidden ? v->idt_limit_real : v->sregs->idt.limit;
     uint32_t wanted = wanted_vectors(g, v);
 
-    if (k->idt_base == v->sregs->idt.base && k->idt_limit == limit && k->vectors == wanted &&
-        k->countdown--)
+    if (seen->idt_base == v->sregs->idt.base && seen->idt_limit == limit && k->vectors == wanted &&
+        seen->countdown--)
         return;
-    k->countdown = LOOK_EVERY;
+    seen->countdown = LOOK_EVERY;
     if (points_stale(&g->points) || g->points.pending) {
         engine_alone_begin(g, v);
         points_refresh(&g->points);
         engine_alone_end(g);
     }
-    k->idt_base = v->sregs->idt.base;
-    k->idt_limit = limit;
+    seen->idt_base = v->sregs->idt.base;
+    seen->idt_limit = limit;
     for (int i = 0; i < HOOK_VECTORS; i++)
         if ((wanted | k->vectors) >> i & 1)
             refresh_one(g, v, i, wanted >> i & 1);

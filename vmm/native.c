@@ -377,6 +377,7 @@ static int fpu_in(struct vcpu *v, struct native *n)
 
     if (rc == 0)
         rc = kvm_get_xsave(v->fd, &x);
+    /* cppcheck-suppress uninitvar ; filled by the call, or rc is negative */
     if (rc < 0 || (n->xsave_known && !memcmp(&x, &n->xsave, sizeof x)))
         return rc;
     n->xsave = x;
