@@ -844,6 +844,16 @@ static bool go_past(struct engine *g, struct vcpu *v)
     return made;
 }
 
+/* A vCPU that was running freely may come to be stepped at a gate hook that has not had its turn.
+ */
+static bool left_at_hook(struct engine *g, struct vcpu *v)
+{
+    struct exit_event ev = {.reason = EXIT_KICK, .vcpu = (uint8_t)v->id};
+    const struct plant *pl = plant_here(g, v);
+
+    return pl && pl->hook && !g->delivered[v->id] && hook_taken(g, v, &ev);
+}
+
 /* Running while a watchpoint or catchpoint needs a look after each instruction. */
 static void run_by_steps(struct engine *g, struct vcpu *v)
 {
@@ -851,6 +861,8 @@ static void run_by_steps(struct engine *g, struct vcpu *v)
     struct catch_before before;
     bool past = g->past[v->id], made;
 
+    if (left_at_hook(g, v))
+        return;
     g->past[v->id] = false;
     catch_look(v, &before);
     if (!past && g->points.exec_points && (plant_here(g, v) || dr_here(g, v)) &&
