@@ -397,6 +397,11 @@ uint64_t *insn_reg(struct kvm_regs *r, unsigned number)
     return (uint64_t *)(void *)((char *)r + at[number & 15]);
 }
 
+static uint64_t value_of(const struct kvm_regs *r, unsigned number)
+{
+    return *insn_reg((struct kvm_regs *)(uintptr_t)r, number);
+}
+
 static uint64_t offset16(const struct insn_shape *s, const struct kvm_regs *r, bool *stack)
 {
     unsigned rm = s->modrm & 7, mod = s->modrm >> 6;
@@ -409,36 +414,35 @@ static uint64_t offset16(const struct insn_shape *s, const struct kvm_regs *r, b
     return (uint16_t)(base[rm] + (uint64_t)s->disp);
 }
 
-static uint64_t offset_sib(const struct insn_shape *s, struct kvm_regs *r, bool *stack)
+static uint64_t offset_sib(const struct insn_shape *s, const struct kvm_regs *r, bool *stack)
 {
     uint8_t sib = s->b[s->modrm_at + 1];
     unsigned base = (sib & 7) | (s->rex & 1u) << 3, index = (sib >> 3 & 7) | (s->rex & 2u) << 2;
     uint64_t at = (uint64_t)s->disp;
 
     if ((sib & 7) != 5 || s->modrm >> 6) {
-        at += *insn_reg(r, base);
+        at += value_of(r, base);
         *stack = base == 4 || base == 5;
     }
     if (index != 4)
-        at += *insn_reg(r, index) << (sib >> 6);
+        at += value_of(r, index) << (sib >> 6);
     return at;
 }
 
-uint64_t insn_offset(const struct insn_shape *s, const struct kvm_regs *regs, int *seg)
+uint64_t insn_offset(const struct insn_shape *s, const struct kvm_regs *r, int *seg)
 {
-    struct kvm_regs r = *regs;
     unsigned rm = s->modrm & 7, bits = insn_address_bits(s);
     bool stack = false;
     uint64_t at;
 
     if (bits == 16) {
-        at = offset16(s, &r, &stack);
+        at = offset16(s, r, &stack);
     } else if (rm == 4) {
-        at = offset_sib(s, &r, &stack);
+        at = offset_sib(s, r, &stack);
     } else if (rm == 5 && s->modrm >> 6 == 0) {
-        at = (uint64_t)s->disp + (s->bits == 64 ? r.rip + s->len : 0);
+        at = (uint64_t)s->disp + (s->bits == 64 ? r->rip + s->len : 0);
     } else {
-        at = (uint64_t)s->disp + *insn_reg(&r, rm | (s->rex & 1u) << 3);
+        at = (uint64_t)s->disp + value_of(r, rm | (s->rex & 1u) << 3);
         stack = (rm | (s->rex & 1u) << 3) == 5 || (rm | (s->rex & 1u) << 3) == 4;
     }
     *seg = s->seg >= 0 ? s->seg : stack ? 2 : 3;
