@@ -888,7 +888,7 @@ static void run_by_steps(struct engine *g, struct vcpu *v)
 
 static bool await_handlers(struct engine *g)
 {
-    return hooks_missing(g) && g->hooks.steps < AWAIT_STEPS && ++g->hooks.steps;
+    return hooks_missing(g) && atomic_fetch_add(&g->hooks.steps, 1) < AWAIT_STEPS;
 }
 
 static void body_once(struct engine *g, struct vcpu *v)
@@ -921,7 +921,7 @@ static void body_once(struct engine *g, struct vcpu *v)
         ev.flags |= EXIT_F_STOPPED;
     vcpu_commit(v, &ev);
     watch_renew(g, v);
-    if (g->vm->probe.emulated || (g->points.catch_vectors | g->hooks.vectors))
+    if (g->vm->probe.emulated || (g->points.catch_vectors | g->hooks.look[v->id].vectors))
         hooks_refresh(g, v);
     g->past[v->id] = next == GO_PAST;
     g->delivered[v->id] = false;

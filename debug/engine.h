@@ -54,16 +54,17 @@ struct stop_report {
 /* Plants at the guest's handlers: of the exceptions by which ring 3 of an emulating KVM escapes us,
  * and of those that a catchpoint waits for. */
 struct hooks {
-    _Atomic uint32_t vectors; /* planted for, or looked for in vain */
-    _Atomic uint32_t steps;   /* made because a caught exception had no handler yet */
-    bool assist_off;
-    struct { /* what each vCPU last looked at; its own thread's */
+    /* What each vCPU saw last; its thread's own. */
+    struct {
+        uint32_t vectors; /* planted for, or looked for in vain */
         uint64_t idt_base;
         uint16_t idt_limit;
         unsigned countdown;
-    } seen[MACHINE_CPUS_MAX];
-    struct { /* changed with the other vCPUs held; the main thread looks at `planted` any time */
-        _Atomic bool planted;
+    } look[MACHINE_CPUS_MAX];
+    _Atomic unsigned steps;   /* made because a caught exception had no handler yet */
+    _Atomic uint32_t planted; /* vectors; with `at`, changed by a vCPU that is alone */
+    _Atomic int often;        /* for the main thread: hooks_wanted */
+    struct {
         uint64_t linear, gpa;
     } at[HOOK_VECTORS]; /* by vector */
 };

@@ -4,6 +4,8 @@
  */
 #include "debug/hooks.h"
 
+#include <string.h>
+
 #include "debug/engine.h"
 #include "debug/watch_run.h"
 #include "vmm/assist.h"
@@ -52,70 +54,91 @@ static uint32_t wanted_vectors(const struct engine *g, const struct vcpu *v)
            (ring3 && g->points.watches.trapped ? TRAP_VECTORS : 0) | (paging ? 1u << 13 : 0);
 }
 
+static bool is_planted(const struct engine *g, int vector)
+{
+    return atomic_load(&g->hooks.planted) >> vector & 1;
+}
+
+static void unplant(struct engine *g, int vector)
+{
+    if (!is_planted(g, vector))
+        return;
+    points_unplant_hook(&g->points, g->hooks.at[vector].gpa);
+    atomic_fetch_and(&g->hooks.planted, ~(1u << vector));
+}
+
 static void refresh_one(struct engine *g, struct vcpu *v, int vector, bool wanted)
 {
     uint64_t linear = 0, gpa = 0;
     bool want = wanted && vcpu_gate_target(v, vector, &linear) && to_gpa(v, linear, &gpa);
 
-    if (want == g->hooks.at[vector].planted && (!want || gpa == g->hooks.at[vector].gpa))
+    if (want == is_planted(g, vector) && (!want || gpa == g->hooks.at[vector].gpa))
         return;
     engine_alone_begin(g, v);
-    if (g->hooks.at[vector].planted) /* perhaps by another vCPU in the meantime */
-        points_unplant_hook(&g->points, g->hooks.at[vector].gpa);
-    g->hooks.at[vector].planted = want && points_plant_hook(&g->points, gpa);
-    g->hooks.at[vector].linear = linear;
-    g->hooks.at[vector].gpa = gpa;
+    unplant(g, vector);
+    if (want && points_plant_hook(&g->points, gpa)) {
+        g->hooks.at[vector].linear = linear;
+        g->hooks.at[vector].gpa = gpa;
+        atomic_fetch_or(&g->hooks.planted, 1u << vector);
+    }
     engine_alone_end(g);
+}
+
+/* Must running vCPUs be looked at often? Their threads know; the main thread reads the answer. */
+static void note_often(struct engine *g)
+{
+    bool often = hooks_missing(g) || (g->vm->probe.emulated && !is_planted(g, 6));
+
+    for (unsigned i = 0; i < g->points.dr_usable && g->vm->probe.emulated; i++)
+        often |= g->points.dr_owner[i] != NULL; /* may outgrow its debug register */
+    atomic_store(&g->hooks.often, often);
 }
 
 void hooks_refresh(struct engine *g, struct vcpu *v)
 {
-    struct hooks *k = &g->hooks;
-    typeof(k->seen[0]) *seen = &k->seen[v->id];
     uint16_t limit = v->idt_hidden ? v->idt_limit_real : v->sregs->idt.limit;
-    uint32_t wanted = wanted_vectors(g, v);
+    uint32_t wanted = wanted_vectors(g, v), had = g->hooks.look[v->id].vectors;
 
-    if (seen->idt_base == v->sregs->idt.base && seen->idt_limit == limit && k->vectors == wanted &&
-        seen->countdown--)
+    if (g->hooks.look[v->id].idt_base == v->sregs->idt.base &&
+        g->hooks.look[v->id].idt_limit == limit && had == wanted &&
+        g->hooks.look[v->id].countdown--)
         return;
-    seen->countdown = LOOK_EVERY;
+    g->hooks.look[v->id].countdown = LOOK_EVERY;
     if (points_stale(&g->points) || g->points.pending) {
         engine_alone_begin(g, v);
         points_refresh(&g->points);
         engine_alone_end(g);
     }
-    seen->idt_base = v->sregs->idt.base;
-    seen->idt_limit = limit;
+    g->hooks.look[v->id].idt_base = v->sregs->idt.base;
+    g->hooks.look[v->id].idt_limit = limit;
+    g->hooks.look[v->id].vectors = wanted;
     for (int i = 0; i < HOOK_VECTORS; i++)
-        if ((wanted | k->vectors) >> i & 1)
+        if ((wanted | had) >> i & 1)
             refresh_one(g, v, i, wanted >> i & 1);
-    k->vectors = wanted;
+    note_often(g);
 }
 
 bool hooks_missing(const struct engine *g)
 {
-    if (!g->points.catch_vectors)
-        return false;
-    for (unsigned i = 0; i < HOOK_VECTORS; i++)
-        if ((g->points.catch_vectors >> i & 1) && g->hooks.at[i].planted)
-            return false; /* who catches all is content with what gates there are */
-    return true;
+    /* Who catches all is content with what gates there are. */
+    return g->points.catch_vectors && !(g->points.catch_vectors & atomic_load(&g->hooks.planted));
+}
+
+void hooks_launch(struct engine *g)
+{
+    note_often(g);
 }
 
 bool hooks_wanted(const struct engine *g)
 {
-    for (unsigned i = 0; i < g->points.dr_usable; i++)
-        if (g->points.dr_owner[i] && g->vm->probe.emulated)
-            return true; /* may outgrow its debug register */
-    return hooks_missing(g) || (g->vm->probe.emulated && !g->hooks.at[6].planted);
+    return atomic_load(&g->hooks.often);
 }
 
 void hooks_forget(struct engine *g)
 {
-    for (unsigned i = 0; i < HOOK_VECTORS; i++)
-        if (g->hooks.at[i].planted)
-            points_unplant_hook(&g->points, g->hooks.at[i].gpa);
-    g->hooks = (struct hooks){0};
+    for (int i = 0; i < HOOK_VECTORS; i++)
+        unplant(g, i);
+    memset(&g->hooks, 0, sizeof g->hooks);
 }
 
 uint32_t hook_vectors_here(const struct engine *g, const struct vcpu *v)
@@ -124,7 +147,7 @@ uint32_t hook_vectors_here(const struct engine *g, const struct vcpu *v)
     uint32_t here = 0;
 
     for (unsigned i = 0; i < HOOK_VECTORS; i++)
-        if (g->hooks.at[i].planted && g->hooks.at[i].linear == at)
+        if (is_planted(g, (int)i) && g->hooks.at[i].linear == at)
             here |= 1u << i;
     return here;
 }
