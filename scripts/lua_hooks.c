@@ -221,7 +221,7 @@ static const struct {
     enum hook_what what;
 } host_kinds[] = {
     {"stop", HOOK_STOPS}, {"console", HOOK_CONSOLE}, {"reset", HOOK_RESET},
-    {"tick", HOOK_TICK},  {"trace", HOOK_TRACE},
+    {"tick", HOOK_TICK},  {"trace", HOOK_TRACE},     {"end", HOOK_END},
 };
 
 static int exit_reason(lua_State *L, const char *kind)
@@ -236,7 +236,7 @@ static int exit_reason(lua_State *L, const char *kind)
             L,
             "there is no event \"%s\": it is exit (all), a kind of exit (io, mmio, rdmsr, "
             "wrmsr, hlt, irq, hypercall, shutdown, debug, internal, …), mode, stop, console, "
-            "reset, tick or trace",
+            "reset, tick, trace or end",
             kind);
     return reason;
 }
@@ -553,6 +553,13 @@ void hooks_on_reset(struct scripts *h)
 {
     for (struct lua_hook *k = h->hooks; k; k = k->next)
         if (!k->dead && k->what == HOOK_RESET)
+            as_story(k, NULL);
+}
+
+void hooks_on_end(struct scripts *h)
+{
+    for (struct lua_hook *k = h->hooks; k; k = k->next)
+        if (!k->dead && k->what == HOOK_END)
             as_story(k, NULL);
 }
 

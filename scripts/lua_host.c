@@ -685,9 +685,27 @@ static void on_event(void *arg, unsigned event, const void *data)
 struct start {
     struct scripts *h;
     const char *code, *path, *chunk;
+    const char *args; /* "KEY=VALUE,…", or NULL */
     struct out *out;
     bool failed;
 };
+
+/* "KEY=VALUE,FLAG" as a table of texts; a key without value is true. */
+static void push_args(lua_State *L, const char *p)
+{
+    lua_newtable(L);
+    while (p && *p) {
+        size_t n = strcspn(p, ","), key = strcspn(p, "=,");
+
+        lua_pushlstring(L, p, key);
+        if (key < n)
+            lua_pushlstring(L, p + key + 1, n - key - 1);
+        else
+            lua_pushboolean(L, true);
+        lua_rawset(L, -3);
+        p += n + (p[n] == ',');
+    }
+}
 
 static int start_in_lua(lua_State *L)
 {
@@ -697,7 +715,8 @@ static int start_in_lua(lua_State *L)
     if (a->path ? load_path(L, a->path)
                 : luaL_loadbufferx(L, a->code, strlen(a->code), a->chunk, "t"))
         return lua_error(L);
-    st = story_start(a->h, L, 0, a->path ? a->path : a->chunk + 1, NULL, a->out);
+    push_args(L, a->args);
+    st = story_start(a->h, L, 1, a->path ? a->path : a->chunk + 1, NULL, a->out);
     st->counts = true;
     a->failed = st->failed;
     return 0;
@@ -730,14 +749,17 @@ static int run(struct start *a, struct err *e)
 
 int scripts_run_file(struct scripts *h, const char *name, struct err *e)
 {
-    char *path = access(name, R_OK) ? script_path(name) : xstrdup(name);
+    char *word = xasprintf("%.*s", (int)strcspn(name, ","), name), *path;
+    const char *args = name + strlen(word);
     int rc;
 
+    path = access(word, R_OK) ? script_path(word) : xstrdup(word);
+    free(word);
     if (!path)
         return err_set(e, ENOENT,
                        "there is no script %s: neither a file of that name nor one in %s", name,
                        script_folders());
-    rc = run(&(struct start){.h = h, .path = path}, e);
+    rc = run(&(struct start){.h = h, .path = path, .args = args + (*args == ',')}, e);
     free(path);
     return rc;
 }
@@ -897,10 +919,26 @@ int scripts_open(struct scripts **out, struct session *s, struct cmd_client *c,
     return 0;
 }
 
+void scripts_end(struct scripts *h)
+{
+    struct entry in = {.is_main = true};
+
+    if (!h || h->ended || !h->L)
+        return;
+    h->ended = true;
+    console_lines(h);
+    hooks_on_trace(h);
+    hooks_on_end(h);
+    host_enter(h, &in, h->L, host_main_ns(h));
+    flush_output(h);
+    host_leave(&in);
+}
+
 void scripts_close(struct scripts *h)
 {
     if (!h)
         return;
+    scripts_end(h);
     h->closing = true;
     session_unsubscribe(h->s, h->subscription);
     if (h->client->scripts == &h->ops)

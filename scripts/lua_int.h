@@ -45,6 +45,7 @@ enum hook_what {
     HOOK_RESET,
     HOOK_TICK,
     HOOK_TRACE,
+    HOOK_END,
 };
 
 /* A function that the host calls. Lives until the host is closed, so that a vCPU that just picked
@@ -125,7 +126,7 @@ struct scripts {
     struct console_tail console[CONSOLE_CHANS];
     struct buf console_line[CONSOLE_CHANS];
     struct trace_cursor cursor;
-    bool cursor_set, stop_news, reset_news, trace_news, closing;
+    bool cursor_set, stop_news, reset_news, trace_news, closing, ended;
     struct out *out; /* print goes here while a command runs; or NULL */
     char *failed;
     bool broken; /* a story that counts failed */
@@ -198,6 +199,7 @@ void hooks_free(struct scripts *h);
 void hooks_on_stop(struct scripts *h, const struct stop_info *si);
 void hooks_on_line(struct scripts *h, int chan, const char *text, size_t len);
 void hooks_on_reset(struct scripts *h);
+void hooks_on_end(struct scripts *h);
 void hooks_on_trace(struct scripts *h);
 uint64_t hooks_on_time(struct scripts *h, uint64_t now); /* returns when the next tick is due */
 /* An error of a hook: told, counted, and after ten in a row its end. Lock held. */

@@ -574,13 +574,18 @@ int batch_run(struct session *s, const struct opts *o, int *died_of)
     b->signal_fd = -1;
     handle = session_subscribe(s, EV_STOPPED | EV_CONSOLE | EV_RUNNING | EV_STORM, on_event, b);
     if (begin(b, &e)) {
-        status = e.code == EIO ? STATUS_INTERNAL : STATUS_USAGE;
+        status = scripts_failed(b->scripts, NULL) ? STATUS_COMMAND
+                 : e.code == EIO                  ? STATUS_INTERNAL
+                                                  : STATUS_USAGE;
         buf_adds(&why, e.msg);
+        if (status == STATUS_COMMAND)
+            status = checks_verdict(b->checks, status, true, &why, &b->c);
     } else {
         for (advance(b); !b->done; advance(b))
             wait(b);
         if (is_running(b) && !session_stop(s))
             session_wait(s, PARK_NS, NULL);
+        scripts_end(b->scripts);
         status = verdict(b, &why);
         if (!b->died_of)
             status = checks_verdict(b->checks, status,

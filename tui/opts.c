@@ -103,7 +103,8 @@ static const struct option_row table[] = {
 {'x', "command", "FILE", IN_GUEST, "run the commands of a file (`-`: standard input); may be "
  "repeated", opt_command_file},
 {'e', "eval", "CMD", IN_GUEST, "run one command; may be repeated", opt_command_text},
-{0, "script", "FILE", IN_GUEST, "run a Lua script before the guest starts; may be repeated", opt_script},
+{0, "script", "FILE[,KEY=VALUE…]", IN_GUEST, "run a Lua script, by its path or by the name of one "
+ "that came with vmscope, before the guest starts; may be repeated", opt_script},
 {0, "script-sandbox", NULL, IN_GUEST, "scripts get no files and no programs of the host", opt_sandbox},
 {0, "expect", "REGEX", IN_RUN, "the guest must print a line that matches; ends with status 0 when all "
  "were seen, with 8 when not; may be repeated", opt_expect},
