@@ -14,7 +14,8 @@
 #include "debug/session_priv.h"
 #include "vmm/base/x.h"
 
-#define SLOTS EXIT_COUNTERS
+#define SLOTS     EXIT_COUNTERS
+#define HOOKS_MAX 20000
 
 struct exit_hook {
     struct hook_spec spec;
@@ -199,6 +200,8 @@ static bool in_use(struct exit_hooks *h, const struct hook_table *t)
 /* Lock held: makes a table of the present hooks the valid one. */
 static void publish(struct exit_hooks *h)
 {
+    if (h->batch)
+        return;
     struct hook_table *t = h->count ? table_new(h->hook, h->count) : NULL;
     struct hook_table *old = atomic_exchange(&h->table, t), **p;
 
@@ -225,6 +228,7 @@ void exit_hooks_init(struct exit_hooks *h)
 
 void exit_hooks_fini(struct exit_hooks *h)
 {
+    h->batch = false;
     for (unsigned i = 0; i < h->count; i++)
         hook_unref(h->hook[i]);
     h->count = 0;
@@ -267,6 +271,11 @@ int session_hook_add(struct session *s, const struct hook_spec *spec, struct err
     if (!x)
         return -EINVAL;
     pthread_mutex_lock(&h->lock);
+    if (h->count >= HOOKS_MAX) {
+        pthread_mutex_unlock(&h->lock);
+        hook_unref(x);
+        return err_set(e, ENOSPC, "no more than %d hooks can be set", HOOKS_MAX);
+    }
     if (h->count == h->cap) {
         h->cap = h->cap ? 2 * h->cap : 16;
         h->hook = xrealloc(h->hook, h->cap, sizeof *h->hook);
@@ -276,6 +285,16 @@ int session_hook_add(struct session *s, const struct hook_spec *spec, struct err
     publish(h);
     pthread_mutex_unlock(&h->lock);
     return id;
+}
+
+void session_hook_batch(struct session *s, bool on)
+{
+    struct exit_hooks *h = &s->engine.exit_hooks;
+
+    pthread_mutex_lock(&h->lock);
+    h->batch = on;
+    publish(h);
+    pthread_mutex_unlock(&h->lock);
 }
 
 int session_hook_del(struct session *s, int id)

@@ -46,6 +46,7 @@ struct exit_hooks {
     struct exit_hook **hook;
     unsigned count, cap;
     int last_id;
+    bool batch;
     struct hook_table *retired;
 };
 

@@ -194,6 +194,9 @@ struct hook_spec {
 /* Any thread, any state. Returns the id (1 and up), or -EINVAL with a sentence about the filter. */
 int session_hook_add(struct session *s, const struct hook_spec *spec, struct err *e);
 int session_hook_del(struct session *s, int id);
+/* Changes between `on` and off take effect with the latter, all at once: each change by itself
+ * costs a pass over all hooks. */
+void session_hook_batch(struct session *s, bool on);
 
 /* ---- points ------------------------------------------------------------------------------ */
 

@@ -201,6 +201,7 @@ static int vm_mmio(lua_State *L)
     spec.gpa = (uint64_t)luaL_checkinteger(L, -1);
     lua_getfield(L, 1, "size");
     spec.len_bytes = (uint64_t)luaL_checkinteger(L, -1);
+    luaL_argcheck(L, spec.len_bytes > 0, 1, "size is the number of bytes, 1 or more");
     return add(L, device_new(L), &spec);
 }
 

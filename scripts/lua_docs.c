@@ -9,9 +9,480 @@
 #include "scripts/lua_int.h"
 #include "vmm/base/near.h"
 
+/* clang-format off */
 const struct lua_doc lua_docs[] = {
+    {"vm.on",
+     "vm.on(kind, [filter,] fn) -> hook",
+     "param kind string\n"
+     "param filter string|table|nil\n"
+     "param fn fun(e: event): string?, string?\n"
+     "return hook",
+     "Calls fn at every event of a kind. On the vCPU's thread, while it happens: exit (every "
+     "exit), the kinds of exits (io, mmio, rdmsr, wrmsr, hlt, irq, hypercall, shutdown, debug, "
+     "internal, …) and mode (fn sees the first exit in a new CPU mode). Hooks of accesses run "
+     "before the device. fn gets an event and returns nothing, \"stop\" (and a reason), \"drop\", "
+     "\"log\" or e:reply(…).\n"
+     "On the main thread: stop (fn gets the stop; \"continue\" lets the guest go on; it may "
+     "wait and step), console (a line, its channel), reset, tick (the filter is a period in "
+     "seconds), trace (records from the ring, later and perhaps incomplete) and end.\n"
+     "A filter is an expression over the exit's fields, registers and memory, or a table of "
+     "fields: it is evaluated in C, so Lua is entered for matches only.",
+     "local n = 0\n"
+     "vm.on(\"io\", \"port == 0x3f8 && write\", function(e) n = n + 1 end)\n"
+     "vm.on(\"io\", {port = 0x510}, function(e) return e:reply(0x1d) end)\n"
+     "vm.on(\"hlt\", function() return \"stop\", \"the first halt\" end)"},
+    {"event",
+     "e.FIELD, e:reply(value)",
+     "class event\n"
+     "field kind string\n"
+     "field port integer?\n"
+     "field size integer\n"
+     "field value integer?\n"
+     "field write boolean\n"
+     "field count integer?\n"
+     "field gpa integer?\n"
+     "field msr integer?\n"
+     "field vector integer?\n"
+     "field rip integer\n"
+     "field symbol string?\n"
+     "field cr3 integer\n"
+     "field cpl integer\n"
+     "field vcpu integer\n"
+     "field mode string\n"
+     "field at number\n"
+     "field guest_ns integer\n"
+     "field unclaimed boolean\n"
+     "field string boolean\n"
+     "field stepped boolean\n"
+     "field register string?\n"
+     "field text string\n"
+     "field reply fun(self: event, answer: integer|string): string",
+     "What a hook sees: kind, port, size, value, write, count, gpa, msr, vector, rip (linear), "
+     "cs_base, symbol, cr3, cpl, vcpu, mode, seq, at (seconds), guest_ns, host_ns, unclaimed, "
+     "string, stepped, register (the device's name of it), text (as in the trace), reason, "
+     "exception, dr6. Fields that the exit does not have are nil. Asking for the value of a "
+     "read has the device answer first. e:reply(number or bytes) answers in its stead, for "
+     "a write: it reaches no device. An event lives during the call.",
+     "vm.on(\"io\", function(e)\n"
+     "  if e.write then print(e.kind, e.port, e.value, e.symbol) end\n"
+     "end)"},
+    {"hook",
+     "h.hits, h.errors, h.id, h.enabled, h:remove()",
+     "class hook\n"
+     "field hits integer\n"
+     "field errors integer\n"
+     "field id integer\n"
+     "field enabled boolean\n"
+     "field remove fun(self: hook)",
+     "What vm.on and points with a function return.",
+     "local h = vm.on(\"hlt\", function() end)\n"
+     "assert(h.hits == 0 and h.enabled)\n"
+     "h:remove()"},
+    {"vm.break_at",
+     "vm.break_at(where, [options,] [fn]) -> id or hook",
+     "param where integer|string\n"
+     "param options table|fun(e: event)|nil\n"
+     "param fn fun(e: event): string?, string?\n"
+     "return integer|hook",
+     "Sets a breakpoint at an address or expression. Without fn it stops the guest, and s.point "
+     "of the stop is the id. With fn, fn runs on the vCPU's thread and stops the guest only "
+     "by returning \"stop\". Options: condition (an expression), temporary, ignore (hits to "
+     "pass), vcpu.",
+     "local n = 0\n"
+     "local h = vm:break_at(vm.regs.rip + 0x100, function() n = n + 1 end)\n"
+     "h:remove()"},
+    {"vm.watch",
+     "vm.watch(where, [options,] [fn]) -> id or hook",
+     "param where integer|string\n"
+     "param options table|fun(s: stop)|nil\n"
+     "param fn fun(s: stop): string?\n"
+     "return integer|hook",
+     "Sets a watchpoint on memory. Options: len (8), access (write, read, access, change), "
+     "condition. With fn, fn gets the stop on the main thread and the guest goes on unless "
+     "it returns \"stop\".",
+     "local good, why = pcall(vm.watch, 0x5000, {len = 4, access = \"write\"})"},
+    {"vm.catch",
+     "vm.catch(kind, [filter,] [fn]) -> id or hook",
+     "param kind string\n"
+     "param filter string|table|fun(s: stop)|nil\n"
+     "param fn fun(s: stop): string?\n"
+     "return integer|hook",
+     "Stops the guest at exits of a kind; with fn as vm.watch.",
+     "vm:catch(\"io\", \"port == 0x80\")"},
+    {"vm.cont",
+     "vm.cont() -> vm",
+     "return table",
+     "Lets the guest run and returns at once; vm.wait_stop and vm.wait_console wait.",
+     "vm:cont()\n"
+     "vm:wait_stop(20)"},
+    {"vm.run",
+     "vm.run([timeout]) -> stop",
+     "param timeout number?\n"
+     "return stop",
+     "vm.cont and vm.wait_stop in one.",
+     "local s = vm:run(20)\n"
+     "print(s.kind, s.text)"},
+    {"vm.stop",
+     "vm.stop() -> stop",
+     "return stop",
+     "Stops the guest and waits until it stands.",
+     "vm:cont()\n"
+     "print(vm:stop().kind)"},
+    {"stop",
+     "s.kind, s.rip, s.vcpu, s.point, s.text, s.code, s.steps, s.vector",
+     "class stop\n"
+     "field kind string\n"
+     "field text string\n"
+     "field rip integer\n"
+     "field vcpu integer\n"
+     "field point integer?\n"
+     "field code integer\n"
+     "field steps integer\n"
+     "field vector integer?\n"
+     "field addr integer?\n"
+     "field old integer?\n"
+     "field new integer?",
+     "Why the guest stands: entry, step, breakpoint, watchpoint, catchpoint, arrived, interrupted, "
+     "halted, powered off, debug exit, reset, triple fault, internal error, stuck, hook. rip "
+     "is linear. Watchpoints have addr, old and new.",
+     "local s = vm.last_stop()\n"
+     "assert(s.kind == \"entry\")"},
+    {"vm.wait_stop",
+     "vm.wait_stop([timeout]) -> stop",
+     "param timeout number?\n"
+     "return stop",
+     "Waits until the guest stands; an error when the time (in seconds) runs out first.",
+     "vm:cont()\n"
+     "print(vm:wait_stop(20).text)"},
+    {"vm.wait_console",
+     "vm.wait_console(pattern, [timeout,] [channel]) -> text",
+     "param pattern string\n"
+     "param timeout number?\n"
+     "param channel string?\n"
+     "return string",
+     "Waits until the guest has printed what the Lua pattern matches and returns the match, "
+     "or its first capture. What was matched is used up. 30 seconds unless given; an error "
+     "when the time runs out or the guest stands without having printed it. channel: com1, "
+     "com2 or debug (port 0xE9); any when absent.",
+     "vm:cont()\n"
+     "print(vm:wait_console(\"hel%w+\", 20))"},
+    {"vm.send",
+     "vm.send(text, [channel]) -> count",
+     "param text string\n"
+     "param channel string?\n"
+     "return integer",
+     "Input for COM1 (or com2); returns how many bytes were taken.",
+     "vm:send(\"root\\n\")"},
+    {"vm.type",
+     "vm.type(text) -> count",
+     "param text string\n"
+     "return integer",
+     "Types on the guest's keyboard.",
+     "vm:type(\"help\\n\")"},
+    {"vm.console",
+     "vm.console([channel]) -> text",
+     "param channel string?\n"
+     "return string",
+     "What a channel has printed, the last 256 KiB at least.",
+     "vm:run(20)\n"
+     "print(#vm.console())"},
+    {"vm.step",
+     "vm.step([n, [vcpu]]) -> stop",
+     "param n integer?\n"
+     "param vcpu integer?\n"
+     "return stop",
+     "Steps n instructions; a running guest is stopped first.",
+     "local s = vm:step(3)\n"
+     "assert(s.steps == 3)"},
+    {"vm.over",
+     "vm.over([n, [vcpu]]) -> stop",
+     "param n integer?\n"
+     "param vcpu integer?\n"
+     "return stop",
+     "As vm.step; calls, software interrupts and rep count as one.",
+     "vm:over(2)"},
+    {"vm.finish",
+     "vm.finish([vcpu, [timeout]]) -> stop",
+     "param vcpu integer?\n"
+     "param timeout number?\n"
+     "return stop",
+     "Until the present function has returned.",
+     "pcall(vm.finish, 0, 2)"},
+    {"vm.until_at",
+     "vm.until_at(where, [timeout]) -> stop",
+     "param where integer|string\n"
+     "param timeout number?\n"
+     "return stop",
+     "Until an address is about to execute.",
+     "local at = vm.regs.rip + vm.disasm()[1].len\n"
+     "vm:until_at(at, 10)"},
+    {"vm.reset",
+     "vm.reset()",
+     "",
+     "Resets the board and loads the image again.",
+     "vm:step(2)\n"
+     "vm:reset()\n"
+     "assert(vm.last_stop().kind == \"entry\")"},
+    {"vm.state",
+     "vm.state() -> text",
+     "return string",
+     "stopped, running or ended.",
+     "assert(vm.state() == \"stopped\")"},
+    {"vm.last_stop",
+     "vm.last_stop() -> stop",
+     "return stop",
+     "The last stop.",
+     "print(vm.last_stop().text)"},
+    {"vm.sleep",
+     "vm.sleep(seconds)",
+     "param seconds number",
+     "Waits; hooks and the guest go on meanwhile.",
+     "vm:sleep(0.01)"},
+    {"vm.spawn",
+     "vm.spawn(fn, …)",
+     "param fn function",
+     "Runs fn as a script of its own, which may wait too.",
+     "vm.spawn(function(a) vm:sleep(0.01); print(a) end, \"later\")"},
+    {"vm.every",
+     "vm.every(seconds, fn) -> hook",
+     "param seconds number\n"
+     "param fn function\n"
+     "return hook",
+     "Calls fn again and again.",
+     "local h = vm.every(0.5, function() print(vm.exits()) end)"},
+    {"vm.after",
+     "vm.after(seconds, fn)",
+     "param seconds number\n"
+     "param fn function",
+     "Calls fn once, later.",
+     "vm.after(0.01, function() print(\"now\") end)"},
+    {"vm.defer",
+     "vm.defer(fn)",
+     "param fn function",
+     "Has the main thread run fn soon: for what a hook may not do itself.",
+     "vm.on(\"hlt\", function() vm.defer(function() print(\"halted\") end) end)"},
+    {"vm.regs",
+     "vm.regs.NAME, vm.regs.NAME = value",
+     "field regs table<string, integer|string>",
+     "Registers of the focus vCPU, inside a hook of the vCPU that stands there. Every register "
+     "that `info registers` knows, and parts of them (eax, al). Wider ones than 64 bits are "
+     "bytes. In a hook general, segment and control registers can be set.",
+     "vm.regs.rax = 1\n"
+     "assert(vm.regs.al == 1)\n"
+     "print(vm.hex(vm.regs.cr0))"},
+    {"vm.cpu",
+     "vm.cpu(n) -> regs",
+     "param n integer\n"
+     "return table<string, integer|string>",
+     "Registers of vCPU n.",
+     "print(vm.cpu(0).rip)"},
+    {"vm.mem",
+     "vm.mem.u8[addr], u16 u32 u64 s8 s16 s32 s64",
+     "class memory\n"
+     "field u8 table<integer, integer>\n"
+     "field u16 table<integer, integer>\n"
+     "field u32 table<integer, integer>\n"
+     "field u64 table<integer, integer>\n"
+     "field s8 table<integer, integer>\n"
+     "field s16 table<integer, integer>\n"
+     "field s32 table<integer, integer>\n"
+     "field s64 table<integer, integer>\n"
+     "field read fun(self: memory, addr: integer, len: integer): string\n"
+     "field write fun(self: memory, addr: integer, bytes: string)",
+     "Linear memory as numbers, read and written. Breakpoints are invisible in it.",
+     "local old = vm.mem.u32[0x8000]\n"
+     "vm.mem.u32[0x8000] = 0x12345678\n"
+     "assert(vm.mem.u8[0x8000] == 0x78)\n"
+     "vm.mem.u32[0x8000] = old"},
+    {"vm.phys",
+     "vm.phys.u8[gpa], …, vm.phys:read(gpa, n), vm.phys:write(gpa, bytes)",
+     "field phys memory",
+     "Physical memory; usable anywhere, also inside devices and while the guest runs.",
+     "print(#vm.phys:read(0x8000, 16))"},
+    {"vm.read",
+     "vm.read(addr, n) -> bytes",
+     "param addr integer\n"
+     "param n integer\n"
+     "return string",
+     "Linear memory as a string of bytes.",
+     "print(vm:read(vm.regs.cs_base + vm.regs.rip, 2):byte(1, -1))"},
+    {"vm.write",
+     "vm.write(addr, bytes)",
+     "param addr integer\n"
+     "param bytes string",
+     "Writes linear memory.",
+     "vm:write(0x8000, \"abc\")\n"
+     "assert(vm.string(0x8000, 3) == \"abc\")"},
+    {"vm.string",
+     "vm.string(addr, [max]) -> text",
+     "param addr integer\n"
+     "param max integer?\n"
+     "return string",
+     "A text that ends with a zero byte.",
+     "vm:write(0x8000, \"hi\\0\")\n"
+     "assert(vm.string(0x8000) == \"hi\")"},
+    {"vm.find",
+     "vm.find(start, length, bytes, [max]) -> addresses",
+     "param start integer\n"
+     "param length integer\n"
+     "param bytes string\n"
+     "param max integer?\n"
+     "return integer[]",
+     "Looks for bytes in linear memory.",
+     "vm:write(0x8100, \"needle\")\n"
+     "assert(vm:find(0x8000, 0x1000, \"needle\")[1] == 0x8100)"},
+    {"vm.translate",
+     "vm.translate(addr) -> gpa or nil, why",
+     "param addr integer\n"
+     "return integer?\n"
+     "return string?",
+     "Walks the page tables.",
+     "assert(vm:translate(0x8000) == 0x8000)"},
+    {"vm.eval",
+     "vm.eval(expression) -> integer",
+     "param expression string\n"
+     "return integer",
+     "An expression as the prompt knows it.",
+     "assert(vm.eval(\"$rip + 1\") == vm.regs.rip + 1)"},
+    {"vm.symbols",
+     "vm.symbols.NAME -> address, vm.symbols[addr] -> text, #vm.symbols",
+     "field symbols table<string|integer, integer|string>",
+     "Symbols by name and by address; assigning adds one.",
+     "vm.symbols.here = 0x8000\n"
+     "assert(vm.symbols[0x8004] == \"here+4\" or vm.symbols.here == 0x8000)"},
+    {"vm.symbol",
+     "vm.symbol(name or addr) -> {name, addr, size, is_function}",
+     "param what string|integer\n"
+     "return table?",
+     "The symbol of that name, or the one that holds the address.",
+     "print(vm.symbol(\"main\"))"},
+    {"vm.functions",
+     "vm.functions() -> list",
+     "return table[]",
+     "Every function, in order of address.",
+     "print(#vm.functions())"},
+    {"vm.line",
+     "vm.line(addr) -> file, line",
+     "param addr integer\n"
+     "return string?\n"
+     "return integer?",
+     "The source line of an address.",
+     "print(vm.line(vm.regs.rip))"},
+    {"vm.disasm",
+     "vm.disasm([addr, [count]]) -> list",
+     "param addr integer?\n"
+     "param count integer?\n"
+     "return table[]",
+     "Instructions: addr, len, bytes, text, mnemonic, operands, is_call, is_ret, is_branch, "
+     "target.",
+     "for _, i in ipairs(vm.disasm(nil, 3)) do print(vm.hex(i.addr), i.text) end"},
+    {"vm.mode",
+     "vm.mode() -> text",
+     "return string",
+     "The CPU mode: real, prot32, long64, …",
+     "print(vm.mode())"},
+    {"vm.exits",
+     "vm.exits() -> total, counts",
+     "return integer\n"
+     "return table<string, integer>",
+     "How many exits there were, in all and by kind.",
+     "local n, by = vm.exits()\n"
+     "print(n, by.io)"},
+    {"vm.cpus",
+     "vm.cpus() -> n",
+     "return integer",
+     "The number of vCPUs.",
+     "assert(vm.cpus() >= 1)"},
+    {"vm.image",
+     "vm.image() -> path",
+     "return string",
+     "The guest's file.",
+     "print(vm.image())"},
+    {"vm.cmd",
+     "vm.cmd(line) -> text, data",
+     "param line string\n"
+     "return string\n"
+     "return table",
+     "Runs a command as at the prompt: its text and its JSON as a table. Stepping commands "
+     "are waited for (data.stop), continue is not. A failing command is an error; vm.try returns "
+     "false, text, data instead.",
+     "local text, data = vm.cmd(\"info registers rip\")\n"
+     "print(text)"},
+    {"vm.try",
+     "vm.try(line) -> good, text, data",
+     "param line string\n"
+     "return boolean\n"
+     "return string\n"
+     "return table",
+     "As vm.cmd, without raising.",
+     "assert(vm.try(\"nosuchcommand\") == false)"},
+    {"vm.command",
+     "vm.command{name=, usage=, help=, run=fn(args)}",
+     "param command table",
+     "Adds a command; what run prints or returns is its answer.",
+     "vm.command{name = \"double\", usage = \"N\", help = \"Doubles N.\", run = function(a) "
+     "return 2 * tonumber(a) end}\n"
+     "assert(vm.cmd(\"double 21\"):find(\"42\"))"},
+    {"vm.device",
+     "vm.device{name=, ports={…}, read=fn(port, size), write=fn(port, value, size), reset=fn()}",
+     "param device table",
+     "A device on ports. Its functions run with the machine locked: of vm they may use phys, "
+     "irq, console_put and print.",
+     "vm.device{name = \"answer\", ports = {0x510, 0x511},\n"
+     "  read = function(port, size) return 0x2a end,\n"
+     "  write = function(port, value, size) print(port, value) end}"},
+    {"vm.mmio",
+     "vm.mmio{name=, base=, size=, read=fn(off, size), write=fn(off, value, size), reset=fn()}",
+     "param device table",
+     "A device on memory.",
+     "local last = 0\n"
+     "vm.mmio{name = \"latch\", base = 0xfe100000, size = 0x1000,\n"
+     "  read = function(off, size) return last end,\n"
+     "  write = function(off, value, size) last = value end}"},
+    {"vm.irq",
+     "vm.irq(line, level)",
+     "param line integer\n"
+     "param level boolean",
+     "Sets an interrupt line (0 to 23).",
+     "vm.irq(5, true)\n"
+     "vm.irq(5, false)"},
+    {"vm.console_put",
+     "vm.console_put(text, [channel])",
+     "param text string\n"
+     "param channel string?",
+     "Console output as if a device had made it (debug unless given).",
+     "vm.console_put(\"from a script\\n\", \"com1\")"},
+    {"vm.now",
+     "vm.now() -> seconds",
+     "return number",
+     "The host's monotonic clock.",
+     "local t = vm.now()\n"
+     "assert(vm.now() >= t)"},
+    {"vm.limit",
+     "vm.limit{hook=seconds, main=seconds}",
+     "param limits table",
+     "How long a hook, and other code without waiting, may run (1 and 10 seconds at first).",
+     "vm.limit{hook = 0.5}"},
+    {"vm.quit",
+     "vm.quit([status])",
+     "param status integer?",
+     "Ends vmscope, also from a hook.",
+     "vm.on(\"shutdown\", function() vm.quit(6) end)"},
+    {"vm.json",
+     "vm.json(text) -> value",
+     "param text string\n"
+     "return any",
+     "Reads JSON.",
+     "assert(vm.json('[1, {\"a\": 2}]')[2].a == 2)"},
+    {"vm.hex",
+     "vm.hex(n) -> text",
+     "param n integer\n"
+     "return string",
+     "A number as 0x….",
+     "assert(vm.hex(255) == \"0xff\")"},
     {NULL, NULL, NULL, NULL, NULL},
 };
+/* clang-format on */
 
 int docs_help(const char *name, struct out *o)
 {

@@ -689,6 +689,7 @@ void hooks_free(struct scripts *h)
 {
     struct lua_hook *k;
 
+    session_hook_batch(h->s, true);
     while ((k = h->hooks)) {
         h->hooks = k->next;
         if (k->id && k->is_point)
@@ -700,6 +701,7 @@ void hooks_free(struct scripts *h)
         free(k->text);
         free(k);
     }
+    session_hook_batch(h->s, false);
 }
 
 void lua_open_hooks(lua_State *L)

@@ -65,6 +65,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
 
     (void)ar;
     if (e->is_main && signalled()) {
+        e->struck = true;
         lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
         luaL_error(L, "interrupted");
     }
@@ -72,6 +73,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
         lua_sethook(L, on_count, LUA_MASKCOUNT, COUNT_INSTRUCTIONS);
         return;
     }
+    e->struck = true;
     lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     luaL_error(L,
                e->is_main
@@ -383,6 +385,30 @@ static int vm_limit(lua_State *L)
     return 0;
 }
 
+/* Upvalue 1: the script's handler. An error raised by on_count calls it with hooks off, where it
+ * could run for ever: then it is passed over. */
+static int guarded_handler(lua_State *L)
+{
+    if (host_of(L)->inside->struck) {
+        lua_settop(L, 1);
+        return 1;
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, 1);
+    return 1;
+}
+
+/* The arguments of xpcall with the handler guarded; the prelude hands them on. */
+static int guarded_xpcall(lua_State *L)
+{
+    luaL_checkany(L, 2);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, guarded_handler, 1);
+    lua_replace(L, 2);
+    return lua_gettop(L);
+}
+
 /* setmetatable without __gc: a finalizer runs where no limit can reach it. */
 static int safe_setmetatable(lua_State *L)
 {
@@ -479,6 +505,7 @@ static void libraries(lua_State *L, bool sandbox)
     lua_getglobal(L, "load");
     lua_pushcclosure(L, text_load, 1);
     lua_setglobal(L, "load");
+    lua_register(L, "_guard", guarded_xpcall);
     lua_register(L, "setmetatable", safe_setmetatable);
     lua_register(L, "require", vm_require);
     lua_register(L, "print", vm_print);

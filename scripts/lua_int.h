@@ -31,6 +31,7 @@ struct entry {
     lua_State *L;
     uint64_t deadline_ns;
     struct hook_call *call; /* an exit hook's, or NULL */
+    bool struck;            /* its time was up, or a signal came: errors unwind it */
     bool is_main;           /* on the main thread: the session may be called */
     bool in_device;         /* the machine lock is held */
 };

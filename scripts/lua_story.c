@@ -71,6 +71,7 @@ static void resume(struct scripts *h, struct story *st, lua_State *L, int args)
     st->wait = WAIT_NOTHING;
     st->deadline_ns = UINT64_MAX;
     h->running = st;
+    h->inside->struck = false;
     h->inside->deadline_ns = clock_ns() + host_main_ns(h);
     host_arm(st->co);
     status = lua_resume(st->co, L, args, &results);
@@ -148,15 +149,23 @@ uint64_t stories_deadline(const struct scripts *h)
 
 /* ---- waiting -------------------------------------------------------------------------------- */
 
-int story_wait(lua_State *L, enum wait_kind kind, uint64_t timeout_ns)
+/* Raises unless the running code may wait: before anything is set going. */
+static int vm_may_wait(lua_State *L)
 {
     struct scripts *h = host_of(L);
-    struct story *st = h->running;
 
     host_need_main(L, "a function that waits");
-    if (!st || st->co != L)
+    if (!h->running || h->running->co != L)
         return luaL_error(L, "this waits, and only a script itself can: inside a coroutine or a "
                              "callback use vm.spawn(function() … end)");
+    return 0;
+}
+
+int story_wait(lua_State *L, enum wait_kind kind, uint64_t timeout_ns)
+{
+    struct story *st = host_of(L)->running;
+
+    vm_may_wait(L);
     st->wait = kind;
     st->deadline_ns = timeout_ns == UINT64_MAX ? UINT64_MAX : clock_ns() + timeout_ns;
     return lua_yield(L, 0);
@@ -535,6 +544,7 @@ void lua_open_story(lua_State *L)
     static const luaL_Reg list[] = {
         {"_wait_stop", vm_wait_stop},
         {"_wait_console", vm_wait_console},
+        {"_may_wait", vm_may_wait},
         {"sleep", vm_sleep},
         {"spawn", vm_spawn},
         {"_go", vm_go},
