@@ -139,8 +139,13 @@ static void run_bad(const char *text, const char *words)
         CHECK(settle());
     }
     CHECK(scripts_failed(h, &why));
-    CHECK_HAS(why, words);
-    CHECK(!scripts_run_text(h, "assert(1 + 1 == 2)", "=after", &e));
+    /* A limit of time may strike first. */
+    if (!strstr(why, "too long"))
+        CHECK_HAS(why, words);
+    /* On a busy host even this may take longer than the short limit: then it tells so. */
+    for (int i = 0; scripts_run_text(h, "assert(1 + 1 == 2)", "=after", &e); i++)
+        if (i == 50 || !strstr(e.msg, "too long"))
+            TEST_FAIL("afterwards: %.500s", e.msg);
     close_guest();
 }
 
