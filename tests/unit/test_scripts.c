@@ -145,7 +145,7 @@ static void run_bad(const char *text, const char *words)
     /* On a busy host even this may take longer than the short limit: then it tells so. */
     for (int i = 0; scripts_run_text(h, "assert(1 + 1 == 2)", "=after", &e); i++)
         if (i == 50 || !strstr(e.msg, "too long"))
-            TEST_FAIL("afterwards: %.500s", e.msg);
+            TEST_FAIL("after %.40s: %.400s", text, e.msg);
     close_guest();
 }
 
