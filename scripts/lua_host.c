@@ -761,7 +761,7 @@ static int run(struct start *a, struct err *e)
     host_enter(h, &in, h->L, host_main_ns(h));
     h->failed = NULL;
     h->quiet = true;
-    if (h->mem_used > h->cfg.mem_bytes / 2)
+    if (h->mem_used > h->cfg.mem_bytes / 8)
         lua_gc(h->L, LUA_GCCOLLECT); /* what a script before this one left */
     if (!host_protect(h, start_in_lua, a) || a->failed)
         rc = err_set(e, EINVAL, "%.580s", h->failed ? h->failed : "the script failed");
