@@ -295,6 +295,7 @@ bool engine_points_hit(struct engine *g, struct vcpu *v)
     uint64_t at = linear_rip(v), gpa;
     bool stops = false;
 
+    g->judged[v->id] = at;
     for (struct bp *b = points_at(&g->points, at); b; b = b->same_addr)
         if (b->pub.spec.addr == at)
             stops |= point_counts(g, v, b);
@@ -327,6 +328,17 @@ static bool dr_here(struct engine *g, struct vcpu *v)
         if (g->points.dr_owner[i] && g->points.dr_owner[i]->pub.spec.addr == at)
             return true;
     return false;
+}
+
+/* Is there an event that the next entry delivers, before the instruction at RIP? */
+static bool event_queued(const struct vcpu *v)
+{
+    return v->events->exception.injected || v->events->interrupt.injected;
+}
+
+static bool points_here(struct engine *g, struct vcpu *v)
+{
+    return g->points.exec_points && !event_queued(v) && (plant_here(g, v) || dr_here(g, v));
 }
 
 static void want_debug(struct engine *g, struct vcpu_debug *want)
@@ -547,12 +559,26 @@ static bool assisted(struct engine *g, struct vcpu *v, struct exit_event *ev)
     return true;
 }
 
-/* A gate hook has put the vCPU back into ring 3: at a planted int3, or carried out its call. */
+static void note_delivered(struct engine *g, struct vcpu *v, bool yes)
+{
+    g->delivered[v->id].rip = yes ? linear_rip(v) : UINT64_MAX;
+    g->delivered[v->id].rsp = v->regs->rsp;
+}
+
+/* Still at the handler that a step entered? Another handler's hook may be reached as soon as that
+ * one has returned, without an exit in between. */
+static bool was_delivered(const struct engine *g, const struct vcpu *v)
+{
+    return g->delivered[v->id].rip == linear_rip(v) && g->delivered[v->id].rsp == v->regs->rsp;
+}
+
+/* A gate hook has put the vCPU back into ring 3: at a planted int3, or carried out its call. An
+ * interrupt that it queued comes before the instruction at RIP, and so before a point there. */
 static enum verdict on_hooked(struct engine *g, struct vcpu *v)
 {
     const struct plant *pl = plant_here(g, v);
 
-    if (!pl || pl->hook) /* the next hook has its turn at the next entry */
+    if (event_queued(v) || !pl || pl->hook) /* the next hook has its turn at the next entry */
         return GO;
     return engine_points_hit(g, v) ? STOPPED : GO_PAST;
 }
@@ -564,7 +590,7 @@ static enum verdict on_plant(struct engine *g, struct vcpu *v, const struct plan
     bool stops = false;
 
     if (pl->hook) {
-        if (!g->delivered[v->id] && hook_taken(g, v, ev))
+        if (!was_delivered(g, v) && hook_taken(g, v, ev))
             return on_hooked(g, v);
         stops = catch_exceptions(g, v, hook_vectors_here(g, v));
     }
@@ -719,10 +745,12 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     uint8_t *hva = pl ? mem_ptr(&g->vm->mem, pl->gpa, 1) : NULL;
     bool alone = hva || g->vm->methods.step_enters_free; /* step_guard.h */
     struct watches *w = &g->points.watches;
+    uint64_t judged = g->judged[v->id];
     enum onestep r;
     bool made;
 
     w->cpu[v->id].step_from = linear_rip(v);
+    g->judged[v->id] = UINT64_MAX;
     if (alone)
         engine_alone_begin(g, v);
     if (hva)
@@ -745,6 +773,8 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     if (w->stepped)
         watch_compare(w, v);
     w->cpu[v->id].step_from = 0;
+    if (!made || info->partial)
+        g->judged[v->id] = judged; /* it still stands there */
     return made;
 }
 
@@ -816,11 +846,27 @@ static void step_job(struct engine *g, struct vcpu *v, struct cpu_job *job)
         stopped |= catch_exceptions(g, v, 1u << info.vector);
     if (stopped)
         return;
-    if (g->points.exec_points && job->steps && (plant_here(g, v) || dr_here(g, v)) &&
-        engine_points_hit(g, v))
-        return;
+    if (points_here(g, v)) {
+        if (engine_points_hit(g, v)) {
+            g->report[v->id].info.vector = info.vector;
+            return;
+        }
+    }
     if (!job->steps)
         report_steps(g, v, &info);
+}
+
+/* A vCPU that parks where a point is, before it could be hit there, hits it now: whoever goes on
+ * from an instruction that was shown passes its points. Not while it halts: an interrupt may come
+ * first and bring it here again. */
+static void hit_while_parking(struct engine *g, struct vcpu *v)
+{
+    if (g->past[v->id] || g->judged[v->id] == linear_rip(v) || v->wish != WISH_NONE ||
+        v->injected >= 0 || event_queued(v) || atomic_load(&v->idle) != VCPU_ACTIVE)
+        return;
+    g->judged[v->id] = linear_rip(v);
+    if (points_here(g, v))
+        engine_points_hit(g, v);
 }
 
 /* ---- the body
@@ -835,13 +881,13 @@ static bool go_past(struct engine *g, struct vcpu *v)
 
     v->hold_irq = true;
     made = one_step(g, v, &info);
-    g->delivered[v->id] = made && info.vector >= 0;
+    note_delivered(g, v, made && info.vector >= 0);
     v->hold_irq = held;
     vcpu_show_idt(v);
     vcpu_dr6_restore(v);
     if (watch_noted(g, v))
         watch_judge(g, v);
-    return made;
+    return made && !info.partial;
 }
 
 /* A vCPU that was running freely may come to be stepped at a gate hook that has not had its turn.
@@ -851,7 +897,7 @@ static bool left_at_hook(struct engine *g, struct vcpu *v)
     struct exit_event ev = {.reason = EXIT_KICK, .vcpu = (uint8_t)v->id};
     const struct plant *pl = plant_here(g, v);
 
-    return pl && pl->hook && !g->delivered[v->id] && hook_taken(g, v, &ev);
+    return pl && pl->hook && !was_delivered(g, v) && hook_taken(g, v, &ev);
 }
 
 /* Running while a watchpoint or catchpoint needs a look after each instruction. */
@@ -865,12 +911,14 @@ static void run_by_steps(struct engine *g, struct vcpu *v)
         return;
     g->past[v->id] = false;
     catch_look(v, &before);
-    if (!past && g->points.exec_points && (plant_here(g, v) || dr_here(g, v)) &&
-        engine_points_hit(g, v))
-        return;
+    if (!past && points_here(g, v)) {
+        if (engine_points_hit(g, v))
+            return;
+        past = true;
+    }
     made = one_step(g, v, &info);
-    g->past[v->id] = past && !made;
-    g->delivered[v->id] = made && info.vector >= 0;
+    g->past[v->id] = past && (!made || info.partial);
+    note_delivered(g, v, made && info.vector >= 0);
     if (watch_noted(g, v))
         watch_judge(g, v);
     if (made && g->points.catch_steps)
@@ -912,6 +960,7 @@ static void body_once(struct engine *g, struct vcpu *v)
         return;
     }
     want_debug(g, &want);
+    g->judged[v->id] = UINT64_MAX;
     vcpu_enter(v, &want, &ev);
     saw(g, v, &ev);
     next = on_exit(g, v, &want, &ev);
@@ -924,7 +973,7 @@ static void body_once(struct engine *g, struct vcpu *v)
     if (g->vm->probe.emulated || (g->points.catch_vectors | g->hooks.look[v->id].vectors))
         hooks_refresh(g, v);
     g->past[v->id] = next == GO_PAST;
-    g->delivered[v->id] = false;
+    note_delivered(g, v, false);
 }
 
 void engine_body(void *arg, struct vcpu *v)
@@ -955,6 +1004,7 @@ void engine_body(void *arg, struct vcpu *v)
     vcpu_settle(v);
     if (watch_noted(g, v))
         watch_judge(g, v); /* what the last access did is not lost with the stop */
+    hit_while_parking(g, v);
     vcpu_show_idt(v);
     vcpu_dr6_restore(v);
     v->hold_irq = false;

@@ -84,8 +84,11 @@ struct engine {
     struct console_match console; /* machine lock */
     struct cpu_job job[MACHINE_CPUS_MAX];
     bool past[MACHINE_CPUS_MAX]; /* the points at the vCPU's RIP were dealt with: step over them */
+    uint64_t judged[MACHINE_CPUS_MAX]; /* linear RIP whose points were looked at; UINT64_MAX none */
     /* The step past a point entered a handler on purpose: its gate hook is not to take it back. */
-    bool delivered[MACHINE_CPUS_MAX];
+    struct {
+        uint64_t rip, rsp; /* there; UINT64_MAX none */
+    } delivered[MACHINE_CPUS_MAX];
     struct stop_report report[MACHINE_CPUS_MAX]; /* written by its vCPU, read when parked */
     struct stuck stuck[MACHINE_CPUS_MAX];
     const char *why_refused[MACHINE_CPUS_MAX]; /* what the assist said of the last exit, or NULL */

@@ -239,6 +239,8 @@ bool points_plant_hook(struct points *p, uint64_t gpa)
         return false;
     p->int3_planted |= m == BP_INT3;
     points_plant(p, gpa)->hook = true;
+    points_plant(p, gpa)->byte = byte; /* also where a point's own was before */
+    *(uint8_t *)mem_ptr(&p->vm->mem, gpa, 1) = byte;
     return true;
 }
 

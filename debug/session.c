@@ -215,6 +215,7 @@ static void stopped_at_entry(struct session *s)
     s->state = SS_STOPPED;
     s->focus = 0;
     memset(s->engine.past, 0, sizeof s->engine.past);
+    memset(s->engine.judged, 0xff, sizeof s->engine.judged);
     memset(s->engine.report, 0, sizeof s->engine.report);
     for (unsigned i = 0; i < s->vm->cpus; i++)
         s->told_rip[i] = UINT64_MAX; /* a point at the entry is still to be hit */
@@ -447,7 +448,8 @@ void session_launch(struct session *s, uint32_t mask)
             continue;
         /* Whoever goes on from an instruction at which its stop was shown passes the points there;
          * a vCPU that merely came to stand at one has still to report it. */
-        s->engine.past[i] |= s->told_rip[i] == v->sregs->cs.base + v->regs->rip;
+        s->engine.past[i] |= s->told_rip[i] == v->sregs->cs.base + v->regs->rip &&
+                             s->engine.judged[i] == s->told_rip[i];
         s->told_rip[i] = UINT64_MAX;
     }
     s->run_mask = mask;

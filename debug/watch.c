@@ -602,12 +602,29 @@ static void take_new_values(struct watches *w, struct vcpu *v)
         c->hit[i].new_value = value(w, c->hit[i].bp, c->hit[i].off, c->hit[i].len);
 }
 
+/* A push outside long mode: the page must be compared instead (watch_pages.c says why). */
+static bool is_push(const struct vcpu *v, uint64_t gpa)
+{
+    struct walk_regs r;
+    struct walk k;
+
+    if (v->sregs->efer & 0x400)
+        return false;
+    vcpu_walk_regs(v, &r);
+    walk(&v->vm->mem, &r, v->sregs->ss.base + v->regs->rsp, &k);
+    return k.result == WALK_OK && gpa - k.gpa < 8;
+}
+
 void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
                    uint8_t *bytes)
 {
-    const struct watch_page *p = watch_page_at(w, gpa);
+    struct watch_page *p = watch_page_at(w, gpa);
     unsigned from = (unsigned)(gpa & (PAGE_BYTES - 1));
 
+    if (p && write && !p->troubled && is_push(v, gpa)) {
+        p->troubled = true;
+        atomic_store(&w->stale, 1);
+    }
     if (p && len)
         note_access(w, v, p, from, from + len < PAGE_BYTES ? from + len : PAGE_BYTES, write);
     store_bytes(w, gpa, len, write, bytes);

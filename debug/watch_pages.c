@@ -218,7 +218,14 @@ static enum method page_method(const struct watches *w, enum method_feature f)
     return METHOD_NONE;
 }
 
-/* Where a frame pushed to a trapped page keeps the processor's state and is redelivered once the
+static bool is_long(const struct watches *w)
+{
+    return w->vm->cpu[0]->sregs->efer & EFER_LMA;
+}
+
+/* Outside long mode a stack is not trapped: of an instruction that writes several times (PUSHA, a
+ * far call, INT in real mode) KVM's emulator reports only the last write, the others are lost.
+ * Where a frame pushed to a trapped page keeps the processor's state and is redelivered once the
  * trap is lifted (a KVM that emulates), stacks may be trapped. Elsewhere KVM may spin on it, so
  * writes to them are compared; reads have no other way. */
 static enum watch_how choose(const struct watches *w, const struct watch_page *p,
@@ -227,6 +234,8 @@ static enum watch_how choose(const struct watches *w, const struct watch_page *p
     enum method m = p->readers ? on_access : on_write;
 
     if (p->troubled || p->is_table)
+        return WATCH_STEPS;
+    if (p->is_stack && !is_long(w))
         return WATCH_STEPS;
     if (p->is_stack && !p->readers && !w->vm->probe.emulated)
         return WATCH_STEPS;

@@ -89,6 +89,9 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
     case 0x9c:
         h->special = SP_PUSHF;
         break;
+    case 0x9d:
+        h->special = SP_POPF;
+        break;
     case 0xcb:
         h->special = SP_RETF;
         break;

@@ -22,6 +22,7 @@ enum special {
     SP_SHADOW, /* sti, mov ss, pop ss: a processor holds traps back for one instruction more */
     SP_REP,    /* a repeated string instruction */
     SP_PUSHF,
+    SP_POPF,
     SP_IDT_INSN, /* 0F 01: lidt, sidt and relatives must see the real IDT */
 };
 

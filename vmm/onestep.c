@@ -174,6 +174,42 @@ static enum onestep step_iretq(struct vcpu *v, const struct onestep_ops *ops,
     return run_to(v, ops, f.rip, out);
 }
 
+/* IRETQ within ring 3, where the trap flag that it pops would let the guest run on. */
+static bool iretq_user(struct vcpu *v)
+{
+    const uint64_t kept = 0x3000 | RFLAGS_IF; /* not for ring 3 to change */
+    uint64_t before = v->regs->rflags;
+    struct user_frame f;
+
+    if (!frame_read(v, v->regs->rsp, &f) || (f.cs & 3) != 3 || (f.ss & 3) != 3)
+        return false;
+    vcpu_show_idt(v);
+    f.rflags = (f.rflags & ~kept) | (before & kept);
+    if (!frame_load(v, &f))
+        return false;
+    vcpu_flush(v);
+    return true;
+}
+
+/* POPFQ in ring 3, for the same reason. A trap flag of the guest's own is left to KVM. */
+static bool popfq_user(struct vcpu *v, const struct insn_head *h)
+{
+    const uint64_t may = 0x244dd5; /* ID, AC, NT, OF, DF, SF, ZF, AF, PF, CF */
+    uint8_t raw[8];
+    uint64_t flags;
+
+    if (h->opsize || !read_linear(v, v->regs->rsp, raw, 8))
+        return false;
+    flags = le_load(raw, 8);
+    if (flags & RFLAGS_TF)
+        return false;
+    v->regs->rflags = (v->regs->rflags & ~(may | 0x10000)) | (flags & may);
+    v->regs->rsp += 8;
+    v->regs->rip += h->len;
+    vcpu_dirty(v, VS_REGS);
+    return true;
+}
+
 static enum onestep step_sysret(struct vcpu *v)
 {
     vcpu_show_idt(v);
@@ -238,6 +274,29 @@ static bool rep_by_register(const struct vcpu *v)
     return v->vm->probe.hw_exec[probe_mode_of(m, cpu_cpl(v->sregs))] == HOW_DEBUG;
 }
 
+/* Without a hidden IDT an emulating KVM stops only after a handler's first instruction: debug
+ * registers on the handlers of what an instruction can raise stop it before that. */
+static const uint8_t real_faults[4] = {0, 5, 6, 13};
+
+static void stop_at_handlers(struct vcpu *v, struct vcpu_debug *want)
+{
+    uint64_t from = linear_rip(v);
+
+    for (unsigned i = 0; i < 4; i++)
+        if (vcpu_gate_target(v, real_faults[i], &want->dr[i]) && want->dr[i] != from)
+            want->dr7 |= 0x400 | 2u << 2 * i;
+}
+
+static int fault_entered(const struct vcpu *v, const struct vcpu_debug *want, uint64_t next)
+{
+    uint64_t at = linear_rip(v);
+
+    for (unsigned i = 0; i < 4 && at != next; i++)
+        if (want->dr7 >> 2 * i & 2 && want->dr[i] == at)
+            return real_faults[i];
+    return -1;
+}
+
 static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
                                 const struct insn_head *h, const struct step_guard *guard,
                                 struct onestep_info *out)
@@ -252,6 +311,8 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
         want.step = false;
         want.dr[0] = from + h->len;
         want.dr7 = 0x402;
+    } else if (v->vm->probe.emulated && !(v->sregs->cr0 & CR0_PE) && h->special != SP_INT) {
+        stop_at_handlers(v, &want);
     }
     for (unsigned i = 0; i < ENTRIES_MAX; i++) {
         enter(v, ops, &want, &out->last);
@@ -263,8 +324,13 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
                     out->vector = h->vector; /* several vectors may share a handler */
                 guard_clean_frame(v, out->vector);
             }
+            if (want.step && want.dr7 && out->vector < 0 && moved(v, from))
+                out->vector = fault_entered(v, &want, from + h->len);
+            if (want.step && want.dr7 && out->vector >= 0)
+                guard_clean_frame(v, out->vector);
             if (h->special == SP_REP && !moved(v, from) && !vcpu_parking(v))
                 break;
+            out->partial = h->special == SP_REP && !moved(v, from);
             /* An emulated compare-and-exchange that lost against another vCPU reports a step
              * although it will be tried again. */
             if (h->locked && !moved(v, from))
@@ -278,6 +344,14 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
             if (v->events->exception.nr == 1 && cpl == 3 && h->special == SP_REP &&
                 !moved(v, from) && !vcpu_parking(v))
                 break;
+            if (moved(v, from) && v->events->exception.nr == 6) {
+                struct insn_head next; /* made with an instruction that holds the trap back */
+
+                insn_head_read(v, &next);
+                if (next.special == SP_INT && next.is_int_n)
+                    return step_int(v, ops, &next, out);
+            }
+            out->partial = h->special == SP_REP && !moved(v, from);
             return after_hidden(v, ops, cpl, out);
         case KVM_EXIT_IO:
         case KVM_EXIT_MMIO:
@@ -294,15 +368,15 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
     return ONE_OTHER;
 }
 
-/* An interrupt was given before this step: the step ends at its handler's first instruction. */
-static enum onestep arrive_at_handler(struct vcpu *v, const struct onestep_ops *ops,
+/* An event was given before this step: the step ends at its handler's first instruction. */
+static enum onestep arrive_at_handler(struct vcpu *v, const struct onestep_ops *ops, int vector,
                                       struct onestep_info *out)
 {
     uint64_t target;
 
-    out->vector = v->injected;
+    out->vector = vector;
     vcpu_show_idt(v);
-    if (vcpu_gate_target(v, v->injected, &target))
+    if (vcpu_gate_target(v, vector, &target))
         return run_to(v, ops, target, out);
     enter(v, ops, &(struct vcpu_debug){0}, &out->last);
     return ONE_OTHER;
@@ -343,7 +417,11 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
 
     *out = (struct onestep_info){.vector = -1};
     if (v->injected >= 0)
-        return arrive_at_handler(v, ops, out);
+        return arrive_at_handler(v, ops, v->injected, out);
+    if (v->events->exception.injected)
+        return arrive_at_handler(v, ops, v->events->exception.nr, out);
+    if (v->events->interrupt.injected)
+        return arrive_at_handler(v, ops, v->events->interrupt.nr, out);
     insn_head_read(v, &h);
     if (!emulated && h.special == SP_INT && h.vector == 3 && !h.is_int_n)
         return step_own_int3(v, ops, out);
@@ -354,6 +432,10 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
             return step_int(v, ops, &h, out);
         if (h.special == SP_IRET && cpl == 0 && h.rexw && v->sregs->cs.l)
             return step_iretq(v, ops, out);
+        if (h.special == SP_IRET && cpl == 3 && h.rexw && v->sregs->cs.l && iretq_user(v))
+            return ONE_DONE;
+        if (h.special == SP_POPF && cpl == 3 && v->sregs->cs.l && popfq_user(v, &h))
+            return ONE_DONE;
         /* That KVM forgets the trap after swapgs and runs one instruction more. */
         if (h.special == SP_SWAPGS && cpl == 0 && swapgs_load(v)) {
             v->regs->rip += h.len;

@@ -21,7 +21,8 @@ enum onestep {
 };
 
 struct onestep_info {
-    int vector; /* of the exception or software interrupt that was entered; -1 none */
+    int vector;   /* of the exception or software interrupt that was entered; -1 none */
+    bool partial; /* a repeated string instruction that goes on: somebody wants the vCPU */
     struct exit_event last;
 };
 

@@ -255,6 +255,14 @@ bool soft_int_allowed(struct vcpu *v, int vector)
            (access >> 5 & 3u) >= cpu_cpl(v->sregs);
 }
 
+/* A fault's frame holds flags with RF set, those of traps, aborts and interrupts do not. SDM volume
+ * 3, "Instruction-Breakpoint Exception Condition". */
+static bool is_fault(int vector)
+{
+    return vector < 32 && vector != 1 && vector != 2 && vector != 3 && vector != 4 && vector != 8 &&
+           vector != 18;
+}
+
 void queue_event(struct vcpu *v, int vector, bool is_interrupt, bool has_ec, uint32_t ec)
 {
     v->events->exception.injected = v->events->exception.pending = 0;
@@ -269,6 +277,9 @@ void queue_event(struct vcpu *v, int vector, bool is_interrupt, bool has_ec, uin
         v->events->exception.has_error_code = has_ec;
         v->events->exception.error_code = ec;
     }
-    v->regs->rflags &= ~(uint64_t)RFLAGS_RF;
+    if (!is_interrupt && is_fault(vector))
+        v->regs->rflags |= RFLAGS_RF;
+    else
+        v->regs->rflags &= ~(uint64_t)RFLAGS_RF;
     vcpu_dirty(v, VS_REGS | VS_EVENTS);
 }
