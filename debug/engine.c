@@ -701,6 +701,19 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
 /* ---- stepping
  * ------------------------------------------------------------------------------------------ */
 
+/* An #UD under a step: the same as KVM's refusal, when the processor has the instruction. */
+static bool undefined(void *arg, struct vcpu *v, struct exit_event *ev, struct assist_event *raise)
+{
+    struct exit_event again = *ev;
+
+    again.u.internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+    if (!assist(arg, v, &again, raise) || raise->vector == 6)
+        return false;
+    *ev = again;
+    vcpu_commit(v, ev);
+    return true;
+}
+
 /* The step stands before an instruction that KVM refused: carried out here, up to the first
  * instruction of the handler when it raises something. `lifted`: the plant whose byte is out of the
  * way, so that what was refused is the guest's own instruction. */
@@ -740,7 +753,7 @@ static bool after_odd_step(struct engine *g, struct vcpu *v, const struct oneste
  */
 static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
 {
-    struct onestep_ops ops = {.arg = g, .saw = saw};
+    struct onestep_ops ops = {.arg = g, .saw = saw, .undefined = undefined};
     struct plant *pl = plant_here(g, v);
     uint8_t *hva = pl ? mem_ptr(&g->vm->mem, pl->gpa, 1) : NULL;
     bool alone = hva || g->vm->methods.step_enters_free; /* step_guard.h */

@@ -10,6 +10,7 @@
 #include "debug/watch_run.h"
 #include "vmm/assist.h"
 #include "vmm/base/le.h"
+#include "vmm/insn_shape.h"
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
 
@@ -208,6 +209,45 @@ static bool retry_int(struct engine *g, struct vcpu *v, const struct user_frame 
     return true;
 }
 
+/* #UD that the processor would not have raised: this KVM makes it of movbe and rdpid in ring 0, of
+ * every instruction that its emulator lacks in 32-bit ring 3, and of #GP in 64-bit ring 3 when it
+ * does not know the instruction. The assist does it over; when it finds an #UD as well, everything
+ * is put back and the guest's handler goes on. */
+static bool retry_undefined(struct engine *g, struct vcpu *v, const struct user_frame *f,
+                            struct exit_event *ev)
+{
+    struct kvm_sregs sregs = *v->sregs;
+    struct kvm_regs regs = *v->regs;
+    struct exit_event was = *ev;
+    struct assist_event raise;
+    struct insn_shape s;
+    struct walk_regs r;
+    const char *why;
+    uint8_t b[15];
+    size_t n;
+
+    vcpu_walk_regs(v, &r);
+    n = walk_read(&g->vm->mem, &r, f->rip, b, sizeof b);
+    /* The code size hardly matters for telling whether it is such an instruction at all. */
+    if (g->assist_off || !insn_shape(&s, 64, b, (unsigned)n) || insn_classify(&s) == IC_NONE ||
+        !frame_load(v, f))
+        return false;
+    ev->mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags);
+    ev->cpl = (uint8_t)cpu_cpl(v->sregs);
+    ev->rip = v->regs->rip;
+    ev->cs_base = v->sregs->cs.base;
+    if (vcpu_assist(v, ev, &raise, &why) && raise.vector != 6) {
+        if (raise.vector >= 0)
+            queue_event(v, raise.vector, raise.is_interrupt, raise.has_ec, raise.ec);
+        return true;
+    }
+    *v->regs = regs;
+    *v->sregs = sregs;
+    *ev = was;
+    vcpu_dirty(v, VS_REGS | VS_SREGS);
+    return false;
+}
+
 /* SYSCALL that arrived at its entry in ring 3: RCX and R11 are right, the segments are not. */
 static bool rescue_syscall(struct engine *g, struct vcpu *v, const struct user_frame *f,
                            struct exit_event *ev)
@@ -246,7 +286,7 @@ bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev)
     if (vector == 8)
         return watch_double_fault(g, v, &f);
     if ((f.cs & 3) != 3)
-        return false;
+        return vector == 6 && retry_undefined(g, v, &f, ev);
     if (vector == 3 && plant_at(g, v, f.rip - 1)) {
         f.rip--;
         /* A point at the entry of SYSCALL, reached in the wrong ring. */
@@ -256,7 +296,7 @@ bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev)
      * mode is emulated and makes it #UD. Both leave RIP at the byte. */
     if ((vector == 6 || (vector == 13 && error == (3 << 3 | 2))) && plant_at(g, v, f.rip))
         return frame_load(v, &f);
-    if (vector == 6 && retry_int(g, v, &f, ev))
+    if (vector == 6 && (retry_int(g, v, &f, ev) || retry_undefined(g, v, &f, ev)))
         return true;
     return rescue_syscall(g, v, &f, ev);
 }

@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#include "vmm/assist.h"
 #include "vmm/base/le.h"
 #include "vmm/insn_head.h"
 #include "vmm/step_guard.h"
@@ -257,12 +256,18 @@ static enum onestep after_hidden(struct vcpu *v, const struct onestep_ops *ops, 
     int nr = v->events->exception.nr;
     bool has_ec = v->events->exception.has_error_code;
     uint32_t ec = v->events->exception.error_code;
+    struct assist_event raise;
 
     if (nr == 1 && cpl == 3)
         return ONE_DONE; /* the trap flag itself */
     if (nr == 13 && vcpu_paging_refused(v, linear_rip(v))) {
         vcpu_show_idt(v);
         return ONE_OTHER; /* no fault of the guest's */
+    }
+    if (nr == 6 && ops->undefined && ops->undefined(ops->arg, v, &out->last, &raise)) {
+        if (raise.vector < 0)
+            return ONE_DONE;
+        return vcpu_deliver(v, ops, raise.vector, raise.has_ec, raise.ec, raise.is_interrupt, out);
     }
     return vcpu_deliver(v, ops, nr, has_ec, ec, false, out);
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/assist.h"
 #include "vmm/exit.h"
 
 struct vcpu;
@@ -30,6 +31,9 @@ struct onestep_ops {
     void *arg;
     /* Each exit made on the way, before its record goes to the ring; may change the flags. */
     void (*saw)(void *arg, struct vcpu *v, struct exit_event *ev);
+    /* The instruction raises #UD: true when it was carried out after all (some KVMs raise it for
+     * instructions that the processor has), with what it raised itself in `raise`. Or NULL. */
+    bool (*undefined)(void *arg, struct vcpu *v, struct exit_event *ev, struct assist_event *raise);
 };
 
 enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct onestep_info *out);

@@ -160,6 +160,16 @@ static void note_injected(struct vcpu *v, unsigned vector)
                               memory_order_relaxed);
 }
 
+/* KVM's word that an interrupt can be given dates from the last exit: an event that was queued or
+ * flags that were changed since come first. */
+static bool may_interrupt(const struct vcpu *v)
+{
+    if (v->events->interrupt.injected || v->events->exception.injected ||
+        v->events->exception.pending)
+        return false;
+    return !v->run->kvm_dirty_regs || (v->regs->rflags & 0x200);
+}
+
 /* Gives the next interrupt, or asks KVM for a window. Needs the machine lock. */
 static void take_interrupt(struct vcpu *v)
 {
@@ -177,7 +187,7 @@ static void take_interrupt(struct vcpu *v)
         return;
     if (atomic_load(&v->idle) == VCPU_HALTED && v->run->if_flag)
         atomic_store(&v->idle, VCPU_ACTIVE);
-    if (!v->run->ready_for_interrupt_injection || v->events->interrupt.injected) {
+    if (!v->run->ready_for_interrupt_injection || !may_interrupt(v)) {
         v->run->request_interrupt_window = 1;
         if (!v->irq_pending_ns)
             v->irq_pending_ns = v->last_ns;
