@@ -5,7 +5,7 @@
  * Threads: every function here is for the main thread. Inside, one lock guards the Lua state: vCPU
  * threads enter it for hooks and devices, the main thread for everything else, and whoever calls
  * into the session from Lua gives the lock back meanwhile, so that neither waits for the other
- * (docs/design/scripts.md).
+ * (docs/lua.md, last section).
  */
 #ifndef SCRIPTS_LUA_HOST_H
 #define SCRIPTS_LUA_HOST_H

@@ -660,7 +660,7 @@ static bool step_to_window(struct vcpu *v, const struct vcpu_debug *want, int *r
             return false;
         *rc = run_once(v);
         if (*rc < 0 || v->run->exit_reason != KVM_EXIT_DEBUG ||
-            (v->run->debug.arch.dr6 & 0xf & want->dr7))
+            (v->run->debug.arch.dr6 & (want->dr7 ? 0xf : 0)))
             return false;
         if (v->run->ready_for_interrupt_injection)
             break;

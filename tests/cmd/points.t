@@ -209,3 +209,9 @@ CMD: stepto ret
 EXPECT: ^Stepped to
 EXPECT: call
 EXPECT: ret
+
+NAME: a_point_is_not_lost_while_an_interrupt_waits
+RUN: %g/tinyos
+CMD: break shell_run
+CMD: continue
+EXPECT: ^Breakpoint 1, 0x[0-9a-f]+ <shell_run>
