@@ -335,8 +335,8 @@ static int vm_quit(lua_State *L)
     host_self(L);
     status = luaL_optinteger(L, 1, -1);
     luaL_argcheck(L, status >= -1 && status <= 255, 1, "an exit status is 0 to 255");
-    h->quit_asked = true;
     h->quit_status = (int)status;
+    h->quit_asked = true; /* last: the main thread reads the status once it sees this */
     host_ring(h);
     return 0;
 }

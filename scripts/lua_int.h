@@ -115,8 +115,8 @@ struct scripts {
     uint64_t output_lost;
     int deferred; /* registry: list of functions for the main thread */
     unsigned deferred_count;
-    bool quit_asked;
-    int quit_status;
+    _Atomic bool quit_asked; /* by a hook on any vCPU thread; the main thread takes it */
+    _Atomic int quit_status;
 
     struct lua_hook *hooks;
     struct lua_device *devices;

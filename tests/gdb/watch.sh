@@ -14,6 +14,6 @@ gdb_run 'watch *(int*)&value' 'continue' 'continue' 'delete' 'rwatch *(int*)&val
     'watch *(int*)&value if *(int*)&value == 100' 'continue' 'p *(int*)&value' 'info registers esi'
 has watch 'Hardware watchpoint 1' 'Old value = 0' 'New value = 1' 'New value = 2'
 has rwatch 'Hardware read watchpoint 2' '^Value = '
-has wide_awatch 'access .*watchpoint 3: ' 'access .*watchpoint 3: ' '<value>'
+has wide_awatch 'access .*watchpoint 3: ' 'access .*watchpoint 3: ' 'acc watchpoint .* 0x0*101000 '
 has condition 'New value = 100' '= 100$' 'esi +0x64'
 exit $status
