@@ -56,9 +56,9 @@ struct lua_hook {
     enum hook_what what;
     int id; /* of the session's hook or point; 0 none */
     bool is_point;
-    bool dead;
-    int fn;          /* registry */
-    unsigned errors; /* in a row */
+    _Atomic bool dead;
+    int fn;                  /* registry */
+    _Atomic unsigned errors; /* in a row */
     uint64_t hits;
     char *where; /* "t.lua:12" */
     char *text;  /* kind and filter, for lists */
