@@ -117,6 +117,8 @@ struct scripts {
     unsigned deferred_count;
     _Atomic bool quit_asked; /* by a hook on any vCPU thread; the main thread takes it */
     _Atomic int quit_status;
+    _Atomic bool
+        closing; /* set by the main thread: a hook that is entered from now on does nothing */
 
     struct lua_hook *hooks;
     struct lua_device *devices;
@@ -127,7 +129,7 @@ struct scripts {
     struct console_tail console[CONSOLE_CHANS];
     struct buf console_line[CONSOLE_CHANS];
     struct trace_cursor cursor;
-    bool cursor_set, stop_news, reset_news, trace_news, closing, ended;
+    bool cursor_set, stop_news, reset_news, trace_news, ended;
     struct out *out; /* print goes here while a command runs; or NULL */
     char *failed;
     bool broken; /* a story that counts failed */
