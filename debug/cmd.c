@@ -523,6 +523,15 @@ static const char *nth_word(const char *path, const char *part, size_t part_len,
     return NULL;
 }
 
+static char *complete_args(struct cmd_client *c, const struct cmd *row, const char *args, size_t n)
+{
+    const struct cmd_added *a = (const struct cmd_added *)row;
+
+    if (row->run)
+        return row->complete ? row->complete(c, args, n) : NULL;
+    return a->complete ? a->complete(a->arg, args, n) : NULL;
+}
+
 char *cmd_complete(struct cmd_client *c, const char *line, size_t n)
 {
     const struct cmd *row = NULL;
@@ -543,9 +552,9 @@ char *cmd_complete(struct cmd_client *c, const char *line, size_t n)
         if (w)
             return xasprintf("%.*s%.*s", (int)(p - line), line, (int)word_len, w);
     }
-    if (!row || !row->complete)
+    if (!row)
         return NULL;
-    tail = row->complete(c, p, n);
+    tail = complete_args(c, row, p, n);
     if (!tail)
         return NULL;
     whole = xasprintf("%.*s%s", (int)(p - line), line, tail);

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "debug/out.h"
+#include "vmm/base/buf.h"
 #include "vmm/base/err.h"
 
 struct session;
@@ -20,7 +21,28 @@ struct session;
 /* Longer lines are refused: no command needs them, and who sends them is not a person. */
 #define CMD_LINE_MAX 4096u
 
-/* The script host as commands see it (scripts/ is above this folder). */
+/* A pane that a script draws, for whoever has a screen. Zero-initialise, give back with buf_fini.
+ * `text` is lines, safe for a terminal but for bytes below PANE_STYLES + 1, which switch the style
+ * to byte - 1 (a newline, 10, is never one: PANE_STYLES stays below); each line begins with
+ * PANE_NORMAL. */
+enum pane_style {
+    PANE_NORMAL,
+    PANE_DIM,
+    PANE_TITLE,
+    PANE_ADDR,
+    PANE_NAME,
+    PANE_NUMBER,
+    PANE_CHANGED,
+    PANE_ERROR,
+    PANE_STYLES,
+};
+struct pane {
+    char name[32], title[48];
+    char keys[160]; /* names of keys that it wants, with blanks around each: " d Enter " */
+    struct buf text;
+};
+
+/* The script host as commands and the screen see it (scripts/ is above this folder). */
 struct cmd_scripts {
     void *arg;
     /* Runs code, or the file of that name. 0, or -errno after out_error. */
@@ -29,6 +51,9 @@ struct cmd_scripts {
     int (*help)(void *arg, const char *name, struct out *o);
     /* Hooks, points, devices and waiting scripts. */
     int (*list)(void *arg, struct out *o);
+    /* The i-th pane as it looks now in a place of that size; false past the end. `out` NULL: only
+     * asks whether there is one. */
+    bool (*pane)(void *arg, unsigned i, unsigned cols, unsigned rows, struct pane *out);
 };
 
 /* What a command may need from its front end beside the session; shared by all commands of one
@@ -62,10 +87,11 @@ struct cmd {
      * last. */
     char *(*complete)(struct cmd_client *c, const char *args, size_t n);
 };
-/* A row of cmd_add; its row.run is NULL. */
+/* A row of cmd_add; its row.run and row.complete are NULL. */
 struct cmd_added {
     struct cmd row;
     int (*run)(void *arg, struct cmd_client *c, const char *args, struct out *o);
+    char *(*complete)(void *arg, const char *args, size_t n); /* as in struct cmd; or NULL */
     void *arg;
 };
 

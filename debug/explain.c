@@ -149,7 +149,7 @@ void explain_print(const struct exit_event *ev, const struct trace_names *n, boo
     const struct known *known = known_of(ev);
     struct buf b = {0};
 
-    exit_format(ev, names_reg(n, ev), &b);
+    names_what(n, ev, &b);
     out_text(o, "#%" PRIu64 " on vCPU %u: %s: %s", ev->seq, ev->vcpu, exit_kind_name(ev->reason),
              buf_str(&b));
     out_json_u64(o, "seq", ev->seq);

@@ -100,7 +100,7 @@ static void print_side(const char *side, struct report *p, const struct exit_eve
         out_json_str(o, side, "end");
         return;
     }
-    exit_format(ev, names_reg(n, ev), &what);
+    names_what(n, ev, &what);
     names_place(n, ev->cs_base + ev->rip, ev->flags & EXIT_F_PAST, place, sizeof place);
     buf_addf(&what, " at 0x%" PRIx64 "%s%s%s", ev->cs_base + ev->rip, place[0] ? " <" : "", place,
              place[0] ? ">" : "");

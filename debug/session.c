@@ -330,6 +330,24 @@ struct tracer *session_tracer(struct session *s)
     return s->tracer;
 }
 
+void session_set_exit_text(struct session *s,
+                           bool (*fn)(void *arg, const struct exit_event *ev, struct buf *out),
+                           void *arg)
+{
+    s->live = (struct names_live){.what = fn, .arg = arg, .symbols = s->symbols};
+    tracer_set_live(s->tracer, &s->live);
+}
+
+bool session_exit_text(struct session *s, const struct exit_event *ev, struct buf *out)
+{
+    return s->live.what && s->live.what(s->live.arg, ev, out);
+}
+
+void session_changed(struct session *s)
+{
+    session_publish(s, EV_STATE, NULL);
+}
+
 struct symbols *session_symbols(struct session *s)
 {
     return s->symbols;

@@ -272,14 +272,14 @@ const struct point *session_point_next(const struct session *s, int id);
 
 /* ---- observation ------------------------------------------------------------------------- */
 
-#define EV_STOPPED 1u  /* arg: const struct stop_info * */
-#define EV_RUNNING 2u  /* arg: NULL */
-#define EV_CONSOLE 4u  /* arg: const struct console_text *; raw guest bytes */
-#define EV_POINTS  8u  /* points changed; arg: NULL */
-#define EV_STATE   16u /* registers, memory or focus changed by a client; arg: NULL */
-#define EV_RESET   64u /* the board was reset, also when the guest asked for it; arg: NULL */
-#define EV_TRACE   32u /* new exit records exist (at most one event a dispatch); arg: NULL */
-#define EV_STORM   64u /* an exit storm began; arg: const char *, a sentence about it */
+#define EV_STOPPED 1u   /* arg: const struct stop_info * */
+#define EV_RUNNING 2u   /* arg: NULL */
+#define EV_CONSOLE 4u   /* arg: const struct console_text *; raw guest bytes */
+#define EV_POINTS  8u   /* points changed; arg: NULL */
+#define EV_STATE   16u  /* registers, memory or focus changed by a client; arg: NULL */
+#define EV_RESET   64u  /* the board was reset, also when the guest asked for it; arg: NULL */
+#define EV_TRACE   32u  /* new exit records exist (at most one event a dispatch); arg: NULL */
+#define EV_STORM   128u /* an exit storm began; arg: const char *, a sentence about it */
 
 struct console_text {
     enum console_chan chan;
@@ -305,6 +305,14 @@ size_t session_trace_next(const struct session *s, struct trace_cursor *c, struc
 /* One record by vCPU and seq; false when it is gone. */
 bool session_trace_get(const struct session *s, unsigned vcpu, uint64_t seq,
                        struct exit_event *out);
+/* A client's own words for exits, in the place of exit_format's: `fn` appends one line and returns
+ * true, or false when it knows no better. NULL takes it away. Asked on the main thread alone. */
+void session_set_exit_text(struct session *s,
+                           bool (*fn)(void *arg, const struct exit_event *ev, struct buf *out),
+                           void *arg);
+bool session_exit_text(struct session *s, const struct exit_event *ev, struct buf *out);
+/* Tells all clients that something they show may look different now (EV_STATE). */
+void session_changed(struct session *s);
 /* Statistics, trace file, filter (tracer.h). */
 struct tracer *session_tracer(struct session *s);
 /* Count of all records of all vCPUs since start. */

@@ -9,6 +9,7 @@
 
 #include "debug/engine.h"
 #include "debug/session.h"
+#include "debug/trace_names.h"
 
 #define SUBSCRIBERS_MAX 16
 #define SESSION_FDS     32
@@ -23,6 +24,7 @@ struct session {
     struct engine engine;
     struct symbols *symbols;
     struct tracer *tracer;
+    struct names_live live; /* session_set_exit_text's */
     struct disasm *disasm;
     char insn_text[176];        /* what session_reg_name said last of an assist */
     struct disasm *step_disasm; /* for the vCPU that makes a session_step_to; NULL until then */

@@ -43,6 +43,7 @@ void symbols_free(struct symbols *t)
     if (!t)
         return;
     symbols_clear(t);
+    symbols_set_client(t, NULL);
     free(t->by_addr);
     free(t->by_name);
     free(t->max_end);
@@ -223,9 +224,9 @@ const struct symbol *symbols_find(const struct symbols *t, const char *name)
 {
     size_t i = name_bound(t, name);
 
-    if (i == t->count || strcmp(t->by_name[i]->s.name, name))
-        return NULL;
-    return &t->by_name[i]->s;
+    if (i < t->count && !strcmp(t->by_name[i]->s.name, name))
+        return &t->by_name[i]->s;
+    return t->ask ? sym_ask_name(t->ask, name) : NULL;
 }
 
 /* Number of entries that start at or before `addr`. */
@@ -264,7 +265,10 @@ const struct symbol *symbols_lookup(const struct symbols *t, uint64_t addr)
         if (t->max_end[i] <= addr)
             break;
     }
-    return label ? &label->s : NULL;
+    /* A label says only what came before; a client may know what is there. */
+    const struct symbol *said = t->ask ? sym_ask_addr(t->ask, addr) : NULL;
+
+    return said ? said : label ? &label->s : NULL;
 }
 
 bool symbols_format(const struct symbols *t, uint64_t addr, char *dst, size_t cap)

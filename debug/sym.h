@@ -48,6 +48,23 @@ bool symbols_line(const struct symbols *t, uint64_t addr, const char **file, int
 /* The lowest address of a source line, or of the next line with code after it; `file` may be the
  * last part of the path. False when unknown. */
 bool symbols_line_addr(const struct symbols *t, const char *file, int line, uint64_t *addr);
+/* A client that knows more names: asked for an address that no sized symbol holds and for a name
+ * that is not in the table. Its answers are kept until symbols_forget. */
+struct symbols_answer {
+    char name[200];
+    uint64_t addr, size; /* where it begins; 0: unknown */
+};
+struct symbols_client {
+    void *arg;
+    /* 1: answered, 0: unknown, -1: cannot say now. The thread of whoever looks a symbol up; they
+     * must refuse where they cannot work. */
+    int (*name_of)(void *arg, uint64_t addr, struct symbols_answer *out);
+    int (*addr_of)(void *arg, const char *name, uint64_t *addr);
+};
+/* NULL takes it away. Main thread, while no vCPU runs. */
+void symbols_set_client(struct symbols *t, const struct symbols_client *c);
+/* What the client did not know, or (`all`) whatever it said. Any thread. */
+void symbols_forget(struct symbols *t, bool all);
 /* Completion: the n-th (from 0) name that starts with `prefix`, or NULL. */
 const char *symbols_complete(const struct symbols *t, const char *prefix, size_t n);
 

@@ -38,6 +38,8 @@ struct sym_image {
     size_t name_count;
 };
 
+struct sym_ask;
+
 struct symbols {
     struct sym_entry **by_addr; /* ascending (addr, rank) */
     struct sym_entry **by_name; /* ascending name, then descending rank */
@@ -45,7 +47,12 @@ struct symbols {
     size_t count, cap;
     struct sym_image *images;
     pthread_mutex_t dwarf_lock;
+    struct sym_ask *ask; /* NULL: no client */
 };
+
+/* sym_ask.c: what the client says; NULL when it does not know. */
+const struct symbol *sym_ask_addr(struct sym_ask *a, uint64_t addr);
+const struct symbol *sym_ask_name(struct sym_ask *a, const char *name);
 
 /* Symbol names and file names come from files and go to terminals: control bytes and bytes above
  * ASCII become '?', and long ones are cut. The caller frees. */

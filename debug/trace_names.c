@@ -47,6 +47,7 @@ struct trace_names {
     size_t ranges, range_cap;
     struct sym_entry *sym;
     size_t syms, sym_cap;
+    struct names_live live;
 };
 
 struct trace_names *names_new(void)
@@ -216,8 +217,14 @@ struct trace_names *names_with_symbols(const struct trace_names *n, const struct
     c->mmios = c->mmio_cap = n->mmios;
     c->range = copy_of(n->range, n->ranges, sizeof *n->range);
     c->ranges = c->range_cap = n->ranges;
+    c->live = n->live;
     names_set_symbols(c, t);
     return c;
+}
+
+void names_set_live(struct trace_names *n, const struct names_live *live)
+{
+    n->live = *live;
 }
 
 /* ---- look-ups -------------------------------------------------------------------------------- */
@@ -274,6 +281,17 @@ const char *names_assisted(const struct exit_event *ev, char *dst, size_t cap)
         snprintf(dst, cap, "%s%s%s", in.mnemonic, in.operands[0] ? " " : "", in.operands);
     disasm_free(d);
     return dst;
+}
+
+void names_what(const struct trace_names *n, const struct exit_event *ev, struct buf *out)
+{
+    char text[200];
+
+    if (n->live.what && n->live.what(n->live.arg, ev, out))
+        return;
+    exit_format(
+        ev, ev->reason == EXIT_ASSIST ? names_assisted(ev, text, sizeof text) : names_reg(n, ev),
+        out);
 }
 
 const char *names_symbol(const struct trace_names *n, uint64_t addr, uint64_t *start)
@@ -443,4 +461,15 @@ bool names_load(struct trace_names *n, const char *text, size_t len)
     buf_fini(&name);
     sort(n);
     return any;
+}
+
+const char *names_place_now(const struct trace_names *n, const struct exit_event *ev, char *dst,
+                            size_t cap)
+{
+    uint64_t addr = ev->cs_base + ev->rip;
+
+    names_place(n, addr, ev->flags & EXIT_F_PAST, dst, cap);
+    if (!dst[0] && n->live.symbols)
+        symbols_format(n->live.symbols, addr, dst, cap);
+    return dst;
 }

@@ -30,6 +30,17 @@ void names_set_symbols(struct trace_names *n, const struct symbols *t);
 
 /* "COM1 data", "i8042 status"; NULL when unknown. Owned by `n`; safe for a terminal. */
 const char *names_reg(const struct trace_names *n, const struct exit_event *ev);
+/* What an exit did as text: exit_format with the names of `n`. */
+void names_what(const struct trace_names *n, const struct exit_event *ev, struct buf *out);
+/* What a live session has to say beside the copy; for the main thread alone, which is who calls
+ * names_what and names_place_now. */
+struct names_live {
+    /* Appends a client's own words for an exit, one line, and returns true; or false. */
+    bool (*what)(void *arg, const struct exit_event *ev, struct buf *out);
+    void *arg;
+    const struct symbols *symbols; /* asked where the copy knows nothing */
+};
+void names_set_live(struct trace_names *n, const struct names_live *live);
 /* The instruction of an EXIT_ASSIST record as text, into dst; the kind's name when its bytes say
  * nothing. Returns dst. */
 const char *names_assisted(const struct exit_event *ev, char *dst, size_t cap);
@@ -41,6 +52,9 @@ const char *names_symbol(const struct trace_names *n, uint64_t addr, uint64_t *s
  * byte earlier, so that the last instruction of a function belongs to it. */
 const char *names_place(const struct trace_names *n, uint64_t addr, bool past, char *dst,
                         size_t cap);
+/* As names_place of a record's address, and then what a live session's symbols say of it. */
+const char *names_place_now(const struct trace_names *n, const struct exit_event *ev, char *dst,
+                            size_t cap);
 /* The address of a symbol by its exact name. */
 bool names_address(const struct trace_names *n, const char *name, uint64_t *addr);
 size_t names_symbols(const struct trace_names *n);

@@ -531,11 +531,8 @@ void table_list_row(const struct exit_event *ev, const struct trace_names *n, ui
     struct buf what = {0};
     char name[200];
 
-    if (ev->reason == EXIT_ASSIST)
-        exit_format(ev, names_assisted(ev, name, sizeof name), &what);
-    else
-        exit_format(ev, names_reg(n, ev), &what);
-    names_place(n, linear, ev->flags & EXIT_F_PAST, name, sizeof name);
+    names_what(n, ev, &what);
+    names_place_now(n, ev, name, sizeof name);
     out_row(o);
     out_cell_u64(o, ev->seq);
     out_cell_num(o, at, "%+.1f", at);

@@ -326,6 +326,13 @@ const struct trace_names *tracer_names(struct tracer *t)
     return t->names; /* changed only by this thread */
 }
 
+void tracer_set_live(struct tracer *t, const struct names_live *live)
+{
+    pthread_mutex_lock(&t->lock);
+    names_set_live(t->names, live);
+    pthread_mutex_unlock(&t->lock);
+}
+
 const struct kvmstats *tracer_counters_lock(struct tracer *t, char *why, size_t cap)
 {
     pthread_mutex_lock(&t->lock);

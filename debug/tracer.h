@@ -20,6 +20,7 @@
 
 struct session;
 struct tracer;
+struct names_live;
 
 struct tracer *tracer_new(struct session *s);
 /* Finishes the file. Before the machine goes away. Takes NULL. */
@@ -62,6 +63,8 @@ const struct kvmstats *tracer_counters_lock(struct tracer *t, char *why, size_t 
 /* Trace points of the kernel (tracepoints.h): on with these names, or off with `names` NULL.
  * `told` gets lines about what this host lacks. The machine stands. */
 int tracer_kernel(struct tracer *t, const char *names, struct buf *told, struct err *e);
+/* What the session's names say beside their copy (trace_names.h). Main thread. */
+void tracer_set_live(struct tracer *t, const struct names_live *live);
 /* What is counted and written from now on; NULL or empty: everything. */
 int tracer_filter(struct tracer *t, const char *text, struct err *e);
 

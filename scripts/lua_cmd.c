@@ -141,7 +141,7 @@ static int vm_json(lua_State *L)
 struct lua_command {
     struct scripts *h;
     struct cmd_added row;
-    int fn;
+    int fn, complete; /* registry */
     bool added;
     struct lua_command *next;
 };
@@ -192,6 +192,63 @@ static int run_command(void *arg, struct cmd_client *client, const char *args, s
     return rc;
 }
 
+struct complete_call {
+    struct lua_command *c;
+    const char *args;
+    size_t n;
+    char *found; /* malloc'ed */
+};
+
+/* complete(before, word) -> list of words; those that begin with the word count. */
+static int complete_in_lua(lua_State *L)
+{
+    struct complete_call *a = lua_touserdata(L, 1);
+    size_t len = strlen(a->args), cut = len, left = a->n;
+
+    while (cut && a->args[cut - 1] != ' ')
+        cut--;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, a->c->complete);
+    lua_pushlstring(L, a->args, cut);
+    lua_pushstring(L, a->args + cut);
+    lua_call(L, 2, 1);
+    if (lua_type(L, -1) != LUA_TTABLE)
+        return 0;
+    for (lua_Integer i = 1; i <= luaL_len(L, 2); i++) {
+        size_t n;
+        const char *word;
+
+        lua_geti(L, 2, i);
+        word = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &n) : NULL;
+        if (word && n < 200 && n >= len - cut && !memcmp(word, a->args + cut, len - cut) &&
+            !left--) {
+            a->found = xasprintf("%.*s%s", (int)cut, a->args, word);
+            return 0;
+        }
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
+static char *complete_command(void *arg, const char *args, size_t n)
+{
+    struct lua_command *c = arg;
+    struct scripts *h = c->h;
+    struct complete_call a = {.c = c, .args = args, .n = n};
+    struct entry in = {.is_main = true};
+
+    if (c->complete == LUA_NOREF || host_is_held(h))
+        return NULL;
+    host_enter(h, &in, h->call, (uint64_t)h->cfg.hook_ms * 1000000);
+    lua_pushcfunction(h->call, complete_in_lua);
+    lua_pushlightuserdata(h->call, &a);
+    if (host_pcall(h->call, 1, 0) != LUA_OK) {
+        host_fail(h, host_error_text(h->call));
+        lua_pop(h->call, 1);
+    }
+    host_leave(&in);
+    return a.found;
+}
+
 static bool good_name(const char *name)
 {
     size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_");
@@ -199,14 +256,15 @@ static bool good_name(const char *name)
     return n && n < 32 && !name[n];
 }
 
-/* vm.command{name=, usage=, help=, run=function(args) … end} */
+/* vm.command{name=, usage=, help=, run=function(args, words) … end, complete=function(before, word)
+ * … end} */
 static int vm_command(lua_State *L)
 {
     struct scripts *h = host_of(L);
     const char *name, *usage, *help;
     struct lua_command *c;
     struct err e = {0};
-    int fn;
+    int fn, complete;
 
     host_self(L);
     host_need_main(L, "vm.command");
@@ -221,12 +279,16 @@ static int vm_command(lua_State *L)
     luaL_argcheck(L, good_name(name), 1, "a command's name is of a-z, 0-9, - and _");
     luaL_argcheck(L, lua_getfield(L, 1, "run") == LUA_TFUNCTION, 1, "run is no function");
     fn = luaL_ref(L, LUA_REGISTRYINDEX);
+    complete = lua_getfield(L, 1, "complete") == LUA_TFUNCTION ? luaL_ref(L, LUA_REGISTRYINDEX)
+                                                               : LUA_NOREF;
     c = xcalloc(1, sizeof *c);
     c->h = h;
     c->fn = fn;
+    c->complete = complete;
     c->row.row = (struct cmd){
         .group = "Scripts", .name = xstrdup(name), .usage = xstrdup(usage), .help = xstrdup(help)};
     c->row.run = run_command;
+    c->row.complete = complete_command;
     c->row.arg = c;
     c->next = h->commands;
     h->commands = c;

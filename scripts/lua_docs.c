@@ -288,14 +288,17 @@ const struct lua_doc lua_docs[] = {
      "field s32 table<integer, integer>\n"
      "field s64 table<integer, integer>\n"
      "field read fun(self: memory, addr: integer, len: integer): string\n"
-     "field write fun(self: memory, addr: integer, bytes: string)",
-     "Linear memory as numbers, read and written. Breakpoints are invisible in it.",
+     "field write fun(self: memory, addr: integer, bytes: string)\n"
+     "field find fun(self: memory, start: integer, len: integer, bytes: string, max: integer?): integer[]",
+     "Linear memory as numbers, read and written. Breakpoints are invisible in it. Where there is "
+     "no memory reading and writing are errors; a number is written whole or not at all, and one "
+     "that does not fit is an error.",
      "local old = vm.mem.u32[0x8000]\n"
      "vm.mem.u32[0x8000] = 0x12345678\n"
      "assert(vm.mem.u8[0x8000] == 0x78)\n"
      "vm.mem.u32[0x8000] = old"},
     {"vm.phys",
-     "vm.phys.u8[gpa], …, vm.phys:read(gpa, n), vm.phys:write(gpa, bytes)",
+     "vm.phys.u8[gpa], …, vm.phys:read(gpa, n), vm.phys:write(gpa, bytes), vm.phys:find(gpa, n, bytes)",
      "field phys memory",
      "Physical memory; usable anywhere, also inside devices and while the guest runs.",
      "print(#vm.phys:read(0x8000, 16))"},
@@ -328,7 +331,8 @@ const struct lua_doc lua_docs[] = {
      "param bytes string\n"
      "param max integer?\n"
      "return integer[]",
-     "Looks for bytes in linear memory.",
+     "Looks for bytes in linear memory; what is not mapped is passed over. At most 100 addresses "
+     "unless max says otherwise.",
      "vm:write(0x8100, \"needle\")\n"
      "assert(vm:find(0x8000, 0x1000, \"needle\")[1] == 0x8100)"},
     {"vm.translate",
@@ -417,12 +421,88 @@ const struct lua_doc lua_docs[] = {
      "As vm.cmd, without raising.",
      "assert(vm.try(\"nosuchcommand\") == false)"},
     {"vm.command",
-     "vm.command{name=, usage=, help=, run=fn(args)}",
+     "vm.command{name=, usage=, help=, run=fn(args, words), complete=fn(before, word)}",
      "param command table",
-     "Adds a command; what run prints or returns is its answer.",
+     "Adds a command to the prompt, to -e, to keys and to vm.cmd. run gets the rest of the line, "
+     "and its words; what it prints or returns is the answer. help's first line is the summary. "
+     "complete gets the words before the one that is being typed, and returns a list: those that "
+     "begin alike are offered.",
      "vm.command{name = \"double\", usage = \"N\", help = \"Doubles N.\", run = function(a) "
      "return 2 * tonumber(a) end}\n"
      "assert(vm.cmd(\"double 21\"):find(\"42\"))"},
+    {"vm.table",
+     "vm.table(rows, columns, [name])",
+     "param rows table[]\n"
+     "param columns string[]\n"
+     "param name string?",
+     "Prints a table as commands do: text in columns, and JSON where JSON is asked for. Rows are "
+     "lists, or tables by the columns' names; a column whose name begins with > is set to the "
+     "right.",
+     "vm.table({{\"init\", 1}, {\"sh\", 2}}, {\"name\", \">pid\"})"},
+    {"vm.words",
+     "vm.words(line) -> list",
+     "param line string\n"
+     "return string[]",
+     "The words of a line; quotes keep blanks together.",
+     "assert(vm.words(\"a 'b c'\")[2] == \"b c\")"},
+    {"vm.formatter",
+     "vm.formatter(kind, [filter,] fn) -> hook",
+     "param kind string\n"
+     "param filter string|table|nil\n"
+     "param fn fun(e: event): string?\n"
+     "return hook",
+     "Gives exits a text of its own in the exits panel, in `info exits last`, in `explain` and in "
+     "logged lines: for a protocol that only your guest speaks. fn returns the text, or nil for "
+     "the usual one. It runs later than the exit, so only the event is to be looked at.",
+     "vm.formatter(\"io\", \"port == 0x3f8 && write\", function(e)\n"
+     "  return \"says \" .. string.char(e.value & 0x7f)\n"
+     "end)"},
+    {"vm.resolver",
+     "vm.resolver{name=, resolve=fn(addr), find=fn(name)} -> resolver",
+     "class resolver\n"
+     "field forget fun()\n"
+     "field remove fun()",
+     "Names addresses that no symbol file knows (a JIT's code, a loaded module). resolve returns "
+     "a name and, where known, the address at which it begins and its size, or nil; find returns "
+     "the address of a name, or nil. They are asked after the symbols of files, and their answers "
+     "are kept: what was unknown is asked again after each stop, r.forget() drops all. They may be "
+     "asked while the guest runs, so look at vm.phys or at tables of your own, not at vm.regs.",
+     "local r = vm.resolver{name = \"jit\",\n"
+     "  resolve = function(addr) if addr >> 12 == 0x300 then return \"trampoline\", 0x300000, 4096 end end,\n"
+     "  find = function(name) if name == \"trampoline\" then return 0x300000 end end}\n"
+     "assert(vm.symbols[0x300010] == \"trampoline+0x10\" and vm.eval(\"trampoline\") == 0x300000)\n"
+     "r.remove()"},
+    {"vm.os",
+     "vm.os{name=, detect=fn(), views={NAME=fn(args, words) or {run=fn, columns=, help=}}}",
+     "param system table",
+     "A helper that knows an operating system. The command `os` asks the helpers' detect which "
+     "system the guest is (a text it returns is the version) and lists the views of that one; "
+     "`os VIEW ARGS` runs one. A view with columns returns rows, as for vm.table.",
+     "vm.os{name = \"toy\", detect = function() return \"1.0\" end,\n"
+     "  views = {tasks = {help = \"the tasks\", columns = {\"name\", \">pid\"},\n"
+     "                    run = function() return {{\"init\", 1}} end}}}\n"
+     "assert(vm.cmd(\"os tasks\"):find(\"init\"))"},
+    {"tui.pane",
+     "tui.pane{name=, title=, help=, draw=fn(cols, rows), keys={KEY=fn}, every=seconds} -> pane",
+     "class pane\n"
+     "field refresh fun()\n"
+     "field remove fun()",
+     "A pane beside the panels of the workbench (key 0; Left and Right choose among panes); without "
+     "a screen the command `pane NAME` prints it. draw returns a text, or a list of lines; a line "
+     "is a text or a list of parts, and a part a text or {text, style}: normal, dim, title, addr, "
+     "name, number, changed, error. It is drawn anew after a stop, after a key, after p.refresh() "
+     "and, with `every`, so often while the guest runs. keys: functions by the names of keys (d, "
+     "Enter, Space, F9, PgDn); `pane NAME key KEY` is the same.",
+     "local last\n"
+     "tui.pane{name = \"counts\", title = \"Exits by kind\", every = 0.5,\n"
+     "  keys = {d = function() last = \"d\" end},\n"
+     "  draw = function(cols, rows)\n"
+     "    local lines = {}\n"
+     "    for kind, n in pairs(select(2, vm.exits())) do lines[#lines + 1] = {{kind, \"name\"}, \" \", {n, \"number\"}} end\n"
+     "    return lines\n"
+     "  end}\n"
+     "vm.cmd(\"pane counts key d\")\n"
+     "assert(last == \"d\")"},
     {"vm.device",
      "vm.device{name=, ports={…}, read=fn(port, size), write=fn(port, value, size), reset=fn()}",
      "param device table",

@@ -118,13 +118,33 @@ static int push_value(lua_State *L, struct event_box *b)
     return 1;
 }
 
+/* Names of places are kept, so that asking again for that of the same instruction makes no string;
+ * not for long, since symbols may come. */
+#define PLACES_MAX 1000
+
 static int push_symbol(lua_State *L, const struct exit_event *ev)
 {
+    struct scripts *h = host_of(L);
+    lua_Integer at = (lua_Integer)(ev->cs_base + ev->rip);
     char name[256];
 
-    if (!symbols_format(session_symbols(host_of(L)->s), ev->cs_base + ev->rip, name, sizeof name))
+    lua_rawgeti(L, LUA_REGISTRYINDEX, h->places);
+    if (lua_rawgeti(L, -1, at) != LUA_TNIL)
+        return 1;
+    lua_pop(L, 1);
+    if (!symbols_format(session_symbols(h->s), (uint64_t)at, name, sizeof name))
         return 0;
+    if (h->places_count == PLACES_MAX) {
+        lua_newtable(L);
+        lua_replace(L, -2);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, LUA_REGISTRYINDEX, h->places);
+        h->places_count = 0;
+    }
     lua_pushstring(L, name);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, at);
+    h->places_count++;
     return 1;
 }
 

@@ -59,7 +59,8 @@ static bool answer_of(struct scripts *h, lua_State *L, struct hook_call *c, enum
     if (!strcmp(word, "log")) {
         struct buf text = {0};
 
-        exit_format(c->ev, session_reg_name(h->s, c->ev), &text);
+        if (!extend_format(h, c->ev, &text))
+            exit_format(c->ev, session_reg_name(h->s, c->ev), &text);
         host_printf(h, "vCPU %u 0x%llx: %s\n", cpu,
                     (unsigned long long)(c->ev->cs_base + c->ev->rip), buf_str(&text));
         buf_fini(&text);
@@ -316,7 +317,7 @@ static int on_host_kind(lua_State *L, enum hook_what what, const char *kind, int
     if (what == HOOK_TICK && args == 3) {
         seconds = luaL_checknumber(L, 2);
         luaL_argcheck(L, seconds >= 0.001 && seconds <= 1e6, 2, "a period is 1 ms or more");
-    } else if (what == HOOK_TRACE && args == 3) {
+    } else if ((what == HOOK_TRACE || what == HOOK_FORMAT) && args == 3) {
         filter_text(L, 2);
         x = expr_compile(lua_tostring(L, -1), &names, &e);
         if (!x)
@@ -334,6 +335,30 @@ static int on_host_kind(lua_State *L, enum hook_what what, const char *kind, int
     }
     host_ring(h);
     return push_hook(L, k);
+}
+
+/* vm.formatter(kind, [filter,] fn) */
+static int vm_formatter(lua_State *L)
+{
+    const char *kind;
+    int args, reason;
+
+    host_self(L);
+    host_need_main(L, "vm.formatter");
+    args = lua_gettop(L);
+    kind = luaL_checkstring(L, 1);
+    luaL_argcheck(L, args == 2 || args == 3, args,
+                  "vm.formatter takes a kind, perhaps a filter, and a function");
+    if (args == 3 && lua_isnil(L, 2)) {
+        lua_remove(L, 2);
+        args = 2;
+    }
+    reason = exit_reason(L, kind);
+    on_host_kind(L, HOOK_FORMAT, kind, args, args);
+    host_of(L)->hooks->reason = reason;
+    host_of(L)->formatters++;
+    session_changed(host_of(L)->s);
+    return 1;
 }
 
 /* vm.on(kind, [filter,] fn) */
@@ -635,11 +660,13 @@ void hooks_on_line(struct scripts *h, int chan, const char *text, size_t len)
     }
 }
 
-static bool wants(const struct lua_hook *k, struct exit_event *ev)
+bool hook_wants(const struct lua_hook *k, const struct exit_event *ev)
 {
-    struct expr_env env = {.arg = ev, .field = trace_field};
+    struct expr_env env = {.arg = (void *)(uintptr_t)ev, .field = trace_field};
     uint64_t value;
 
+    if (k->reason >= 0 && k->reason != ev->reason)
+        return false;
     return !k->filter || (expr_eval(k->filter, &env, &value, NULL) == 0 && value);
 }
 
@@ -654,7 +681,7 @@ void hooks_on_trace(struct scripts *h)
         for (struct lua_hook *k = h->hooks; k; k = k->next) {
             struct main_call c = {.k = k};
 
-            if (k->dead || k->what != HOOK_TRACE || !wants(k, &ev))
+            if (k->dead || k->what != HOOK_TRACE || !hook_wants(k, &ev))
                 continue;
             *h->trace_event = (struct event_box){.ev = &ev};
             plain_call(k, trace_in_lua, &c);
@@ -707,8 +734,8 @@ void hooks_free(struct scripts *h)
 void lua_open_hooks(lua_State *L)
 {
     static const luaL_Reg list[] = {
-        {"on", vm_on}, {"break_at", vm_break_at}, {"watch", vm_watch}, {"catch", vm_catch},
-        {NULL, NULL},
+        {"on", vm_on},       {"formatter", vm_formatter}, {"break_at", vm_break_at},
+        {"watch", vm_watch}, {"catch", vm_catch},         {NULL, NULL},
     };
 
     luaL_setfuncs(L, list, 0);

@@ -21,6 +21,7 @@
 
 /* The innermost entry of this thread; one host at a time is inside on a thread. */
 static _Thread_local struct entry *tls_inside;
+static _Thread_local const struct scripts *tls_held; /* whose lock this thread holds */
 
 struct scripts *host_of(lua_State *L)
 {
@@ -96,6 +97,7 @@ void host_enter(struct scripts *h, struct entry *e, lua_State *L, uint64_t limit
     e->L = L;
     e->deadline_ns = clock_ns() + limit_ns;
     tls_inside = e;
+    tls_held = h;
     h->inside = e;
     host_arm(L);
 }
@@ -110,12 +112,14 @@ void host_leave(struct entry *e)
     struct scripts *h = e->h;
 
     tls_inside = e->outer;
+    tls_held = NULL;
     h->inside = NULL;
     pthread_mutex_unlock(&h->lock);
 }
 
 void host_release(struct scripts *h)
 {
+    tls_held = NULL;
     h->inside = NULL;
     pthread_mutex_unlock(&h->lock);
 }
@@ -123,7 +127,13 @@ void host_release(struct scripts *h)
 void host_retake(struct scripts *h)
 {
     BUG_ON(pthread_mutex_lock(&h->lock) != 0);
+    tls_held = h;
     h->inside = tls_inside;
+}
+
+bool host_is_held(const struct scripts *h)
+{
+    return tls_held == h;
 }
 
 struct entry *host_entry(struct scripts *h)
@@ -211,7 +221,7 @@ static void give_lines(struct out *o, const char *text, size_t len)
 }
 
 /* Main thread, lock held: hands over what was printed. */
-static void flush_output(struct scripts *h)
+void host_flush(struct scripts *h)
 {
     struct buf text = h->output;
     uint64_t lost = h->output_lost;
@@ -244,7 +254,7 @@ void host_print(struct scripts *h, const char *text, size_t len)
     else
         buf_add(&h->output, text, len);
     if (h->inside && h->inside->is_main)
-        flush_output(h);
+        host_flush(h);
     else
         host_ring(h);
 }
@@ -511,6 +521,14 @@ static void libraries(lua_State *L, bool sandbox)
     lua_register(L, "print", vm_print);
 }
 
+static void prelude(lua_State *L, const char *text)
+{
+    if (luaL_loadbufferx(L, text, strlen(text), "=prelude", "t"))
+        lua_error(L);
+    lua_pushboolean(L, host_of(L)->cfg.sandbox);
+    lua_call(L, 1, 0);
+}
+
 static int open_all(lua_State *L)
 {
     struct scripts *h = host_of(L);
@@ -531,7 +549,9 @@ static int open_all(lua_State *L)
     lua_open_device(L);
     lua_open_cmd(L);
     lua_open_docs(L);
+    lua_open_extend(L);
     lua_pop(L, 1);
+    lua_open_pane(L);
     for (unsigned i = 0; i < session_cpus(h->s); i++) {
         h->cpu[i] = lua_newthread(L);
         luaL_ref(L, LUA_REGISTRYINDEX);
@@ -542,12 +562,16 @@ static int open_all(lua_State *L)
     luaL_ref(L, LUA_REGISTRYINDEX);
     h->call = lua_newthread(L);
     luaL_ref(L, LUA_REGISTRYINDEX);
+    h->ask = lua_newthread(L);
+    luaL_ref(L, LUA_REGISTRYINDEX);
     h->trace_event = event_new(L);
     h->trace_event_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    if (luaL_loadbufferx(L, lua_prelude, strlen(lua_prelude), "=prelude", "t"))
-        return lua_error(L);
-    lua_pushboolean(L, h->cfg.sandbox);
-    lua_call(L, 1, 0);
+    h->format_event = event_new(L);
+    h->format_event_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    h->places = luaL_ref(L, LUA_REGISTRYINDEX);
+    prelude(L, lua_prelude);
+    prelude(L, lua_prelude_more);
     return 0;
 }
 
@@ -596,7 +620,7 @@ static void run_deferred(struct scripts *h)
     host_enter(h, &in, h->L, host_main_ns(h));
     if (h->deferred_count)
         host_protect(h, deferred_in_lua, h);
-    flush_output(h);
+    host_flush(h);
     host_leave(&in);
 }
 
@@ -691,6 +715,8 @@ static void on_event(void *arg, unsigned event, const void *data)
     switch (event) {
     case EV_STOPPED:
         h->stop_news = true;
+        panes_on_stop(h);
+        extend_on_stop(h);
         break;
     case EV_CONSOLE:
         keep_console(h, data);
@@ -770,7 +796,7 @@ static int run(struct start *a, struct err *e)
         free(h->failed);
         h->failed = before;
     }
-    flush_output(h);
+    host_flush(h);
     host_leave(&in);
     turn(h, -1);
     return rc;
@@ -927,8 +953,10 @@ int scripts_open(struct scripts **out, struct session *s, struct cmd_client *c,
     h->cfg.main_ms = cfg->main_ms ? cfg->main_ms : 10000;
     h->s = s;
     h->client = c;
+    h->main = pthread_self();
     h->own = (struct cmd_client){.s = s, .quit_status = -1};
-    h->ops = (struct cmd_scripts){.arg = h, .run = op_run, .help = op_help, .list = op_list};
+    h->ops = (struct cmd_scripts){
+        .arg = h, .run = op_run, .help = op_help, .list = op_list, .pane = panes_draw};
     h->bell_fd = h->timer_fd = h->subscription = -1;
     pthread_mutexattr_init(&attr);
     pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
@@ -944,6 +972,7 @@ int scripts_open(struct scripts **out, struct session *s, struct cmd_client *c,
     h->subscription =
         session_subscribe(s, EV_STOPPED | EV_CONSOLE | EV_RESET | EV_TRACE, on_event, h);
     c->scripts = h->own.scripts = &h->ops;
+    extend_begin(h);
     *out = h;
     return 0;
 }
@@ -959,7 +988,7 @@ void scripts_end(struct scripts *h)
     hooks_on_trace(h);
     hooks_on_end(h);
     host_enter(h, &in, h->L, host_main_ns(h));
-    flush_output(h);
+    host_flush(h);
     host_leave(&in);
 }
 
@@ -969,6 +998,7 @@ void scripts_close(struct scripts *h)
         return;
     scripts_end(h);
     h->closing = true;
+    extend_end(h);
     session_unsubscribe(h->s, h->subscription);
     if (h->client->scripts == &h->ops)
         h->client->scripts = NULL;
@@ -985,6 +1015,7 @@ void scripts_close(struct scripts *h)
     hooks_free(h);
     devices_free(h);
     commands_free(h);
+    panes_free(h);
     stories_free(h);
     if (h->L) {
         pthread_mutex_lock(&h->lock);

@@ -47,6 +47,7 @@ enum hook_what {
     HOOK_TICK,
     HOOK_TRACE,
     HOOK_END,
+    HOOK_FORMAT, /* gives the text of exits; main thread, or inside another hook */
 };
 
 /* A function that the host calls. Lives until the host is closed, so that a vCPU that just picked
@@ -64,8 +65,8 @@ struct lua_hook {
     char *text;  /* kind and filter, for lists */
     uint8_t mode[MACHINE_CPUS_MAX];
     uint64_t period_ns, due_ns; /* HOOK_TICK */
-    struct expr *filter;        /* HOOK_TRACE */
-    int reason;                 /* HOOK_TRACE; -1 any */
+    struct expr *filter;        /* HOOK_TRACE, HOOK_FORMAT */
+    int reason;                 /* HOOK_FORMAT; -1 any */
     struct lua_hook *next;
 };
 
@@ -93,6 +94,7 @@ struct console_tail {
 
 struct lua_device;
 struct lua_command;
+struct lua_pane;
 
 struct scripts {
     struct scripts_config cfg;
@@ -108,8 +110,11 @@ struct scripts {
     lua_State *cpu[MACHINE_CPUS_MAX]; /* a coroutine each, for hooks */
     struct event_box *cpu_event[MACHINE_CPUS_MAX];
     lua_State *dev, *call; /* for devices; for functions that cannot wait, on the main thread */
-    struct event_box *trace_event;
-    int cpu_event_ref[MACHINE_CPUS_MAX], trace_event_ref;
+    lua_State *ask;        /* for resolvers and formatters, which any of those may need */
+    bool asking;           /* it is in use */
+    struct event_box *trace_event, *format_event;
+    int cpu_event_ref[MACHINE_CPUS_MAX], trace_event_ref, format_event_ref;
+    int places, places_count; /* registry: names of addresses that events gave out, and how many */
     char why[MACHINE_CPUS_MAX][400]; /* of a hook that stopped the guest */
     struct buf output;               /* printed, not taken by the front end yet */
     uint64_t output_lost;
@@ -123,6 +128,10 @@ struct scripts {
     struct lua_hook *hooks;
     struct lua_device *devices;
     struct lua_command *commands;
+    unsigned formatters;
+    bool resolving;         /* the session's symbols ask us */
+    pthread_t main;         /* who opened the host */
+    struct lua_pane *panes; /* main thread */
     /* main thread only */
     struct story *stories;
     struct story *running; /* innermost that is resumed */
@@ -148,6 +157,8 @@ void host_release(struct scripts *h);
 void host_retake(struct scripts *h);
 /* The innermost entry of this thread. */
 struct entry *host_entry(struct scripts *h);
+/* This thread holds the lock: it is inside Lua. */
+bool host_is_held(const struct scripts *h);
 /* Raises a Lua error unless on the main thread. `what` begins the sentence: "vm.cmd". */
 void host_need_main(lua_State *L, const char *what);
 /* Raises the sentence of `e`. */
@@ -155,6 +166,8 @@ int host_raise(lua_State *L, const struct err *e);
 /* lua_pcall with a traceback; on failure the text is on the stack top. Returns Lua's status. */
 int host_pcall(lua_State *L, int args, int results);
 void host_print(struct scripts *h, const char *text, size_t len);
+/* Hands over what was printed. Main thread, lock held. */
+void host_flush(struct scripts *h);
 void host_printf(struct scripts *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Has the main thread look soon; any thread. */
 void host_ring(struct scripts *h);
@@ -205,6 +218,8 @@ void hooks_on_reset(struct scripts *h);
 void hooks_on_end(struct scripts *h);
 void hooks_on_trace(struct scripts *h);
 uint64_t hooks_on_time(struct scripts *h, uint64_t now); /* returns when the next tick is due */
+/* Whether a filter of HOOK_TRACE or HOOK_FORMAT holds. */
+bool hook_wants(const struct lua_hook *k, const struct exit_event *ev);
 /* An error of a hook: told, counted, and after ten in a row its end. Lock held. */
 void hook_failed(struct lua_hook *k, const char *text);
 void hooks_list(struct scripts *h, struct out *o);
@@ -221,6 +236,25 @@ int lua_push_json(lua_State *L, const char *text, size_t len, struct err *e);
 /* Little-endian integers of Lua; `size` 1 to 8. */
 void lua_push_le(lua_State *L, const void *bytes, size_t size, bool is_signed);
 
+/* ---- lua_extend.c: what scripts add to the debugger's own words -------------------------------
+ */
+
+void lua_open_extend(lua_State *L); /* vm.table, and what vm.resolver needs */
+/* The text of an exit by vm.formatter; false: none knows better. Any thread. */
+bool extend_format(struct scripts *h, const struct exit_event *ev, struct buf *out);
+/* Has the session ask the resolvers and formatters, or no more. Main thread. */
+void extend_begin(struct scripts *h);
+void extend_on_stop(struct scripts *h);
+void extend_end(struct scripts *h);
+
+/* ---- lua_pane.c: panes; main thread ------------------------------------------------------------
+ */
+
+void lua_open_pane(lua_State *L); /* the table `tui` */
+bool panes_draw(void *host, unsigned i, unsigned cols, unsigned rows, struct pane *out);
+void panes_on_stop(struct scripts *h);
+void panes_free(struct scripts *h);
+
 struct lua_doc {
     const char *name;  /* "vm.on" */
     const char *form;  /* "vm.on(kind, [filter,] fn) -> hook" */
@@ -231,6 +265,6 @@ struct lua_doc {
 extern const struct lua_doc lua_docs[];
 int docs_help(const char *name, struct out *o);
 void lua_open_docs(lua_State *L);
-extern const char lua_prelude[];
+extern const char lua_prelude[], lua_prelude_more[];
 
 #endif

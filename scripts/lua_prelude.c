@@ -102,7 +102,7 @@ const char lua_prelude[] =
 "  end\n"
 "end\n"
 "function vm._run_command(fn, args)\n"
-"  local answer = fn(args)\n"
+"  local answer = fn(args, vm.words(args))\n"
 "  if answer ~= nil then print(shown(answer, 0)) end\n"
 "end\n"
 "\n"

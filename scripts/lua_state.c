@@ -259,16 +259,33 @@ static int words_index(lua_State *L)
     return 1;
 }
 
+/* All of it or nothing: half a number in memory would be neither the old nor the new one. */
 static int words_newindex(lua_State *L)
 {
     struct words_box *w = luaL_checkudata(L, 1, WORD_META);
     uint64_t addr = (uint64_t)luaL_checkinteger(L, 2);
+    lua_Integer v = luaL_checkinteger(L, 3);
     uint8_t bytes[8];
     int64_t n;
 
-    le_store(bytes, 8, (uint64_t)luaL_checkinteger(L, 3));
-    n = put_mem(L, w->space, addr, bytes, w->size);
+    if (w->size < 8 && (v < -(1ll << (8 * w->size - 1)) || v >= 1ll << 8 * w->size))
+        return luaL_error(L, "%I does not fit into %d bits", v, 8 * w->size);
+    n = get_mem(L, w->space, addr, bytes, w->size);
+    if (n == w->size) {
+        le_store(bytes, 8, (uint64_t)v);
+        n = put_mem(L, w->space, addr, bytes, w->size);
+    }
     return n < w->size ? no_memory(L, n, w->space, addr) : 0;
+}
+
+/* vm.mem[addr], vm.mem.u7: a slip of the pen that must not be nil and nothing. */
+static int space_index(lua_State *L)
+{
+    if (lua_isnumber(L, 2))
+        return luaL_error(L, "how wide? vm.mem.u8[addr], or u16, u32, u64, s8, s16, s32, s64");
+    return luaL_error(
+        L, "memory has u8, u16, u32, u64, s8, s16, s32, s64, read, write and find, not %s",
+        luaL_tolstring(L, 2, NULL));
 }
 
 static int read_bytes(lua_State *L, enum space sp, int arg)
@@ -354,40 +371,61 @@ static int vm_string(lua_State *L)
     return 1;
 }
 
-/* vm.find(start, length, bytes [, max]) -> list of addresses */
-static int vm_find(lua_State *L)
+#define FIND_CHUNK   65536u
+#define FIND_PATTERN 4096
+
+/* (start, length, bytes [, max]) from `arg` on -> list of addresses. What has no memory is passed
+ * over, page by page. */
+static int find_bytes(lua_State *L, enum space sp, int arg)
 {
-    uint64_t start;
-    lua_Integer len, max, found = 0;
+    uint64_t start = (uint64_t)luaL_checkinteger(L, arg), at = 0;
+    lua_Integer len = luaL_checkinteger(L, arg + 1), max = luaL_optinteger(L, arg + 3, 100),
+                found = 0;
     size_t want;
-    const char *bytes;
+    const char *bytes = luaL_checklstring(L, arg + 2, &want);
     uint8_t *chunk;
 
-    host_self(L);
-    start = (uint64_t)luaL_checkinteger(L, 1);
-    len = luaL_checkinteger(L, 2);
-    bytes = luaL_checklstring(L, 3, &want);
-    max = luaL_optinteger(L, 4, 100);
-    luaL_argcheck(L, want > 0 && want <= 4096, 3, "1 to 4096 bytes to look for");
-    luaL_argcheck(L, len >= 0 && len <= 16 * (lua_Integer)READ_MAX, 2, "a length is 0 to 1G");
-    chunk = lua_newuserdatauv(L, 65536 + 4096, 0);
+    luaL_argcheck(L, want > 0 && want <= FIND_PATTERN, arg + 2, "1 to 4096 bytes to look for");
+    luaL_argcheck(L, len >= 0 && len <= 16 * (lua_Integer)READ_MAX, arg + 1, "a length is 0 to 1G");
+    if ((uint64_t)len > UINT64_MAX - start)
+        len = (lua_Integer)(UINT64_MAX - start);
+    chunk = lua_newuserdatauv(L, FIND_CHUNK + FIND_PATTERN, 0);
     lua_newtable(L);
-    for (uint64_t at = 0; at < (uint64_t)len && found < max; at += 65536) {
-        size_t n =
-            (uint64_t)len - at < 65536 + want - 1 ? (size_t)((uint64_t)len - at) : 65536 + want - 1;
-        int64_t got = get_mem(L, SPACE_LINEAR, start + at, chunk, n);
-        const uint8_t *p = chunk, *end = chunk + (got > 0 ? got : 0);
+    while (at < (uint64_t)len && found < max) {
+        uint64_t left = (uint64_t)len - at;
+        size_t n = left < FIND_CHUNK + want - 1 ? (size_t)left : FIND_CHUNK + want - 1;
+        int64_t got = get_mem(L, sp, start + at, chunk, n);
+        size_t good = got > 0 ? (size_t)got : 0;
+        bool hole = good < n;
+        const uint8_t *p = chunk, *end = chunk + good;
 
         if (got == -EBUSY)
-            return no_memory(L, got, SPACE_LINEAR, start + at);
+            return no_memory(L, got, sp, start + at);
         while (found < max && (p = memmem(p, (size_t)(end - p), bytes, want)) &&
-               p < chunk + 65536) {
+               (hole || p < chunk + FIND_CHUNK)) {
             lua_pushinteger(L, (lua_Integer)(start + at + (uint64_t)(p - chunk)));
             lua_rawseti(L, -2, ++found);
             p++;
         }
+        at = hole ? ((start + at + good) | 4095) + 1 - start : at + FIND_CHUNK;
     }
     return 1;
+}
+
+static int vm_find(lua_State *L)
+{
+    host_self(L);
+    return find_bytes(L, SPACE_LINEAR, 1);
+}
+
+static int mem_find_method(lua_State *L)
+{
+    return find_bytes(L, SPACE_LINEAR, 2);
+}
+
+static int phys_find(lua_State *L)
+{
+    return find_bytes(L, SPACE_PHYS, 2);
 }
 
 /* vm.translate(linear) -> gpa, or nil and why */
@@ -695,6 +733,16 @@ static void push_space(lua_State *L, enum space sp)
     lua_setfield(L, -2, "read");
     lua_pushcfunction(L, sp == SPACE_PHYS ? phys_write : mem_write_method);
     lua_setfield(L, -2, "write");
+    lua_pushcfunction(L, sp == SPACE_PHYS ? phys_find : mem_find_method);
+    lua_setfield(L, -2, "find");
+    lua_createtable(L, 0, 3);
+    lua_pushcfunction(L, space_index);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, space_index);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, -2);
 }
 
 void lua_open_state(lua_State *L)

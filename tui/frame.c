@@ -70,26 +70,33 @@ static bool needs_stop(enum panel_id p)
     return p == PANEL_CODE || p == PANEL_REGISTERS || p == PANEL_STACK || p == PANEL_MEMORY;
 }
 
-static int tabs_width(const struct slot *s)
+/* Without scripts that make panes there is nothing to go to. */
+static bool is_offered(const struct ui *ui, enum panel_id p)
+{
+    return p != PANEL_PANES || ui->v.panes.count;
+}
+
+static int tabs_width(const struct ui *ui, const struct slot *s)
 {
     int w = 0;
 
     for (unsigned i = 0; i < s->count; i++)
-        if (i != s->front)
+        if (i != s->front && is_offered(ui, s->panel[i]))
             w += 3 + (int)strlen(panel_table[s->panel[i]]->title);
     return w;
 }
 
 /* Names of the panels behind, at the right end of the title row. */
-static void draw_tabs(struct canvas *c, const struct slot *s)
+static void draw_tabs(const struct ui *ui, struct canvas *c, const struct slot *s)
 {
-    int w = tabs_width(s);
+    int w = tabs_width(ui, s);
     struct pen p = pen_new(c, (struct rect){s->r.x + s->r.w - w, s->r.y, w, 1});
 
     pen_row(&p, 0);
     for (unsigned i = 0; i < s->count && w < s->r.w; i++)
-        if (i != s->front)
-            pen_put(&p, ST_TAB, " %u %s", s->panel[i] + 1, panel_table[s->panel[i]]->title);
+        if (i != s->front && is_offered(ui, s->panel[i]))
+            pen_put(&p, ST_TAB, " %u %s", panel_digit(s->panel[i]),
+                    panel_table[s->panel[i]]->title);
 }
 
 static void draw_panel(const struct ui *ui, struct canvas *c, struct rect r, enum panel_id id,
@@ -102,7 +109,7 @@ static void draw_panel(const struct ui *ui, struct canvas *c, struct rect r, enu
 
     canvas_fill(c, (struct rect){r.x, r.y, r.w, 1}, CH_HLINE, ST_DIM);
     pen_row(&p, 0);
-    pen_put(&p, focus ? ST_FOCUS : ST_TITLE, " %u %s ", id + 1, panel->title);
+    pen_put(&p, focus ? ST_FOCUS : ST_TITLE, " %u %s ", panel_digit(id), panel->title);
     if (ui->v.stale && needs_stop(id))
         snprintf(sub, sizeof sub, "running\u2026");
     else if (panel->subtitle)
@@ -125,8 +132,8 @@ static void draw_body(const struct ui *ui, struct canvas *c)
     for (unsigned i = 0; i < ui->lay.slots; i++) {
         const struct slot *s = &ui->lay.slot[i];
 
-        draw_panel(ui, c, s->r, s->panel[s->front], s->r.w - tabs_width(s));
-        draw_tabs(c, s);
+        draw_panel(ui, c, s->r, s->panel[s->front], s->r.w - tabs_width(ui, s));
+        draw_tabs(ui, c, s);
     }
 }
 
@@ -295,7 +302,8 @@ void frame_help(struct buf *out)
     }
     buf_adds(out, "\nPanels (Tab or number; arrows, PgUp, PgDn, wheel scroll)\n");
     for (unsigned i = 0; panel_table[i]; i++) {
-        buf_addf(out, "  %u %-10s %s\n", i + 1, panel_table[i]->title, panel_table[i]->help);
+        buf_addf(out, "  %u %-10s %s\n", panel_digit(i), panel_table[i]->title,
+                 panel_table[i]->help);
         buf_addf(out, "               %s\n", panel_table[i]->keys);
     }
     buf_adds(out, "\nCommands: : then help lists them; help NAME explains one.\n");

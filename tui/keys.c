@@ -36,6 +36,7 @@ const struct key_row key_table[] = {
     {'7',              0,         ACT_PANEL,        NULL, NULL,                      NULL,        "breakpoints, watchpoints, catchpoints"},
     {'8',              0,         ACT_PANEL,        NULL, NULL,                      NULL,        "devices"},
     {'9',              0,         ACT_PANEL,        NULL, NULL,                      NULL,        "vmscope's own log"},
+    {'0',              0,         ACT_PANEL,        NULL, NULL,                      NULL,        "panes of scripts"},
     {'T',              0,         ACT_THEME,        NULL, NULL,                      NULL,        "next theme (VMSCOPE_THEME chooses one at start)"},
     {KEY_CTRL('l'),    0,         ACT_REDRAW,       NULL, NULL,                      NULL,        "draw the screen anew"},
     {KEY_CTRL('z'),    0,         ACT_SUSPEND,      NULL, NULL,                      NULL,        "back to the shell; fg returns"},
@@ -58,11 +59,11 @@ const char *key_text(int key, char *dst, size_t cap)
     static const struct {
         int key;
         const char *name;
-    } names[] = {{K_TAB, "Tab"},         {K_ENTER, "Enter"}, {K_ESC, "Esc"},
-                 {K_BACKSPACE, "Bksp"},  {K_UP, "Up"},       {K_DOWN, "Down"},
-                 {K_LEFT, "Left"},       {K_RIGHT, "Right"}, {K_HOME, "Home"},
-                 {K_END, "End"},         {K_PGUP, "PgUp"},   {K_PGDN, "PgDn"},
-                 {K_SHIFT_TAB, "S-Tab"}, {K_INS, "Ins"},     {K_DEL, "Del"}};
+    } names[] = {
+        {K_TAB, "Tab"},         {K_ENTER, "Enter"}, {K_ESC, "Esc"},   {K_BACKSPACE, "Bksp"},
+        {K_UP, "Up"},           {K_DOWN, "Down"},   {K_LEFT, "Left"}, {K_RIGHT, "Right"},
+        {K_HOME, "Home"},       {K_END, "End"},     {K_PGUP, "PgUp"}, {K_PGDN, "PgDn"},
+        {K_SHIFT_TAB, "S-Tab"}, {K_INS, "Ins"},     {K_DEL, "Del"},   {' ', "Space"}};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (names[i].key == key)

@@ -30,16 +30,16 @@ static const struct layout_plan plans[] = {
     {170, 40, {
         {0,  {{{PANEL_CODE, END}, 12, 5}, {{PANEL_EXITS, END}, 8, 4}}},
         {76, {{{PANEL_REGISTERS, END}, 10, 1}, {{PANEL_STACK, END}, 6, 2}, {{PANEL_MEMORY, END}, 6, 2}}},
-        {48, {{{PANEL_CONSOLE, END}, 6, 3}, {{PANEL_POINTS, END}, 5, 1}, {{PANEL_DEVICES, PANEL_LOG, END}, 6, 2}}}}},
+        {48, {{{PANEL_CONSOLE, END}, 6, 3}, {{PANEL_POINTS, END}, 5, 1}, {{PANEL_DEVICES, PANEL_LOG, PANEL_PANES, END}, 6, 2}}}}},
     {124, 36, {
-        {0,  {{{PANEL_CODE, END}, 12, 4}, {{PANEL_EXITS, END}, 7, 3}, {{PANEL_CONSOLE, PANEL_LOG, END}, 6, 2}}},
+        {0,  {{{PANEL_CODE, END}, 12, 4}, {{PANEL_EXITS, END}, 7, 3}, {{PANEL_CONSOLE, PANEL_LOG, PANEL_PANES, END}, 6, 2}}},
         {58, {{{PANEL_REGISTERS, END}, 13, 1}, {{PANEL_STACK, END}, 6, 2}, {{PANEL_MEMORY, END}, 6, 2},
               {{PANEL_POINTS, PANEL_DEVICES, END}, 5, 1}}}}},
     {100, 30, {
-        {0,  {{{PANEL_CODE, END}, 12, 3}, {{PANEL_EXITS, END}, 6, 2}, {{PANEL_CONSOLE, PANEL_DEVICES, PANEL_LOG, END}, 6, 1}}},
+        {0,  {{{PANEL_CODE, END}, 12, 3}, {{PANEL_EXITS, PANEL_PANES, END}, 6, 2}, {{PANEL_CONSOLE, PANEL_DEVICES, PANEL_LOG, END}, 6, 1}}},
         {41, {{{PANEL_REGISTERS, END}, 12, 0}, {{PANEL_STACK, END}, 5, 1}, {{PANEL_MEMORY, END}, 5, 1}, {{PANEL_POINTS, END}, 3, 0}}}}},
     {0, 0, {
-        {0,  {{{PANEL_CODE, END}, 10, 2}, {{PANEL_EXITS, END}, 5, 2}, {{PANEL_CONSOLE, PANEL_POINTS, PANEL_DEVICES, PANEL_LOG, END}, 6, 1}}},
+        {0,  {{{PANEL_CODE, END}, 10, 2}, {{PANEL_EXITS, PANEL_PANES, END}, 5, 2}, {{PANEL_CONSOLE, PANEL_POINTS, PANEL_DEVICES, PANEL_LOG, END}, 6, 1}}},
         {41, {{{PANEL_REGISTERS, END}, 12, 0}, {{PANEL_STACK, END}, 5, 1}, {{PANEL_MEMORY, END}, 4, 1}}}}},
 };
 /* clang-format on */

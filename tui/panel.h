@@ -42,7 +42,7 @@ struct panel {
 /* In order of enum panel_id; ended by NULL. */
 extern const struct panel *const panel_table[];
 extern const struct panel panel_code, panel_registers, panel_stack, panel_memory, panel_exits,
-    panel_console, panel_points, panel_devices, panel_log;
+    panel_console, panel_points, panel_devices, panel_log, panel_panes;
 
 /* Draws a sentence over as many rows as it needs, for empty panels. */
 void panel_hint(struct canvas *c, struct rect r, const char *text);
@@ -53,6 +53,8 @@ bool panel_list_key(int key, unsigned count, unsigned rows, unsigned *first, uns
 bool panel_scroll_key(int key, unsigned last, unsigned rows, unsigned *first);
 /* "ns" as "123ns", "4.5us", "12ms": at most 6 columns. */
 const char *panel_duration(char *dst, size_t cap, uint64_t ns);
+/* The digit that goes to a panel: 1 to 9, and 0 for the tenth. */
+unsigned panel_digit(unsigned id);
 /* Hex digits an address needs here: 4, 8 or 16. */
 int panel_digits(uint64_t highest);
 

@@ -69,8 +69,16 @@ void ui_resize(struct ui *ui, int w, int h)
 
 void ui_fill(struct ui *ui)
 {
+    unsigned panes = ui->v.panes.count;
+
     measure(ui);
+    ui->v.scripts = ui->c->scripts;
     view_fill(&ui->v, ui->s);
+    if (!panes && ui->v.panes.count && !ui->lay.too_small) { /* a script's first pane is shown */
+        layout_front(&ui->lay, PANEL_PANES);
+        measure(ui);
+        view_fill(&ui->v, ui->s);
+    }
     ui->refill = false;
 }
 
@@ -236,13 +244,21 @@ static void go_memory(struct ui *ui, uint64_t addr, enum space sp)
     focus_panel(ui, PANEL_MEMORY);
 }
 
+/* Whether Tab stops there. */
+static bool can_focus(const struct ui *ui, enum panel_id p)
+{
+    if (ui->zoom)
+        return p != PANEL_PANES || ui->v.panes.count;
+    return layout_is_front(&ui->lay, p);
+}
+
 static void cycle_panel(struct ui *ui, int by)
 {
     int p = (int)ui->focus;
 
     do {
         p = (p + by + PANELS) % PANELS;
-    } while (!ui->zoom && !layout_is_front(&ui->lay, (enum panel_id)p) && p != (int)ui->focus);
+    } while (p != (int)ui->focus && !can_focus(ui, (enum panel_id)p));
     focus_panel(ui, (enum panel_id)p);
 }
 
@@ -389,7 +405,7 @@ static void act(struct ui *ui, const struct key_row *row, int key)
         cycle_panel(ui, -1);
         break;
     case ACT_PANEL:
-        focus_panel(ui, (enum panel_id)(key - '1'));
+        focus_panel(ui, key == '0' ? PANEL_PANES : (enum panel_id)(key - '1'));
         break;
     case ACT_ZOOM:
         ui->zoom = !ui->zoom;

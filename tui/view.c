@@ -41,6 +41,7 @@ void view_fini(struct view *v)
     lines_fini(&v->console.lines);
     buf_fini(&v->console.open);
     buf_fini(&v->devices.text);
+    buf_fini(&v->panes.pane.text);
     free(v->exits.ring);
     free(v->past);
     v->exits.ring = NULL;
@@ -158,9 +159,13 @@ static void format_exit(struct session *s, const struct view_exits *ex, uint64_t
                               .stepped = ev->flags & EXIT_F_STEPPED};
     snprintf(out->when, sizeof out->when, "%" PRIu64 ".%06u", ns / 1000000000,
              (unsigned)(ns % 1000000000 / 1000));
-    exit_format(ev, reg_name, &text);
+    if (session_exit_text(s, ev, &text)) {
+        snprintf(out->brief, sizeof out->brief, "%s", buf_str(&text));
+    } else {
+        exit_format(ev, reg_name, &text);
+        format_brief(ev, reg_name, buf_str(&text), out);
+    }
     snprintf(out->what, sizeof out->what, "%s", buf_str(&text));
-    format_brief(ev, reg_name, buf_str(&text), out);
     buf_fini(&text);
     if (!view_symbol(s, at, out->where, sizeof out->where))
         snprintf(out->where, sizeof out->where, "0x%" PRIx64, at);
@@ -268,6 +273,20 @@ static void fill_log(struct view *v)
             log->rows++;
 }
 
+static void fill_panes(struct view *v)
+{
+    struct view_panes *d = &v->panes;
+    const struct cmd_scripts *h = v->scripts;
+    int rows = v->rows[PANEL_PANES], cols = v->cols[PANEL_PANES];
+
+    for (d->count = 0; h && h->pane && h->pane(h->arg, d->count, 0, 0, NULL);)
+        d->count++;
+    if (d->sel >= d->count)
+        d->sel = d->count ? d->count - 1 : 0;
+    if (d->count && rows > 0 && cols > 0)
+        h->pane(h->arg, d->sel, (unsigned)cols, (unsigned)rows, &d->pane);
+}
+
 /* ---- all ------------------------------------------------------------------------------------ */
 
 static void fill_place(struct view *v, struct session *s, const struct vcpu_state *st)
@@ -309,6 +328,7 @@ void view_fill(struct view *v, struct session *s)
     fill_points(v, s);
     fill_devices(v, s);
     fill_log(v);
+    fill_panes(v);
 }
 
 void view_stopped(struct view *v)

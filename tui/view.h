@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "debug/cmd.h"
 #include "debug/session.h"
 #include "tui/lines.h"
 #include "vmm/base/buf.h"
@@ -24,6 +25,7 @@ enum panel_id {
     PANEL_POINTS,
     PANEL_DEVICES,
     PANEL_LOG,
+    PANEL_PANES,
     PANELS,
 };
 
@@ -180,6 +182,12 @@ struct view_log {
     char row[VIEW_LOG_ROWS][240];
 };
 
+struct view_panes {
+    unsigned count, sel;
+    unsigned first;   /* line at the top */
+    struct pane pane; /* the chosen one; its text has style bytes (cmd.h) */
+};
+
 struct view {
     int rows[PANELS], cols[PANELS]; /* room of each panel, 0 when it is not on screen */
     bool stale;                     /* the guest runs: state is that of the last stop */
@@ -194,8 +202,10 @@ struct view {
     struct view_points points;
     struct view_devices devices;
     struct view_log log;
-    uint64_t rate_at_ns, rate_exits; /* where counting exits per second began */
-    struct view_past *past;          /* what the last stop looked like: view.c's own */
+    struct view_panes panes;
+    const struct cmd_scripts *scripts; /* who draws panes; NULL: nobody */
+    uint64_t rate_at_ns, rate_exits;   /* where counting exits per second began */
+    struct view_past *past;            /* what the last stop looked like: view.c's own */
 };
 
 void view_init(struct view *v, struct session *s);

@@ -200,6 +200,14 @@ static struct view *fake_view(unsigned per_row)
     snprintf(v->devices.name[0], sizeof v->devices.name[0], "uart");
     snprintf(v->devices.name[1], sizeof v->devices.name[1], "pit");
     v->devices.count = 2;
+    v->panes.count = 2;
+    snprintf(v->panes.pane.name, sizeof v->panes.pane.name, "tasks");
+    snprintf(v->panes.pane.title, sizeof v->panes.pane.title, "Tasks of the guest");
+    snprintf(v->panes.pane.keys, sizeof v->panes.pane.keys, " d Enter ");
+    buf_adds(&v->panes.pane.text, "\x01\x03pid  name\n\x01\x06"
+                                  "1\x01    init\n"
+                                  "\x07"
+                                  "2    shell that is far too long for the narrowest of panels\n");
     buf_adds(&v->devices.text, "ier  0x01  [RX]\nlcr  0x03\n");
     snprintf(v->log.row[0], sizeof v->log.row[0], "0.000001 vm: opened");
     v->log.rows = 1;
@@ -212,6 +220,7 @@ static void fake_view_free(struct view *v)
     lines_fini(&v->console.lines);
     buf_fini(&v->console.open);
     buf_fini(&v->devices.text);
+    buf_fini(&v->panes.pane.text);
     free(v);
 }
 

@@ -378,8 +378,9 @@ static void every_example_runs(void)
     CHECK(!scripts_run_text(
         h,
         "local has = {} for _, d in ipairs(vm._docs()) do has[d.name] = true end\n"
-        "for k in pairs(vm) do\n"
-        "  assert(k:sub(1, 1) == '_' or has['vm.' .. k], 'vm.' .. k .. ' has no help') end",
+        "for name, t in pairs{vm = vm, tui = tui} do for k in pairs(t) do\n"
+        "  assert(k:sub(1, 1) == '_' or has[name .. '.' .. k], name .. '.' .. k .. ' has no help') "
+        "end end",
         "=rows", &e));
     CHECK_STR(e.msg, "");
     close_guest();

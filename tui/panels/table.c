@@ -7,11 +7,17 @@
 #include "tui/panel.h"
 
 const struct panel *const panel_table[] = {
-    [PANEL_CODE] = &panel_code,     [PANEL_REGISTERS] = &panel_registers,
-    [PANEL_STACK] = &panel_stack,   [PANEL_MEMORY] = &panel_memory,
-    [PANEL_EXITS] = &panel_exits,   [PANEL_CONSOLE] = &panel_console,
-    [PANEL_POINTS] = &panel_points, [PANEL_DEVICES] = &panel_devices,
-    [PANEL_LOG] = &panel_log,       [PANELS] = NULL,
+    [PANEL_CODE] = &panel_code,
+    [PANEL_REGISTERS] = &panel_registers,
+    [PANEL_STACK] = &panel_stack,
+    [PANEL_MEMORY] = &panel_memory,
+    [PANEL_EXITS] = &panel_exits,
+    [PANEL_CONSOLE] = &panel_console,
+    [PANEL_POINTS] = &panel_points,
+    [PANEL_DEVICES] = &panel_devices,
+    [PANEL_LOG] = &panel_log,
+    [PANEL_PANES] = &panel_panes,
+    [PANELS] = NULL,
 };
 
 /* Length of the longest prefix of `s` that fits `w` columns without breaking a word. */
@@ -125,4 +131,9 @@ const char *panel_duration(char *dst, size_t cap, uint64_t ns)
 int panel_digits(uint64_t highest)
 {
     return highest > UINT32_MAX ? 16 : 8;
+}
+
+unsigned panel_digit(unsigned id)
+{
+    return (id + 1) % 10;
 }

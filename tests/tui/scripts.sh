@@ -1,0 +1,104 @@
+#!/bin/bash
+# Scripts in the workbench: panes beside the panels, their keys, exits and addresses in a script's
+# words, commands with completion.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+g=${O:-o}/guests status=0 name=
+
+names="pane_is_shown pane_has_keys pane_follows_the_guest panes_take_turns pane_errors_stay_inside
+formatter_and_resolver command_completes"
+command -v tmux >/dev/null || { for n in $names; do echo "SKIP $n: tmux is not installed"; done; exit 0; }
+[[ -r /dev/kvm && -w /dev/kvm ]] || { for n in $names; do echo "SKIP $n: no usable /dev/kvm"; done; exit 0; }
+. tests/lib/tmux.sh
+export XDG_STATE_HOME=$TEST_DIR/state
+unset NO_COLOR VMSCOPE_THEME
+
+fail() {
+    echo "FAIL $name: $*"
+    screen | sed 's/^/    | /'
+    status=1
+    return 1
+}
+want() { see "$1" "${2:-20}" || fail "the screen never showed \"$1\""; }
+test_() {
+    name=$1
+    "$1" && echo "ok $1"
+    return 0
+}
+
+cat >"$TEST_DIR/pane.lua" <<'LUA'
+local presses = 0
+tui.pane{name = "first", title = "First of two", every = 0.05,
+  keys = {d = function() presses = presses + 1 end, Space = function() presses = presses + 100 end},
+  draw = function(cols, rows)
+    local lines = {{"exits: ", {vm.exits() > 0 and "some" or "none", "changed"}}, "presses: " .. presses,
+                   "bell: \7 escape: \27[31m"}
+    for i = 1, 60 do lines[#lines + 1] = "line " .. i end
+    return lines
+  end}
+local fails = 0
+tui.pane{name = "second", draw = function() fails = fails + 1 error("drawn badly") end}
+vm.formatter("io", "port == 0x3f8 && write", function(e) return "the guest says " .. string.char(e.value) end)
+vm.resolver{resolve = function(a) if a >= 0x7c00 and a < 0x7e00 then return "bootsector", 0x7c00, 512 end end}
+vm.command{name = "greet", usage = "WHO", help = "Greet somebody.", run = function(_, words) return "hello, " .. words[1] end,
+           complete = function(before) return before == "" and {"Margaret", "Grace"} or {} end}
+LUA
+
+pane_is_shown() {
+    open_term 100 30 "$VMSCOPE" --script "$TEST_DIR/pane.lua" "$g/hello16.bin"
+    want 'stopped: entry' && want '0 Panes.*First of two, 1 of 2' && want 'exits: none' && want 'presses: 0' &&
+        want 'bell: .x07 escape: .x1b\[31m'
+}
+pane_has_keys() {
+    keys 0
+    keys d d
+    want 'presses: 2' || return
+    keys Space
+    want 'presses: 102' || return
+    keys NPage
+    want 'line 7' || return
+    keys Home
+    want 'presses: 102' || return
+    keys : 'pane first key d' Enter
+    want 'presses: 103' || return
+    keys Escape
+    want 's step'
+}
+panes_take_turns() {
+    keys 0 Right
+    want 'second, 2 of 2' && want 'drawn badly' || return
+    keys Left
+    want 'First of two, 1 of 2'
+}
+pane_errors_stay_inside() {
+    keys 0 Right
+    want 'drawn badly' || return
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do keys s; done
+    want 'failed 10 times in a row' || return
+    keys Left
+    want 'presses: 103'
+}
+pane_follows_the_guest() {
+    keys c
+    want 'exits: some'
+}
+formatter_and_resolver() {
+    open_term 160 50 "$VMSCOPE" --script "$TEST_DIR/pane.lua" "$g/hello16.bin"
+    want 'stopped: entry  bootsector' && want 'exits: none' || return
+    keys c
+    want 'debug exit' && keys 5 && keys Home && want 'the guest says h' && want 'bootsector\+0x'
+}
+command_completes() {
+    open_term 80 24 "$VMSCOPE" --script "$TEST_DIR/pane.lua" "$g/hello16.bin"
+    want 'stopped: entry' || return
+    keys : 'greet G' Tab
+    want 'greet Grace' || return
+    keys Enter
+    want 'hello, Grace'
+}
+
+for t in pane_is_shown pane_has_keys panes_take_turns pane_errors_stay_inside pane_follows_the_guest \
+    formatter_and_resolver command_completes; do
+    test_ $t
+done
+exit $status
