@@ -322,9 +322,10 @@ const struct cmd cmd_table[] = {
  "Example: trace filter kind==io && value<0x20 && symbol(rip)==\"uart_putc\"",
  0, cmd_trace_run, cmd_complete_trace},
 
-{EXI, "explain", NULL, "[N | VCPU:N]",
+{EXI, "explain", NULL, "[N | VCPU:N | device:N | kernel:N]",
  "Explain one exit: what happened, why it leaves the guest, what was answered.\n"
  "N is the record's number in `info exits last`; without it the newest one of the vCPU.\n"
+ "Records of devices and of the kernel's trace points have numbers of their own.\n"
  "Ports, device registers and MSRs are named, the bits of their values decoded.\n"
  "Example: explain 98",
  0, cmd_explain_run, NULL},

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "debug/known.h"
+#include "debug/trace_stat.h"
 #include "vmm/regs.h"
 
 #define WIDTH  92u
@@ -122,9 +123,11 @@ static void place(const struct exit_event *ev, const struct trace_names *n, stru
 
 static void known_text(const struct exit_event *ev, const struct known *k, struct buf *b)
 {
-    uint64_t value = ev->reason == KVM_EXIT_IO     ? ev->u.io.value
-                     : ev->reason == KVM_EXIT_MMIO ? ev->u.mmio.value
-                                                   : ev->u.msr.value;
+    uint64_t value = ev->reason == KVM_EXIT_IO           ? ev->u.io.value
+                     : ev->reason == KVM_EXIT_MMIO       ? ev->u.mmio.value
+                     : ev->reason != EXIT_KERNEL         ? ev->u.msr.value
+                     : ev->u.kernel.event == KERNEL_MMIO ? ev->u.kernel.value[1]
+                                                         : ev->u.kernel.value[0];
     struct buf bits = {0};
 
     buf_addf(b, "%s. %s", k->name, k->help);
@@ -136,7 +139,7 @@ static void known_text(const struct exit_event *ev, const struct known *k, struc
 
 static void times(const struct exit_event *ev, struct buf *b)
 {
-    if (ev->reason == EXIT_INJECT || ev->reason == EXIT_RUN || ev->reason == EXIT_STOP)
+    if (stat_is_note(ev->reason))
         return;
     buf_addf(b, "%.1f us inside KVM_RUN before it (guest, entry and exit), %.1f us in the handler",
              ev->guest_ns / 1000.0, ev->host_ns / 1000.0);
@@ -145,19 +148,24 @@ static void times(const struct exit_event *ev, struct buf *b)
 void explain_print(const struct exit_event *ev, const struct trace_names *n, bool emulated,
                    struct out *o)
 {
-    const struct explain_kind *k = explain_kind(ev->reason);
+    const struct explain_kind *k = explain_event(ev);
     const struct known *known = known_of(ev);
     struct buf b = {0};
 
     names_what(n, ev, &b);
-    out_text(o, "#%" PRIu64 " on vCPU %u: %s: %s", ev->seq, ev->vcpu, exit_kind_name(ev->reason),
-             buf_str(&b));
+    if (exit_has_cpu(ev))
+        out_text(o, "#%" PRIu64 " on vCPU %u: %s: %s", ev->seq, ev->vcpu,
+                 exit_kind_name(ev->reason), buf_str(&b));
+    else
+        out_text(o, "#%" PRIu64 ": %s: %s", ev->seq, exit_kind_name(ev->reason), buf_str(&b));
     out_json_u64(o, "seq", ev->seq);
-    out_json_u64(o, "vcpu", ev->vcpu);
+    if (exit_has_cpu(ev))
+        out_json_u64(o, "vcpu", ev->vcpu);
     out_json_str(o, "kind", exit_kind_name(ev->reason));
     out_json_str(o, "what", buf_str(&b));
     buf_clear(&b);
-    place(ev, n, &b);
+    if (ev->reason != EXIT_DEVICE)
+        place(ev, n, &b);
     paragraph(o, "where", "where", buf_str(&b));
     paragraph(o, "did", "what happened", k ? k->did : exit_kind_help(ev->reason));
     if (known) {

@@ -25,6 +25,9 @@ struct explain_kind {
 
 /* NULL for reasons that x86 never gives. */
 const struct explain_kind *explain_kind(unsigned reason);
+/* The same for one record: what the kernel or a device tells is explained by its event, where
+ * `reason` is the event's number. */
+const struct explain_kind *explain_event(const struct exit_event *ev);
 /* Prints everything about a record. `emulated`: this host's KVM emulates ring 0 (or the host on
  * which it was recorded did). */
 void explain_print(const struct exit_event *ev, const struct trace_names *n, bool emulated,

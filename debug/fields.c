@@ -58,14 +58,26 @@ static bool get_write(const struct exit_event *ev, uint64_t *v)
 
 static bool get_vector(const struct exit_event *ev, uint64_t *v)
 {
-    *v = ev->reason == EXIT_INJECT ? ev->u.inject.vector : (uint64_t)ev->u.shutdown.vector;
-    return ev->reason == EXIT_INJECT || ev->reason == KVM_EXIT_SHUTDOWN;
+    *v = ev->reason == EXIT_INJECT   ? ev->u.inject.vector
+         : ev->reason == EXIT_DEVICE ? ev->u.device.vector
+                                     : (uint64_t)ev->u.shutdown.vector;
+    return ev->reason == EXIT_INJECT || ev->reason == KVM_EXIT_SHUTDOWN ||
+           (ev->reason == EXIT_DEVICE && ev->u.device.vector != EXIT_NO_VECTOR);
 }
 
+static bool get_line(const struct exit_event *ev, uint64_t *v)
+{
+    *v = ev->reason == EXIT_INJECT ? ev->u.inject.line - 1u : ev->u.device.line;
+    return (ev->reason == EXIT_INJECT && ev->u.inject.line) ||
+           (ev->reason == EXIT_DEVICE && ev->u.device.line != EXIT_NO_LINE);
+}
+
+/* Words of devices' events lie above those of the kernel's, so that neither is taken for one of
+ * the other. */
 static bool get_event(const struct exit_event *ev, uint64_t *v)
 {
-    *v = ev->u.kernel.event;
-    return ev->reason == EXIT_KERNEL;
+    *v = ev->reason == EXIT_KERNEL ? ev->u.kernel.event : KERNEL_EVENTS + ev->u.device.event;
+    return ev->reason == EXIT_KERNEL || ev->reason == EXIT_DEVICE;
 }
 
 static bool get_number(const struct exit_event *ev, uint64_t *v)
@@ -101,8 +113,10 @@ const struct field_word field_table[] = {
     {"write", "1 for out, stores and wrmsr", get_write},
     {"gpa", "physical address of an MMIO access", get_gpa},
     {"msr", "MSR index", get_msr},
-    {"vector", "interrupt given, or exception of a triple fault", get_vector},
-    {"event", "of a kernel record: k_exit, k_cpuid, k_msr, k_fault, …", get_event},
+    {"vector", "interrupt given, asked for or ended, or exception of a triple fault", get_vector},
+    {"line", "interrupt line (GSI) of a device record or of an interrupt given", get_line},
+    {"event", "of a kernel record: k_exit, k_cpuid, …; of a device's: d_line, d_eoi, d_timer, …",
+     get_event},
     {"number", "of a kernel record: exit reason, CPUID leaf, MSR, vector", get_number},
     {"rip", "linear address of the instruction", get_rip},
     {"cr3", "page table root", get_cr3},
@@ -140,6 +154,12 @@ bool field_constant(const char *name, uint64_t *value)
     for (unsigned i = 0; exit_kernel_name(i); i++) {
         if (!strncmp(name, "k_", 2) && !strcmp(exit_kernel_name(i), name + 2)) {
             *value = i;
+            return true;
+        }
+    }
+    for (unsigned i = 0; exit_device_name(i); i++) {
+        if (!strncmp(name, "d_", 2) && !strcmp(exit_device_name(i), name + 2)) {
+            *value = KERNEL_EVENTS + i;
             return true;
         }
     }

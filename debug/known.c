@@ -222,6 +222,27 @@ static bool access_of(const struct exit_event *ev, enum known_space *space, uint
         *at = ev->u.msr.index;
         *write = ev->u.msr.write;
         return true;
+    case EXIT_KERNEL:
+        *write = ev->u.kernel.write;
+        *at = ev->u.kernel.number;
+        switch (ev->u.kernel.event) {
+        case KERNEL_PIO:
+            *space = KNOWN_PORT;
+            return true;
+        case KERNEL_MSR:
+            *space = KNOWN_MSR;
+            return true;
+        case KERNEL_APIC:
+            *space = KNOWN_MEM;
+            *at = 0xfee00000 + (*at & 0xfff);
+            return true;
+        case KERNEL_MMIO:
+            *space = KNOWN_MEM;
+            *at = ev->u.kernel.value[0];
+            return true;
+        default:
+            return false;
+        }
     default:
         return false;
     }

@@ -231,12 +231,12 @@ void kvmstats_restart(struct kvmstats *k, uint64_t now_ns)
     k->before_ns = now_ns;
 }
 
-void kvmstats_due(struct kvmstats *k, uint64_t now_ns)
+bool kvmstats_due(struct kvmstats *k, uint64_t now_ns)
 {
     double seconds = (double)(now_ns - k->before_ns) / 1e9;
 
     if (now_ns - k->before_ns < RATE_NS)
-        return;
+        return false;
     kvmstats_read(k);
     for (size_t i = 0; i < k->counters; i++) {
         struct kvm_counter *c = &k->counter[i];
@@ -246,6 +246,7 @@ void kvmstats_due(struct kvmstats *k, uint64_t now_ns)
         k->before[i] = c->value;
     }
     k->before_ns = now_ns;
+    return true;
 }
 
 size_t kvmstats_count(const struct kvmstats *k)

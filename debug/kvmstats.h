@@ -29,8 +29,8 @@ struct kvmstats *kvmstats_open(struct vm *vm, char *why, size_t cap);
 void kvmstats_close(struct kvmstats *k); /* takes NULL */
 /* Reads all counters now. One thread at a time, as all below. */
 void kvmstats_read(struct kvmstats *k);
-/* Reads them and makes the rates when half a second has passed since the last time. */
-void kvmstats_due(struct kvmstats *k, uint64_t now_ns);
+/* Reads them and makes the rates when half a second has passed since the last time; true then. */
+bool kvmstats_due(struct kvmstats *k, uint64_t now_ns);
 /* Rates begin here: the machine did not run before. */
 void kvmstats_restart(struct kvmstats *k, uint64_t now_ns);
 size_t kvmstats_count(const struct kvmstats *k);

@@ -14,6 +14,7 @@
 #include "debug/report_int.h"
 #include "debug/storm.h"
 #include "debug/sym.h"
+#include "debug/trace_counters.h"
 #include "debug/trace_out.h"
 #include "vmm/base/x.h"
 
@@ -153,6 +154,15 @@ static void print_list(struct report *p, const struct report_ask *ask, struct ou
     out_table_end(o);
 }
 
+static void print_counters(struct report *p, struct out *o)
+{
+    struct trace_counters c;
+
+    counters_load(&c, p->reader);
+    counters_print(&c, o);
+    counters_fini(&c);
+}
+
 static int explain(struct report *p, uint64_t number, struct out *o, struct err *e)
 {
     struct exit_event ev;
@@ -241,6 +251,8 @@ static int print_tables(struct report *p, const struct report_ask *ask, struct o
     print_head(p, o);
     if (ask->list) {
         print_list(p, ask, o);
+    } else if (ask->counters) {
+        print_counters(p, o);
     } else if (ask->storms) {
         print_storms(p, o);
     } else {

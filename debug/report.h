@@ -25,7 +25,7 @@ struct report_ask {
     uint64_t list;    /* records to list */
     uint64_t from;    /* first record of the list */
     uint64_t explain; /* record to explain, from 1; 0: none */
-    bool hist, storms, json;
+    bool hist, storms, counters, json;
 };
 
 enum { REPORT_OK = 0, REPORT_ERROR = 2, REPORT_FAILED = 8 /* --fail-if was true */ };

@@ -756,15 +756,28 @@ int session_reset(struct session *s, struct err *e)
 /* ---- trace
  * ------------------------------------------------------------------------------------------ */
 
-/* The vCPUs' rings, and behind them that of the kernel's events. */
+unsigned session_trace_devices(const struct session *s)
+{
+    return s->vm->cpus;
+}
+
+unsigned session_trace_kernel(const struct session *s)
+{
+    return s->vm->cpus + 1;
+}
+
+/* The kernel's ring is made when its first event comes. */
 static unsigned trace_sources(const struct session *s)
 {
-    return s->vm->cpus + (atomic_load_explicit(&s->kernel_ring_on, memory_order_acquire) ? 1 : 0);
+    return session_trace_kernel(s) +
+           (atomic_load_explicit(&s->kernel_ring_on, memory_order_acquire) ? 1 : 0);
 }
 
 static const struct exit_ring *trace_ring(const struct session *s, unsigned i)
 {
-    return i < s->vm->cpus ? &s->vm->cpu[i]->ring : &s->kernel_ring;
+    return i < s->vm->cpus                 ? &s->vm->cpu[i]->ring
+           : i == session_trace_devices(s) ? &s->vm->board
+                                           : &s->kernel_ring;
 }
 
 void session_kernel_put(struct session *s, struct exit_event *ev)
@@ -812,8 +825,8 @@ static bool cursor_peek(const struct session *s, struct trace_cursor *c, unsigne
 size_t session_trace_next(const struct session *s, struct trace_cursor *c, struct exit_event *out,
                           size_t max)
 {
-    struct exit_event head[MACHINE_CPUS_MAX + 1];
-    bool have[MACHINE_CPUS_MAX + 1];
+    struct exit_event head[MACHINE_CPUS_MAX + 2];
+    bool have[MACHINE_CPUS_MAX + 2];
     unsigned sources = trace_sources(s);
     size_t n = 0;
 
@@ -834,9 +847,10 @@ size_t session_trace_next(const struct session *s, struct trace_cursor *c, struc
     return n;
 }
 
-bool session_trace_get(const struct session *s, unsigned vcpu, uint64_t seq, struct exit_event *out)
+bool session_trace_get(const struct session *s, unsigned source, uint64_t seq,
+                       struct exit_event *out)
 {
-    return vcpu < s->vm->cpus && ring_get(&s->vm->cpu[vcpu]->ring, seq, out);
+    return source < trace_sources(s) && ring_get(trace_ring(s, source), seq, out);
 }
 
 uint64_t session_exit_count(const struct session *s)

@@ -292,18 +292,21 @@ typedef void session_fn(void *arg, unsigned event, const void *data);
 int session_subscribe(struct session *s, unsigned mask, session_fn *fn, void *arg);
 void session_unsubscribe(struct session *s, int handle);
 
-/* Exit records of all vCPUs in order of time. A cursor starts at the oldest record kept (or the
- * newest, `tail`). */
+/* Records of all vCPUs, of the devices and of the kernel in order of time. A cursor starts at the
+ * oldest record kept (or the newest, `tail`). */
 struct trace_cursor {
-    uint64_t next[MACHINE_CPUS_MAX + 1]; /* next seq of each vCPU, then of the kernel's events */
+    uint64_t next[MACHINE_CPUS_MAX + 2]; /* next seq of each source */
     uint64_t dropped;                    /* records overwritten before this cursor saw them */
 };
 void session_trace_start(const struct session *s, struct trace_cursor *c, bool tail);
 /* Copies up to `max` next records; returns how many. Any state. */
 size_t session_trace_next(const struct session *s, struct trace_cursor *c, struct exit_event *out,
                           size_t max);
-/* One record by vCPU and seq; false when it is gone. */
-bool session_trace_get(const struct session *s, unsigned vcpu, uint64_t seq,
+/* Where records come from: vCPUs by their number, behind them these two. */
+unsigned session_trace_devices(const struct session *s);
+unsigned session_trace_kernel(const struct session *s);
+/* One record by source and seq; false when it is gone. */
+bool session_trace_get(const struct session *s, unsigned source, uint64_t seq,
                        struct exit_event *out);
 /* A client's own words for exits, in the place of exit_format's: `fn` appends one line and returns
  * true, or false when it knows no better. NULL takes it away. Asked on the main thread alone. */

@@ -48,6 +48,7 @@ struct trace_names {
     struct sym_entry *sym;
     size_t syms, sym_cap;
     struct names_live live;
+    uint32_t dev[MACHINE_DEVS_MAX]; /* names by number */
 };
 
 struct trace_names *names_new(void)
@@ -120,6 +121,14 @@ static void add_symbol(struct trace_names *n, uint64_t addr, uint64_t size, bool
     n->sym[n->syms++] = (struct sym_entry){addr, size, add_text(n, name), function};
 }
 
+static bool add_dev(struct trace_names *n, uint64_t id, const char *name)
+{
+    if (id >= ARRAY_LEN(n->dev))
+        return false;
+    n->dev[id] = add_text(n, name);
+    return true;
+}
+
 static int by_reg(const void *a, const void *b)
 {
     const struct reg_entry *x = a, *y = b;
@@ -162,6 +171,8 @@ void names_set_symbols(struct trace_names *n, const struct symbols *t)
 
 static void machine_names(struct trace_names *n, struct machine *m)
 {
+    for (unsigned i = 0; i < m->devs; i++)
+        add_dev(n, i, m->dev[i].ops->name);
     for (unsigned p = 0; p < BUS_PORTS; p++) {
         struct dev *d = bus_port_dev(m, (uint16_t)p);
 
@@ -218,6 +229,7 @@ struct trace_names *names_with_symbols(const struct trace_names *n, const struct
     c->range = copy_of(n->range, n->ranges, sizeof *n->range);
     c->ranges = c->range_cap = n->ranges;
     c->live = n->live;
+    memcpy(c->dev, n->dev, sizeof c->dev);
     names_set_symbols(c, t);
     return c;
 }
@@ -252,6 +264,8 @@ const char *names_dev(const struct trace_names *n, const struct exit_event *ev)
 
     if (r)
         return n->text.data + r->dev;
+    if (ev->reason == EXIT_DEVICE && ev->u.device.id < ARRAY_LEN(n->dev) && n->dev[ev->u.device.id])
+        return n->text.data + n->dev[ev->u.device.id];
     for (size_t i = 0; ev->reason == KVM_EXIT_MMIO && i < n->ranges; i++)
         if (ev->u.mmio.gpa - n->range[i].gpa < n->range[i].len)
             return n->text.data + n->range[i].dev;
@@ -355,12 +369,15 @@ size_t names_symbols(const struct trace_names *n)
 
 /* ---- as text --------------------------------------------------------------------------------- */
 
-/* One line each, fields parted by tabs: P port write dev reg; M gpa write dev reg;
+/* One line each, fields parted by tabs: D number 0 dev; P port write dev reg; M gpa write dev reg;
  * R gpa len dev; S addr size function name. Numbers are hexadecimal. */
 void names_save(const struct trace_names *n, struct buf *out)
 {
     const char *t = n->text.data;
 
+    for (size_t i = 0; i < ARRAY_LEN(n->dev); i++)
+        if (n->dev[i])
+            buf_addf(out, "D\t%zx\t0\t%s\n", i, t + n->dev[i]);
     for (size_t i = 0; i < n->ports; i++)
         buf_addf(out, "P\t%" PRIx64 "\t%u\t%s\t%s\n", n->port[i].addr, n->port[i].write,
                  t + n->port[i].dev, t + n->port[i].reg);
@@ -426,6 +443,8 @@ static bool load_line(struct trace_names *n, char *line, struct buf *dev, struct
             return false;
         add_reg(n, f[0][0] == 'P', a, b != 0, safe(f[3], dev), safe(f[4], name));
         return true;
+    case 'D':
+        return add_dev(n, a, safe(f[3], dev));
     case 'R':
         add_range(n, a, b, safe(f[3], dev));
         return true;

@@ -25,7 +25,10 @@ void export_what(const struct exit_event *ev, const struct trace_names *n, struc
 {
     struct stat_key k = stat_key_of(ev);
 
-    table_label(BY_WHAT, &k, n, out);
+    if (ev->reason == EXIT_DEVICE)
+        exit_format(ev, names_reg(n, ev), out); /* with times and addresses */
+    else
+        table_label(BY_WHAT, &k, n, out);
 }
 
 bool export_value(const struct exit_event *ev, uint64_t *value)
@@ -75,8 +78,10 @@ static void csv_row(void *arg, const struct exit_event *ev)
     char place[200];
 
     buf_clear(&l->line);
-    buf_addf(&l->line, "%" PRIu64 ",%" PRIu64 ",%u,%s,0x%" PRIx64 ",", ev->seq, ev->at_ns, ev->vcpu,
-             exit_kind_name(ev->reason), ev->cs_base + ev->rip);
+    buf_addf(&l->line, "%" PRIu64 ",%" PRIu64 ",", ev->seq, ev->at_ns);
+    if (exit_has_cpu(ev))
+        buf_addf(&l->line, "%u", ev->vcpu);
+    buf_addf(&l->line, ",%s,0x%" PRIx64 ",", exit_kind_name(ev->reason), ev->cs_base + ev->rip);
     csv_text(&l->line, names_place(l->n, ev->cs_base + ev->rip, ev->flags & EXIT_F_PAST, place,
                                    sizeof place));
     buf_addf(&l->line, ",%s,%u,", cpu_mode_name((enum cpu_mode)ev->mode), ev->cpl);
@@ -131,12 +136,16 @@ static void json_row(void *arg, const struct exit_event *ev)
     char place[200];
 
     buf_clear(&l->line);
-    buf_addf(&l->line,
-             "{\"seq\":%" PRIu64 ",\"at_ns\":%" PRIu64
-             ",\"vcpu\":%u,\"kind\":\"%s\",\"rip\":\"0x%" PRIx64 "\",\"mode\":\"%s\",\"cpl\":%u,"
-             "\"guest_ns\":%u,\"host_ns\":%u,\"flags\":%u",
-             ev->seq, ev->at_ns, ev->vcpu, exit_kind_name(ev->reason), linear,
-             cpu_mode_name((enum cpu_mode)ev->mode), ev->cpl, ev->guest_ns, ev->host_ns, ev->flags);
+    buf_addf(&l->line, "{\"seq\":%" PRIu64 ",\"at_ns\":%" PRIu64 ",\"kind\":\"%s\"", ev->seq,
+             ev->at_ns, exit_kind_name(ev->reason));
+    if (exit_has_cpu(ev))
+        buf_addf(&l->line, ",\"vcpu\":%u", ev->vcpu);
+    if (ev->reason != EXIT_DEVICE)
+        buf_addf(&l->line,
+                 ",\"rip\":\"0x%" PRIx64 "\",\"mode\":\"%s\",\"cpl\":%u,\"guest_ns\":%u,"
+                 "\"host_ns\":%u,\"flags\":%u",
+                 linear, cpu_mode_name((enum cpu_mode)ev->mode), ev->cpl, ev->guest_ns, ev->host_ns,
+                 ev->flags);
     if (names_place(l->n, linear, ev->flags & EXIT_F_PAST, place, sizeof place)[0]) {
         buf_adds(&l->line, ",\"place\":");
         esc_json(&l->line, place, strlen(place));
@@ -178,6 +187,9 @@ void export_folded(struct report *p, FILE *f)
         uint64_t start;
         const char *name =
             names_symbol(n, c->key.rip - (c->key.flags & EXIT_F_PAST ? 1 : 0), &start);
+
+        if (c->key.reason == EXIT_DEVICE)
+            continue; /* at no instruction */
 
         buf_clear(&line);
         buf_clear(&what);

@@ -1,54 +1,34 @@
 /*
  * The trace event format that Perfetto and Chrome load: a track for each vCPU with the time in the
- * guest, in handlers and halted as slices, one for its interrupts, tied to the exit that follows by
- * flows, and counters of exits a second by kind.
+ * guest, in handlers and halted as slices, tracks for devices and interrupts (trace_out_irq.c), and
+ * counters: exits a second by kind, and what KVM itself counted.
  */
-#include "debug/trace_out.h"
+#include "debug/trace_out_perfetto.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "debug/trace_counters.h"
+#include "debug/trace_out.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/x.h"
 
-#define PID           1u
-#define IRQ_TRACK     100u /* plus the vCPU's number */
 #define COUNTER_STEPS 400u
-#define KINDS         80u
 
-struct writer {
-    FILE *f;
-    const struct trace_names *n;
-    uint64_t zero; /* ns that are ts 0 */
-    bool any;
-    uint64_t flows;
-    struct buf text;
-    struct {
-        bool seen;
-        uint64_t halted_ns; /* end of the halt's exit, 0 none */
-        uint64_t irq_ns;    /* when an interrupt was given that no exit followed yet */
-        unsigned vector;
-    } cpu[MACHINE_CPUS_MAX];
-    /* counters */
-    uint64_t step_ns, step_end;
-    uint32_t count[KINDS];
-    bool used[KINDS];
-};
-
-static double us(const struct writer *w, uint64_t ns)
+double perfetto_us(const struct perfetto *w, uint64_t ns)
 {
     return (double)(int64_t)(ns - w->zero) / 1000;
 }
 
-static void begin(struct writer *w)
+void perfetto_begin(struct perfetto *w)
 {
     fputs(w->any ? ",\n" : "\n", w->f);
     w->any = true;
 }
 
-static void slice(struct writer *w, unsigned track, const char *name, const char *cat,
-                  uint64_t from, uint64_t ns)
+void perfetto_slice(struct perfetto *w, unsigned track, const char *name, const char *cat,
+                    uint64_t from, uint64_t ns)
 {
     if (from < w->zero) { /* what began before the trace is cut to it */
         ns -= w->zero - from < ns ? w->zero - from : ns;
@@ -56,21 +36,22 @@ static void slice(struct writer *w, unsigned track, const char *name, const char
     }
     buf_clear(&w->text);
     esc_json(&w->text, name, strlen(name));
-    begin(w);
+    perfetto_begin(w);
     fprintf(w->f,
             "{\"ph\":\"X\",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"dur\":%.3f,\"cat\":\"%s\","
             "\"name\":%s",
-            PID, track, us(w, from), (double)ns / 1000, cat, buf_str(&w->text));
+            PERFETTO_PID, track, perfetto_us(w, from), (double)ns / 1000, cat, buf_str(&w->text));
 }
 
-static void exit_slice(struct writer *w, const struct exit_event *ev)
+static void exit_slice(struct perfetto *w, const struct exit_event *ev)
 {
     uint64_t linear = ev->cs_base + ev->rip, value;
     struct buf what = {0};
     char place[200];
 
     export_what(ev, w->n, &what);
-    slice(w, ev->vcpu + 1u, buf_str(&what), exit_kind_name(ev->reason), ev->at_ns, ev->host_ns);
+    perfetto_slice(w, ev->vcpu + 1u, buf_str(&what), exit_kind_name(ev->reason), ev->at_ns,
+                   ev->host_ns);
     fprintf(w->f, ",\"args\":{\"seq\":%" PRIu64 ",\"rip\":\"0x%" PRIx64 "\"", ev->seq, linear);
     if (names_place(w->n, linear, ev->flags & EXIT_F_PAST, place, sizeof place)[0]) {
         buf_clear(&w->text);
@@ -83,56 +64,15 @@ static void exit_slice(struct writer *w, const struct exit_event *ev)
     buf_fini(&what);
 }
 
-static void interrupt(struct writer *w, const struct exit_event *ev)
-{
-    unsigned c = ev->vcpu % MACHINE_CPUS_MAX;
-
-    begin(w);
-    fprintf(w->f,
-            "{\"ph\":\"i\",\"s\":\"t\",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"cat\":\"inject\","
-            "\"name\":\"%s 0x%x\"}",
-            PID, ev->vcpu + 1u, us(w, ev->at_ns), ev->u.inject.kind == 1 ? "NMI" : "interrupt",
-            ev->u.inject.vector);
-    w->cpu[c].irq_ns = ev->at_ns;
-    w->cpu[c].vector = ev->u.inject.vector;
-}
-
-/* The first exit behind an interrupt: a slice on the track of interrupts as long as that took, and
- * a flow from it to the exit. */
-static void end_interrupt(struct writer *w, const struct exit_event *ev)
-{
-    unsigned c = ev->vcpu % MACHINE_CPUS_MAX;
-    uint64_t from = w->cpu[c].irq_ns;
-    char name[40];
-
-    if (!from || ev->at_ns < from)
-        return;
-    w->cpu[c].irq_ns = 0;
-    snprintf(name, sizeof name, "interrupt 0x%x", w->cpu[c].vector);
-    slice(w, IRQ_TRACK + c, name, "interrupt", from, ev->at_ns - from);
-    fputs("}", w->f);
-    w->flows++;
-    begin(w);
-    fprintf(w->f,
-            "{\"ph\":\"s\",\"id\":%" PRIu64 ",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"cat\":"
-            "\"interrupt\",\"name\":\"to its first exit\"}",
-            w->flows, PID, IRQ_TRACK + c, us(w, from));
-    begin(w);
-    fprintf(w->f,
-            "{\"ph\":\"f\",\"bp\":\"e\",\"id\":%" PRIu64 ",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,"
-            "\"cat\":\"interrupt\",\"name\":\"to its first exit\"}",
-            w->flows, PID, ev->vcpu + 1u, us(w, ev->at_ns));
-}
-
-static void counters(struct writer *w, uint64_t at_ns)
+static void counters(struct perfetto *w, uint64_t at_ns)
 {
     const char *sep = "";
 
     if (at_ns < w->step_end)
         return;
-    begin(w);
-    fprintf(w->f, "{\"ph\":\"C\",\"pid\":%u,\"ts\":%.3f,\"name\":\"exits/s\",\"args\":{", PID,
-            us(w, w->step_end - w->step_ns));
+    perfetto_begin(w);
+    fprintf(w->f, "{\"ph\":\"C\",\"pid\":%u,\"ts\":%.3f,\"name\":\"exits/s\",\"args\":{",
+            PERFETTO_PID, perfetto_us(w, w->step_end - w->step_ns));
     for (unsigned k = 0; k < KINDS; k++) {
         if (!w->used[k])
             continue;
@@ -145,40 +85,72 @@ static void counters(struct writer *w, uint64_t at_ns)
     w->step_end += (at_ns - w->step_end) / w->step_ns * w->step_ns + w->step_ns;
 }
 
-static void mark(struct writer *w, const struct exit_event *ev)
+/* ---- what KVM counted ------------------------------------------------------------------------ */
+
+/* A track for each counter that grew: its rate from one reading to the next. */
+static void kvm_counters(struct perfetto *w, struct trace_reader *r)
 {
-    begin(w);
+    struct trace_counters c;
+
+    counters_load(&c, r);
+    for (size_t i = 0; i < c.names; i++) {
+        buf_clear(&w->text);
+        esc_json(&w->text, c.name[i], strlen(c.name[i]));
+        for (size_t p = 0; counters_growth(&c, i) && p + 1 < c.points; p++) {
+            uint64_t from = c.value[p * c.names + i], to = c.value[(p + 1) * c.names + i];
+            double seconds = (double)(c.at_ns[p + 1] - c.at_ns[p]) / 1e9;
+
+            perfetto_begin(w);
+            fprintf(
+                w->f,
+                "{\"ph\":\"C\",\"pid\":%u,\"cat\":\"kvm\",\"ts\":%.3f,\"name\":%s,\"args\":{\"per "
+                "second\":%.1f}}",
+                PERFETTO_PID, perfetto_us(w, c.at_ns[p] > w->zero ? c.at_ns[p] : w->zero),
+                buf_str(&w->text), to > from ? (double)(to - from) / seconds : 0);
+        }
+    }
+    counters_fini(&c);
+}
+
+static void mark(struct perfetto *w, const struct exit_event *ev)
+{
+    perfetto_begin(w);
     fprintf(
         w->f,
         "{\"ph\":\"i\",\"s\":\"p\",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"cat\":\"machine\",\"name\":"
         "\"%s\"}",
-        PID, ev->vcpu + 1u, us(w, ev->at_ns),
+        PERFETTO_PID, ev->vcpu + 1u, perfetto_us(w, ev->at_ns),
         ev->reason == EXIT_RUN ? "the machine runs" : "the machine stops");
     for (unsigned i = 0; i < MACHINE_CPUS_MAX; i++)
         w->cpu[i].halted_ns = 0;
 }
 
-static void track_name(struct writer *w, unsigned track, const char *name, unsigned n)
+void perfetto_track_name(struct perfetto *w, unsigned track, const char *name)
 {
-    begin(w);
+    perfetto_begin(w);
     fprintf(w->f,
-            "{\"ph\":\"M\",\"pid\":%u,\"tid\":%u,\"name\":\"thread_name\",\"args\":{\"name\":\"%s "
-            "%u\"}}",
-            PID, track, name, n);
+            "{\"ph\":\"M\",\"pid\":%u,\"tid\":%u,\"name\":\"thread_name\",\"args\":{\"name\":\"%s"
+            "\"}}",
+            PERFETTO_PID, track, name);
 }
 
 static void put(void *arg, const struct exit_event *ev)
 {
-    struct writer *w = arg;
+    struct perfetto *w = arg;
     unsigned c = ev->vcpu % MACHINE_CPUS_MAX;
     uint64_t entered = ev->at_ns - ev->guest_ns;
+    char name[24];
 
     if (ev->vcpu >= MACHINE_CPUS_MAX)
         return; /* a broken file; there is no such track */
+    if (ev->reason == EXIT_DEVICE) {
+        perfetto_device(w, ev);
+        return;
+    }
     if (!w->cpu[c].seen) {
         w->cpu[c].seen = true;
-        track_name(w, c + 1, "vCPU", c);
-        track_name(w, IRQ_TRACK + c, "interrupts of vCPU", c);
+        snprintf(name, sizeof name, "vCPU %u", c);
+        perfetto_track_name(w, c + 1, name);
     }
     counters(w, ev->at_ns);
     if (!stat_is_note(ev->reason)) {
@@ -190,17 +162,20 @@ static void put(void *arg, const struct exit_event *ev)
         return;
     }
     if (ev->reason == EXIT_INJECT) {
-        interrupt(w, ev);
+        perfetto_given(w, ev);
         return;
     }
     if (w->cpu[c].halted_ns && entered > w->cpu[c].halted_ns) {
-        slice(w, c + 1, "halted", "hlt", w->cpu[c].halted_ns, entered - w->cpu[c].halted_ns);
+        perfetto_slice(w, c + 1, "halted", "hlt", w->cpu[c].halted_ns,
+                       entered - w->cpu[c].halted_ns);
         fputs("}", w->f);
     }
     w->cpu[c].halted_ns = ev->reason == KVM_EXIT_HLT ? ev->at_ns + ev->host_ns : 0;
-    slice(w, c + 1, ev->cpl == 3 ? "guest (user)" : "guest", "guest", entered, ev->guest_ns);
+    perfetto_slice(w, c + 1, ev->cpl == 3 ? "guest (user)" : "guest", "guest", entered,
+                   ev->guest_ns);
     fputs("}", w->f);
-    end_interrupt(w, ev);
+    if (!stat_is_note(ev->reason))
+        perfetto_irq_exit(w, ev);
     exit_slice(w, ev);
 }
 
@@ -208,7 +183,7 @@ void export_perfetto(struct report *p, FILE *f)
 {
     const struct trace_info *in = trace_info(p->reader);
     uint64_t span = in->last_ns > in->first_ns ? in->last_ns - in->first_ns : 1;
-    struct writer *w = xcalloc(1, sizeof *w);
+    struct perfetto *w = xcalloc(1, sizeof *w);
     char guest[200];
 
     w->f = f;
@@ -219,12 +194,14 @@ void export_perfetto(struct report *p, FILE *f)
     trace_meta(p->reader, "guest", guest, sizeof guest);
     fputs("{\"displayTimeUnit\":\"ns\",\"otherData\":{\"producer\":\"vmscope\"},\"traceEvents\":[",
           f);
-    begin(w);
+    perfetto_begin(w);
     esc_json(&w->text, guest, strlen(guest));
-    fprintf(f, "{\"ph\":\"M\",\"pid\":%u,\"name\":\"process_name\",\"args\":{\"name\":%s}}", PID,
-            buf_str(&w->text));
+    fprintf(f, "{\"ph\":\"M\",\"pid\":%u,\"name\":\"process_name\",\"args\":{\"name\":%s}}",
+            PERFETTO_PID, buf_str(&w->text));
     report_count(p, put, w);
+    perfetto_irq_end(w);
     counters(w, w->step_end);
+    kvm_counters(w, p->reader);
     fputs("\n]}\n", f);
     buf_fini(&w->text);
     free(w);

@@ -252,11 +252,12 @@ static int check_head(struct trace_reader *r, struct err *e)
                        r->name);
     r->info.version = (uint32_t)le_load(h + 8, 4);
     r->info.record_version = (uint32_t)le_load(h + 20, 4);
-    if (r->info.version != TRACE_VERSION || r->info.record_version != EXIT_RECORD_VERSION ||
+    if (r->info.version != TRACE_VERSION || !r->info.record_version ||
+        r->info.record_version > EXIT_RECORD_VERSION ||
         le_load(h + 16, 4) != sizeof(struct exit_event))
         return err_set(e, ENOTSUP,
                        "%s is of trace format %u with records of version %u and %u bytes, and "
-                       "this vmscope reads format %u with version %u and %u bytes: use the "
+                       "this vmscope reads format %u with versions 1 to %u and %u bytes: use the "
                        "vmscope that wrote it",
                        r->name, r->info.version, r->info.record_version,
                        (unsigned)le_load(h + 16, 4), TRACE_VERSION, EXIT_RECORD_VERSION,

@@ -195,7 +195,8 @@ struct stat_key stat_key_of(const struct exit_event *ev)
         k.what = ev->u.system.type;
         break;
     case EXIT_INJECT:
-        k.what = ev->u.inject.vector | (uint64_t)ev->u.inject.kind << 32;
+        k.what = ev->u.inject.vector | (uint64_t)ev->u.inject.kind << 32 |
+                 (uint64_t)ev->u.inject.line << 48;
         break;
     case EXIT_ASSIST:
         k.what = ev->u.assist.what;
@@ -205,6 +206,12 @@ struct stat_key stat_key_of(const struct exit_event *ev)
         if (ev->u.kernel.event == KERNEL_EXIT)
             k.what |= (ev->u.kernel.value[2] & 3) << 32;
         k.write = ev->u.kernel.write != 0;
+        break;
+    case EXIT_DEVICE:
+        k.what = (uint64_t)ev->u.device.event << 48 | (uint64_t)ev->u.device.id << 40 |
+                 (uint64_t)ev->u.device.cpu << 32 | (uint64_t)ev->u.device.line << 16 |
+                 ev->u.device.vector;
+        k.write = ev->u.device.write != 0;
         break;
     default:
         break;
@@ -252,7 +259,8 @@ void stat_key_event(const struct stat_key *k, struct exit_event *ev)
         break;
     case EXIT_INJECT:
         ev->u.inject.vector = (uint32_t)k->what;
-        ev->u.inject.kind = (uint32_t)(k->what >> 32);
+        ev->u.inject.kind = (uint16_t)(k->what >> 32);
+        ev->u.inject.line = (uint16_t)(k->what >> 48);
         break;
     case EXIT_ASSIST:
         ev->u.assist.what = (uint32_t)k->what;
@@ -262,6 +270,16 @@ void stat_key_event(const struct stat_key *k, struct exit_event *ev)
         ev->u.kernel.number = (uint32_t)k->what;
         ev->u.kernel.value[2] = k->what >> 32 & 3;
         ev->u.kernel.write = k->write;
+        break;
+    case EXIT_DEVICE:
+        ev->u.device = (struct exit_device){
+            .event = (uint16_t)(k->what >> 48),
+            .id = (uint8_t)(k->what >> 40),
+            .cpu = (uint8_t)(k->what >> 32),
+            .line = (uint16_t)(k->what >> 16),
+            .vector = (uint16_t)k->what,
+            .write = k->write,
+        };
         break;
     default:
         break;
@@ -273,7 +291,7 @@ void stat_key_event(const struct stat_key *k, struct exit_event *ev)
 bool stat_is_note(unsigned reason)
 {
     return reason == EXIT_INJECT || reason == EXIT_RUN || reason == EXIT_STOP ||
-           reason == EXIT_KERNEL;
+           reason == EXIT_KERNEL || reason == EXIT_DEVICE;
 }
 
 static bool is_device(unsigned reason)

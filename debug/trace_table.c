@@ -95,15 +95,15 @@ static bool group_of(enum table_by by, const struct stat_key *k, const struct tr
     case BY_RIP:
         g[0] = k->rip;
         g[1] = past(k);
-        return !(k->flags & STAT_FOLDED);
+        return !(k->flags & STAT_FOLDED) && k->reason != EXIT_DEVICE;
     case BY_SYMBOL:
         text = names_symbol(n, k->rip - past(k), &start);
         g[0] = text ? start : 0;
         g[1] = text != NULL;
-        return !(k->flags & STAT_FOLDED);
+        return !(k->flags & STAT_FOLDED) && k->reason != EXIT_DEVICE;
     case BY_VCPU:
         g[0] = k->vcpu;
-        return true;
+        return k->reason != EXIT_DEVICE || (k->what >> 32 & 0xff) != DEVICE_NO_CPU;
     case BY_DEVICE:
         text = device_of(k, n);
         g[0] = text ? text_hash(text) : k->reason;
@@ -170,6 +170,8 @@ static void add_what(const struct stat_key *k, const struct trace_names *n, stru
         buf_adds(out, "kernel: ");
         exit_kernel_what(ev.u.kernel.event, ev.u.kernel.number, k->write,
                          (unsigned)(k->what >> 32 & 3), out);
+    } else if (k->reason == EXIT_DEVICE) {
+        exit_device_what(&ev.u.device, names_dev(n, &ev), out);
     } else if (k->reason == EXIT_INJECT || k->reason == KVM_EXIT_SHUTDOWN ||
                k->reason == KVM_EXIT_SYSTEM_EVENT) {
         exit_format(&ev, NULL, out);
@@ -224,6 +226,8 @@ void table_label(enum table_by by, const struct stat_key *k, const struct trace_
         break;
     case BY_SITE:
         add_what(k, n, out);
+        if (k->reason == EXIT_DEVICE) /* it was at no instruction */
+            break;
         buf_adds(out, " at ");
         add_place(k, n, out);
         break;
@@ -536,8 +540,14 @@ void table_list_row(const struct exit_event *ev, const struct trace_names *n, ui
     out_row(o);
     out_cell_u64(o, ev->seq);
     out_cell_num(o, at, "%+.1f", at);
-    out_cell_u64(o, ev->vcpu);
-    out_cell(o, "0x%" PRIx64 "%s%s%s", linear, name[0] ? " <" : "", name, name[0] ? ">" : "");
+    if (exit_has_cpu(ev))
+        out_cell_u64(o, ev->vcpu);
+    else
+        out_cell(o, "-");
+    if (ev->reason == EXIT_DEVICE)
+        out_cell(o, "-");
+    else
+        out_cell(o, "0x%" PRIx64 "%s%s%s", linear, name[0] ? " <" : "", name, name[0] ? ">" : "");
     out_cell(o, "%s", exit_kind_name(ev->reason));
     out_cell(o, "%s", buf_str(&what));
     out_cell_num(o, ev->guest_ns / 1000.0, "%.1f", ev->guest_ns / 1000.0);

@@ -91,6 +91,23 @@ static void pump(struct tracer *t)
         trace_put_dropped(t->file, t->cursor.dropped);
 }
 
+static void put_counters(struct tracer *t, uint64_t now)
+{
+    struct buf text = {0};
+
+    kvmstats_save(t->counters, &text);
+    trace_put_text(t->file, TRACE_COUNTERS, buf_str(&text), text.len, now);
+    buf_fini(&text);
+}
+
+static void read_counters(struct tracer *t)
+{
+    if (!t->counters)
+        return;
+    kvmstats_read(t->counters);
+    put_counters(t, clock_ns());
+}
+
 static void counters_due(struct tracer *t)
 {
     uint64_t now = clock_ns();
@@ -99,8 +116,8 @@ static void counters_due(struct tracer *t)
         return;
     if (t->counters_stale)
         kvmstats_restart(t->counters, now);
-    else
-        kvmstats_due(t->counters, now);
+    else if (kvmstats_due(t->counters, now) && t->file)
+        put_counters(t, now);
     t->counters_stale = false;
 }
 
@@ -377,18 +394,6 @@ static void meta_text(struct tracer *t, struct buf *out)
     }
 }
 
-static void put_counters(struct tracer *t)
-{
-    struct buf text = {0};
-
-    if (!t->counters)
-        return;
-    kvmstats_read(t->counters);
-    kvmstats_save(t->counters, &text);
-    trace_put_text(t->file, TRACE_COUNTERS, buf_str(&text), text.len, clock_ns());
-    buf_fini(&text);
-}
-
 int tracer_file(struct tracer *t, const char *path, struct err *e)
 {
     struct trace_writer *w;
@@ -412,7 +417,7 @@ int tracer_file(struct tracer *t, const char *path, struct err *e)
         t->file = w;
         t->file_error = 0;
         t->flushed_ns = clock_ns();
-        put_counters(t);
+        read_counters(t);
         if (t->running)
             mark(t, EXIT_RUN, 0, -1);
     }
@@ -428,7 +433,7 @@ int tracer_file_end(struct tracer *t, struct err *e)
     if (t->file) {
         pump(t);
         trace_flush(t->file);
-        put_counters(t);
+        read_counters(t);
         rc = trace_finish(t->file, e);
         t->file = NULL;
     }

@@ -140,6 +140,8 @@ static const struct option_row table[] = {
  opt_report_hist},
 {0, "storms", NULL, IN_REPORT, "the operations that flooded the guest with exits, and when",
  opt_report_storms},
+{0, "counters", NULL, IN_REPORT, "what KVM itself counted while the trace was recorded",
+ opt_report_counters},
 {0, "diff", "FILE", IN_REPORT, "compare this recording with the other: where they first part, and "
  "how counts changed", opt_report_diff},
 {0, "fail-if", "EXPR", IN_REPORT, "end with status 8 when true, as `count(kind==mmio) > 1000`; "

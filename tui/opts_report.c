@@ -83,6 +83,14 @@ int opt_report_hist(struct opts *o, const char *value, struct err *e)
     return 0;
 }
 
+int opt_report_counters(struct opts *o, const char *value, struct err *e)
+{
+    (void)value;
+    (void)e;
+    o->report.counters = true;
+    return 0;
+}
+
 int opt_report_storms(struct opts *o, const char *value, struct err *e)
 {
     (void)value;

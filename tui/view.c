@@ -149,6 +149,10 @@ static void format_exit(struct session *s, const struct view_exits *ex, uint64_t
 
     *out = (struct view_exit){.index = index,
                               .vcpu = ev->vcpu,
+                              .no_cpu = !exit_has_cpu(ev),
+                              .source = ev->reason == EXIT_DEVICE   ? "device"
+                                        : ev->reason == EXIT_KERNEL ? "kernel"
+                                                                    : NULL,
                               .kind = exit_kind_name(ev->reason),
                               .rip = at,
                               .seq = ev->seq,
@@ -167,6 +171,8 @@ static void format_exit(struct session *s, const struct view_exits *ex, uint64_t
     }
     snprintf(out->what, sizeof out->what, "%s", buf_str(&text));
     buf_fini(&text);
+    if (ev->reason == EXIT_DEVICE)
+        return; /* at no instruction */
     if (!view_symbol(s, at, out->where, sizeof out->where))
         snprintf(out->where, sizeof out->where, "0x%" PRIx64, at);
 }

@@ -124,6 +124,8 @@ struct view_exit {
     uint64_t index; /* position in all exits since the screen opened */
     char when[20];  /* seconds since the first record */
     unsigned vcpu;
+    bool no_cpu;        /* concerns no vCPU */
+    const char *source; /* what `explain` calls where it comes from; NULL: the vCPU */
     const char *kind;
     char what[120];
     char brief[80]; /* the same for narrow panels */

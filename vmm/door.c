@@ -77,7 +77,13 @@ uint64_t door_random(struct door *d)
     return z ^ z >> 31;
 }
 
-void door_alarm_off(struct door *d, struct alarm *a)
+static void tell(struct door *d, const struct alarm *a, enum alarm_news what)
+{
+    if (d->news)
+        d->news(d->news_arg, a, what);
+}
+
+static void unlink_alarm(struct door *d, struct alarm *a)
 {
     for (struct alarm **p = &d->alarms; *p; p = &(*p)->next) {
         if (*p == a) {
@@ -89,18 +95,32 @@ void door_alarm_off(struct door *d, struct alarm *a)
     a->at_ns = DOOR_NEVER;
 }
 
+void door_alarm_off(struct door *d, struct alarm *a)
+{
+    bool armed = a->at_ns != DOOR_NEVER;
+
+    unlink_alarm(d, a);
+    if (armed)
+        tell(d, a, ALARM_OFF);
+}
+
 void door_alarm(struct door *d, struct alarm *a, uint64_t at_ns)
 {
     struct alarm **p = &d->alarms;
 
-    door_alarm_off(d, a);
-    if (at_ns == DOOR_NEVER)
+    if (a->at_ns == at_ns)
+        return; /* devices ask at each access; most change nothing */
+    if (at_ns == DOOR_NEVER) {
+        door_alarm_off(d, a);
         return;
+    }
+    unlink_alarm(d, a);
     while (*p && (*p)->at_ns <= at_ns)
         p = &(*p)->next;
     a->at_ns = at_ns;
     a->next = *p;
     *p = a;
+    tell(d, a, ALARM_SET);
 }
 
 uint64_t door_next(const struct door *d)
@@ -116,7 +136,8 @@ unsigned door_run_alarms(struct door *d)
     while (d->alarms && d->alarms->at_ns <= now) {
         struct alarm *a = d->alarms;
 
-        door_alarm_off(d, a);
+        unlink_alarm(d, a);
+        tell(d, a, ALARM_FIRED);
         a->fn(a->arg);
         fired++;
     }

@@ -25,8 +25,13 @@ struct alarm {
     uint64_t at_ns; /* guest time; DOOR_NEVER when not armed */
     void (*fn)(void *arg);
     void *arg;
+    uint8_t dev;        /* the device's number in its machine, for records */
+    uint8_t cpu;        /* 1 + the vCPU whose timer it is, 0 none */
     struct alarm *next; /* sorted by at_ns, the door's own */
 };
+
+/* What happened to an alarm. */
+enum alarm_news { ALARM_SET, ALARM_OFF, ALARM_FIRED };
 
 struct door_queue;
 
@@ -43,6 +48,9 @@ struct door {
         void *arg;
     } arrived[DOOR_INPUTS];
     uint64_t chance; /* state of the generator */
+    /* Optional: told of each change, before an alarm's own function runs. */
+    void (*news)(void *arg, const struct alarm *a, enum alarm_news what);
+    void *news_arg;
 };
 
 void door_init(struct door *d, bool manual);

@@ -216,6 +216,29 @@ static void format_shutdown(const struct exit_event *ev, const char *reg_name, s
         buf_addf(out, " error code 0x%x", ev->u.shutdown.error_code);
 }
 
+const char *exit_line_name(unsigned gsi)
+{
+    static const char *const names[16] = {"timer",  "keyboard", NULL,    "COM2", "COM1", NULL,
+                                          "floppy", NULL,       "RTC",   NULL,   NULL,   NULL,
+                                          "mouse",  "FPU",      "IDE 1", "IDE 2"};
+
+    return gsi < ARRAY_LEN(names) ? names[gsi] : NULL;
+}
+
+bool exit_has_cpu(const struct exit_event *ev)
+{
+    return ev->reason != EXIT_DEVICE || ev->u.device.cpu != DEVICE_NO_CPU;
+}
+
+static void add_line(struct buf *out, unsigned gsi)
+{
+    const char *name = exit_line_name(gsi);
+
+    buf_addf(out, "line %u", gsi);
+    if (name)
+        buf_addf(out, " (%s)", name);
+}
+
 static void format_inject(const struct exit_event *ev, const char *reg_name, struct buf *out)
 {
     (void)reg_name;
@@ -226,6 +249,10 @@ static void format_inject(const struct exit_event *ev, const char *reg_name, str
         add_vector(out, ev->u.inject.vector);
     } else {
         buf_addf(out, "interrupt 0x%x", ev->u.inject.vector);
+    }
+    if (ev->u.inject.line) {
+        buf_adds(out, ", ");
+        add_line(out, ev->u.inject.line - 1u);
     }
 }
 
@@ -408,6 +435,87 @@ static void format_kernel(const struct exit_event *ev, const char *reg_name, str
     default:
         break;
     }
+}
+
+/* ---- what devices did ------------------------------------------------------------------------ */
+
+static const char *const device_names[] = {
+    [DEVICE_LINE] = "line",     [DEVICE_REQUEST] = "request", [DEVICE_EOI] = "eoi",
+    [DEVICE_NMI] = "nmi",       [DEVICE_INIT] = "init",       [DEVICE_SIPI] = "sipi",
+    [DEVICE_TIMER_SET] = "set", [DEVICE_TIMER_OFF] = "off",   [DEVICE_TIMER] = "timer",
+    [DEVICE_DMA] = "dma",       [DEVICE_RESET] = "reset",     [DEVICE_POWER_OFF] = "power_off",
+};
+_Static_assert(ARRAY_LEN(device_names) == DEVICE_EVENTS, "a name for each event");
+
+const char *exit_device_name(unsigned event)
+{
+    return event < ARRAY_LEN(device_names) ? device_names[event] : NULL;
+}
+
+void exit_device_what(const struct exit_device *d, const char *dev, struct buf *out)
+{
+    if (dev && d->event != DEVICE_LINE)
+        buf_addf(out, "%s: ", dev);
+    switch (d->event) {
+    case DEVICE_LINE:
+        add_line(out, d->line);
+        buf_adds(out, " raised");
+        return;
+    case DEVICE_REQUEST:
+        buf_addf(out, "interrupt 0x%x requested", d->vector);
+        break;
+    case DEVICE_EOI:
+        buf_addf(out, "end of interrupt 0x%x", d->vector);
+        break;
+    case DEVICE_NMI:
+        buf_adds(out, "NMI sent");
+        break;
+    case DEVICE_INIT:
+        buf_adds(out, "INIT sent");
+        break;
+    case DEVICE_SIPI:
+        buf_addf(out, "start-up message sent, page 0x%x", d->vector);
+        break;
+    case DEVICE_TIMER_SET:
+        buf_adds(out, "timer set");
+        break;
+    case DEVICE_TIMER_OFF:
+        buf_adds(out, "timer switched off");
+        break;
+    case DEVICE_TIMER:
+        buf_adds(out, "timer fired");
+        break;
+    case DEVICE_DMA:
+        buf_addf(out, "DMA %s memory", d->write ? "to" : "from");
+        break;
+    case DEVICE_RESET:
+        buf_adds(out, "the machine was reset");
+        break;
+    case DEVICE_POWER_OFF:
+        buf_adds(out, "the guest switched the machine off");
+        break;
+    default:
+        buf_addf(out, "event %u", d->event);
+        break;
+    }
+    if (d->line != EXIT_NO_LINE) {
+        buf_adds(out, " of ");
+        add_line(out, d->line);
+    }
+}
+
+static void format_device(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    const struct exit_device *d = &ev->u.device;
+
+    exit_device_what(d, reg_name, out);
+    if (d->event == DEVICE_TIMER_SET)
+        buf_addf(out, " to fire in %llu.%03u us", ull(d->value / 1000),
+                 (unsigned)(d->value % 1000));
+    if (d->event == DEVICE_DMA)
+        buf_addf(out, ", %llu bytes at 0x%llx", ull(d->len), ull(d->value));
+    if (d->cpu != DEVICE_NO_CPU)
+        buf_addf(out, ", vCPU %u", d->cpu);
 }
 
 /* ---- the table --------------------------------------------------------------------------- */

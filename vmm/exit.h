@@ -13,7 +13,8 @@
 
 #include "vmm/base/buf.h"
 
-#define EXIT_RECORD_VERSION 1
+/* Records of every version up to this one can be read: 2 added EXIT_DEVICE and inject.line. */
+#define EXIT_RECORD_VERSION 2
 
 /* Reasons of our own, beside KVM_EXIT_* (linux/kvm.h). */
 enum {
@@ -25,6 +26,7 @@ enum {
     EXIT_RUN,                   /* the machine was set running; in trace files and statistics */
     EXIT_STOP,                  /* the machine stopped: u.stop; likewise */
     EXIT_KERNEL,                /* an event inside KVM, from its trace points: u.kernel */
+    EXIT_DEVICE,                /* something a device did: u.device */
     EXIT_OUR_END,
 };
 
@@ -44,6 +46,38 @@ enum kernel_event {
     KERNEL_CR,        /* number: control register; value: data */
     KERNEL_HYPERCALL, /* number: call; value: first argument */
     KERNEL_EVENTS,
+};
+
+/* What devices do beside answering accesses; the numbers are part of the record. */
+enum device_event {
+    DEVICE_LINE,      /* an interrupt line was raised: line */
+    DEVICE_REQUEST,   /* a local APIC was asked for a vector: vector, line when one is behind it */
+    DEVICE_EOI,       /* the guest ended an interrupt: vector, line */
+    DEVICE_NMI,       /* an NMI was sent to a vCPU */
+    DEVICE_INIT,      /* likewise INIT */
+    DEVICE_SIPI,      /* and a start-up message: vector is the page */
+    DEVICE_TIMER_SET, /* value: ns until it fires */
+    DEVICE_TIMER_OFF,
+    DEVICE_TIMER, /* it fired */
+    DEVICE_DMA,   /* value: GPA; len: bytes; write: into guest memory */
+    DEVICE_RESET,
+    DEVICE_POWER_OFF,
+    DEVICE_EVENTS,
+};
+
+#define DEVICE_NO_ID   0xffu /* of the board itself */
+#define DEVICE_NO_CPU  0xffu /* concerns no vCPU */
+#define EXIT_NO_LINE   0xffffu
+#define EXIT_NO_VECTOR 0xffffu
+
+struct exit_device {
+    uint16_t event; /* enum device_event */
+    uint8_t id;     /* of the device, as in the machine; names.h knows its name */
+    uint8_t cpu;    /* vCPU, or DEVICE_NO_CPU */
+    uint16_t line;  /* GSI, or EXIT_NO_LINE */
+    uint16_t vector;
+    uint64_t value, len;
+    uint8_t write;
 };
 
 /* flags */
@@ -102,7 +136,8 @@ struct exit_event {
         } fail;
         struct {
             uint32_t vector;
-            uint32_t kind; /* 0 interrupt, 1 NMI, 2 exception */
+            uint16_t kind; /* 0 interrupt, 1 NMI, 2 exception */
+            uint16_t line; /* GSI + 1 that is behind the interrupt; 0: none, or unknown */
         } inject;
         struct {
             uint32_t what; /* index in the assist table */
@@ -128,6 +163,7 @@ struct exit_event {
             uint32_t number;
             uint64_t value[3];
         } kernel;
+        struct exit_device device;
         uint64_t raw[5];
     } u;
 };
@@ -153,6 +189,16 @@ const struct exit_kind *exit_kind_at(unsigned i);
 const char *exit_vector_name(unsigned vector);
 /* "efer", "lstar"; NULL for an MSR that the register table does not name. */
 const char *exit_msr_name(uint32_t index);
+
+/* "line", "eoi", "timer"; NULL past the last device_event. */
+const char *exit_device_name(unsigned event);
+/* False for a record that concerns no vCPU: what a device did by itself. */
+bool exit_has_cpu(const struct exit_event *ev);
+/* What ISA wires to a line: "timer" for 0; NULL above 15 and where nothing is fixed. */
+const char *exit_line_name(unsigned gsi);
+/* Appends what a device did, without values: "line 4 (COM1) raised", "vector 0x24 requested".
+ * `dev` is the device's name or NULL. */
+void exit_device_what(const struct exit_device *d, const char *dev, struct buf *out);
 
 /* "cpuid", "fault"; NULL past the last kernel_event. */
 const char *exit_kernel_name(unsigned event);

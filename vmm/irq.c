@@ -15,7 +15,11 @@ void irq_set(struct machine *m, unsigned gsi, bool level)
         return;
     if (level && !(m->gsi_level & bit)) {
         m->gsi_raised[gsi]++;
-        machine_note(m, "irq", "raised", gsi);
+        machine_event(m, &(struct exit_device){.event = DEVICE_LINE,
+                                               .id = DEVICE_NO_ID,
+                                               .cpu = DEVICE_NO_CPU,
+                                               .line = (uint16_t)gsi,
+                                               .vector = EXIT_NO_VECTOR});
     }
     m->gsi_level = level ? m->gsi_level | bit : m->gsi_level & ~bit;
     if (m->irqchip_kernel) {
@@ -48,11 +52,18 @@ int intr_vector(struct machine *m, unsigned cpu)
 
 int intr_ack(struct machine *m, unsigned cpu)
 {
+    int vector, gsi;
+
     if (m->irqchip_kernel || cpu >= m->cpus)
         return -1;
     if (lapic_accepts_extint(m, cpu) && pic_output(m)) {
         lapic_extint_done(m, cpu);
-        return pic_inta(m);
+        vector = pic_inta(m);
+        gsi = pic_gsi(m);
+    } else {
+        vector = lapic_ack(m, cpu);
+        gsi = vector < 0 ? -1 : ioapic_gsi(m, (uint8_t)vector);
     }
-    return lapic_ack(m, cpu);
+    m->cpu[cpu].line = (unsigned)(gsi + 1);
+    return vector;
 }

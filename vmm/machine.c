@@ -10,6 +10,61 @@
 
 #include "vmm/base/x.h"
 
+/* ---- records of what devices do -------------------------------------------------------------- */
+
+void machine_event(struct machine *m, const struct exit_device *what)
+{
+    if (m->hooks.event)
+        m->hooks.event(m->hooks.arg, what);
+}
+
+void machine_dma(struct dev *d, bool write, uint64_t gpa, uint64_t len)
+{
+    machine_event(d->m, &(struct exit_device){.event = DEVICE_DMA,
+                                              .id = (uint8_t)d->id,
+                                              .cpu = DEVICE_NO_CPU,
+                                              .line = EXIT_NO_LINE,
+                                              .vector = EXIT_NO_VECTOR,
+                                              .value = gpa,
+                                              .len = len,
+                                              .write = write});
+}
+
+static void board_event(struct machine *m, enum device_event event)
+{
+    machine_event(m, &(struct exit_device){.event = (uint16_t)event,
+                                           .id = DEVICE_NO_ID,
+                                           .cpu = DEVICE_NO_CPU,
+                                           .line = EXIT_NO_LINE,
+                                           .vector = EXIT_NO_VECTOR});
+}
+
+static void on_alarm_news(void *arg, const struct alarm *a, enum alarm_news what)
+{
+    static const uint16_t events[] = {[ALARM_SET] = DEVICE_TIMER_SET,
+                                      [ALARM_OFF] = DEVICE_TIMER_OFF,
+                                      [ALARM_FIRED] = DEVICE_TIMER};
+    struct machine *m = arg;
+    struct exit_device ev = {
+        .event = events[what],
+        .id = a->dev,
+        .cpu = a->cpu ? (uint8_t)(a->cpu - 1) : DEVICE_NO_CPU,
+        .line = EXIT_NO_LINE,
+        .vector = EXIT_NO_VECTOR,
+    };
+    uint64_t now;
+
+    if (!m->hooks.event)
+        return;
+    if (what == ALARM_SET) {
+        now = door_now(&m->door);
+        ev.value = a->at_ns > now ? a->at_ns - now : 0;
+    }
+    machine_event(m, &ev);
+}
+
+/* ---- building ------------------------------------------------------------------------------- */
+
 static int add_dev(struct machine *m, const struct dev_ops *ops, struct err *e)
 {
     struct dev *d = &m->dev[m->devs];
@@ -66,6 +121,8 @@ int machine_init(struct machine *m, unsigned cpus, struct mem *mem, bool irqchip
     m->irqchip_kernel = irqchip_kernel;
     if (hooks)
         m->hooks = *hooks;
+    m->door.news = on_alarm_news;
+    m->door.news_arg = m;
     for (unsigned i = 0; !r && dev_table[i]; i++)
         if (!(irqchip_kernel && dev_table[i]->in_kernel))
             r = add_dev(m, dev_table[i], e);
@@ -112,6 +169,7 @@ int machine_add(struct machine *m, const struct dev_ops *ops, struct err *e)
 void machine_reset(struct machine *m)
 {
     pthread_mutex_lock(&m->lock);
+    board_event(m, DEVICE_RESET);
     reset_all(m);
     pthread_mutex_unlock(&m->lock);
 }
@@ -138,18 +196,14 @@ void machine_wish(struct machine *m, enum board_wish wish, uint32_t value)
         return; /* the first one stands until the machine has stopped for it */
     m->wish = wish;
     m->wish_value = value;
+    if (wish == WISH_POWER_OFF)
+        board_event(m, DEVICE_POWER_OFF);
 }
 
 void machine_console(struct machine *m, enum console_chan chan, const void *bytes, size_t len)
 {
     if (m->hooks.console && len)
         m->hooks.console(m->hooks.arg, chan, bytes, len);
-}
-
-void machine_note(struct machine *m, const char *dev, const char *what, uint64_t value)
-{
-    if (m->hooks.note)
-        m->hooks.note(m->hooks.arg, dev, what, value);
 }
 
 void machine_attention(struct machine *m, unsigned cpu, unsigned attn)

@@ -17,6 +17,7 @@
 #include "vmm/bus.h"
 #include "vmm/dev.h"
 #include "vmm/door.h"
+#include "vmm/exit.h"
 #include "vmm/mem.h"
 
 #define MACHINE_CPUS_MAX 16
@@ -40,6 +41,7 @@ struct cpu_lines {
     bool nmi;
     bool init;
     int sipi_vector; /* -1: none */
+    unsigned line;   /* GSI + 1 behind what intr_ack gave last; 0: none, or unknown */
 };
 #define CPU_ATTN_INTR 1u /* intr_vector() may have a vector */
 #define CPU_ATTN_NMI  2u
@@ -52,8 +54,8 @@ struct machine_hooks {
     void (*console)(void *arg, enum console_chan chan, const void *bytes, size_t len);
     /* cpu_lines[cpu].attention got a new bit: the vCPU must leave the guest and look. */
     void (*kick)(void *arg, unsigned cpu);
-    /* Something worth a trace record happened in a device ("pit", "irq 0 raised"). Optional. */
-    void (*note)(void *arg, const char *dev, const char *what, uint64_t value);
+    /* A device did something worth a record; with the lock held. Optional. */
+    void (*event)(void *arg, const struct exit_device *what);
     /* Only with the kernel's interrupt chips: sets a GSI. */
     void (*gsi)(void *arg, unsigned gsi, bool level);
 };
@@ -96,7 +98,10 @@ void *machine_state(const struct machine *m, const struct dev_ops *ops);
 /* For devices. */
 void machine_wish(struct machine *m, enum board_wish wish, uint32_t value);
 void machine_console(struct machine *m, enum console_chan chan, const void *bytes, size_t len);
-void machine_note(struct machine *m, const char *dev, const char *what, uint64_t value);
+/* Makes a record of what a device did. Costs a call when nobody records. */
+void machine_event(struct machine *m, const struct exit_device *what);
+/* A device is about to read (`write` false) or write guest memory by itself. */
+void machine_dma(struct dev *d, bool write, uint64_t gpa, uint64_t len);
 /* Sets a CPU_ATTN_* bit and kicks the vCPU when it is new. */
 void machine_attention(struct machine *m, unsigned cpu, unsigned attn);
 
@@ -109,7 +114,8 @@ void irq_pulse(struct machine *m, unsigned gsi);
 /* The vCPU's side (user-space interrupt chips). Vector that the vCPU should take next given its
  * TPR, or -1; does not change state. */
 int intr_vector(struct machine *m, unsigned cpu);
-/* Takes it: moves it to in-service, for the PIC performs INTA. -1 when it went away. */
+/* Takes it: moves it to in-service, for the PIC performs INTA; cpu[].line says where it came from.
+ * -1 when it went away. */
 int intr_ack(struct machine *m, unsigned cpu);
 
 #endif

@@ -116,6 +116,27 @@ static void take_init(struct vcpu *v)
     atomic_store(&v->idle, v->id == 0 ? VCPU_ACTIVE : VCPU_WAIT_SIPI);
 }
 
+static void note_injected(struct vcpu *v, unsigned vector, bool nmi)
+{
+    struct exit_event ev = {
+        .at_ns = clock_ns(),
+        .rip = v->regs->rip,
+        .cs_base = v->sregs->cs.base,
+        .cr3 = v->sregs->cr3,
+        .reason = EXIT_INJECT,
+        .vcpu = (uint8_t)v->id,
+        .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
+        .cpl = (uint8_t)cpu_cpl(v->sregs),
+        .u.inject = {.vector = vector,
+                     .kind = nmi,
+                     .line = nmi ? 0 : (uint16_t)v->vm->m.cpu[v->id].line},
+    };
+
+    ring_put(&v->ring, &ev);
+    atomic_fetch_add_explicit(&v->counts[64 + EXIT_INJECT - EXIT_OUR_FIRST], 1,
+                              memory_order_relaxed);
+}
+
 /* INIT, SIPI and NMI. Needs the machine lock. */
 static void take_signals(struct vcpu *v, unsigned attn)
 {
@@ -135,29 +156,12 @@ static void take_signals(struct vcpu *v, unsigned attn)
         vcpu_flush(v);
         if (kvm_nmi(v->fd) < 0)
             log_error("vCPU %u did not take an NMI", v->id);
+        else
+            note_injected(v, 2, true);
         atomic_store(&v->idle, VCPU_ACTIVE);
         atomic_fetch_and(&l->attention, ~CPU_ATTN_NMI);
     }
     atomic_fetch_and(&l->attention, ~(attn & (CPU_ATTN_INIT | CPU_ATTN_SIPI)));
-}
-
-static void note_injected(struct vcpu *v, unsigned vector)
-{
-    struct exit_event ev = {
-        .at_ns = clock_ns(),
-        .rip = v->regs->rip,
-        .cs_base = v->sregs->cs.base,
-        .cr3 = v->sregs->cr3,
-        .reason = EXIT_INJECT,
-        .vcpu = (uint8_t)v->id,
-        .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
-        .cpl = (uint8_t)cpu_cpl(v->sregs),
-        .u.inject = {.vector = vector},
-    };
-
-    ring_put(&v->ring, &ev);
-    atomic_fetch_add_explicit(&v->counts[64 + EXIT_INJECT - EXIT_OUR_FIRST], 1,
-                              memory_order_relaxed);
 }
 
 /* KVM's word that an interrupt can be given dates from the last exit: an event that was queued or
@@ -204,7 +208,7 @@ static void take_interrupt(struct vcpu *v)
     v->run->ready_for_interrupt_injection = 0; /* one at a time, until KVM says so again */
     v->irq_pending_ns = 0;
     v->injected = vector;
-    note_injected(v, (unsigned)vector);
+    note_injected(v, (unsigned)vector, false);
     v->run->request_interrupt_window = intr_vector(m, v->id) >= 0;
 }
 

@@ -37,6 +37,19 @@ static void hook_kick(void *arg, unsigned cpu)
         vcpu_kick(vm->cpu[cpu]);
 }
 
+static void hook_event(void *arg, const struct exit_device *what)
+{
+    struct vm *vm = arg;
+    struct exit_event ev = {
+        .at_ns = clock_ns(),
+        .reason = EXIT_DEVICE,
+        .vcpu = what->cpu == DEVICE_NO_CPU ? 0 : what->cpu,
+        .u.device = *what,
+    };
+
+    ring_put(&vm->board, &ev);
+}
+
 static void hook_gsi(void *arg, unsigned gsi, bool level)
 {
     struct vm *vm = arg;
@@ -246,6 +259,7 @@ static int build(struct vm *vm, struct err *e)
     if (rc < 0)
         return rc;
     vm->machine_made = true;
+    vm->m.hooks.event = hook_event; /* from here on: power-on is no news */
     rc = boot_load(&vm->cfg.boot, &vm->mem, &vm->boot, e);
     if (rc == 0)
         rc = make_kvm(vm, e);
@@ -271,6 +285,7 @@ int vm_open(struct vm **out, const struct vm_config *cfg, struct err *e)
     atomic_store(&vm->alarm_host_ns, DOOR_NEVER);
     pthread_mutex_init(&vm->ctl, NULL);
     pthread_cond_init(&vm->acked, NULL);
+    ring_init(&vm->board, cfg->ring_records);
     rc = build(vm, e);
     if (rc < 0) {
         vm_close(vm);
@@ -291,6 +306,7 @@ void vm_close(struct vm *vm)
             vcpu_end(vm->cpu[i]);
     if (vm->machine_made)
         machine_fini(&vm->m);
+    ring_fini(&vm->board);
     if (vm->fd >= 0)
         close(vm->fd);
     slots_fini(&vm->slots);

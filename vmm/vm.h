@@ -20,6 +20,7 @@
 #include "vmm/mem.h"
 #include "vmm/method.h"
 #include "vmm/probe.h"
+#include "vmm/ring.h"
 #include "vmm/slots.h"
 
 struct exit_event;
@@ -32,7 +33,7 @@ struct vm_config {
     const char *cpu_features; /* as --cpu, or NULL */
     bool irqchip_kernel;
     struct boot_config boot;
-    unsigned ring_records; /* per vCPU, a power of two */
+    unsigned ring_records; /* per vCPU, and for the devices; a power of two */
     bool visible_all;      /* every MSR access that KVM lets us filter leaves to us */
     /* Everything below is called on vCPU threads. */
     void *arg;
@@ -69,6 +70,7 @@ struct vm {
     char *notes;        /* lines about hidden features, for people */
     unsigned cpus;
     struct vcpu *cpu[MACHINE_CPUS_MAX];
+    struct exit_ring board; /* records of kind `device`; written with the machine's lock held */
 
     pthread_mutex_t ctl; /* guards every vcpu's command fields */
     pthread_cond_t acked;

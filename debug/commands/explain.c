@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,43 +27,52 @@ static bool newest(struct session *s, unsigned vcpu, struct exit_event *ev)
     return false;
 }
 
-/* "N" or "VCPU:N". */
-static bool parse(const char *args, unsigned *vcpu, uint64_t *seq)
+/* "N", "VCPU:N", "device:N" or "kernel:N". */
+static bool parse(struct session *s, const char *args, unsigned *source, uint64_t *seq)
 {
+    static const char device[] = "device:", kernel[] = "kernel:";
     char *end;
-    uint64_t v = strtoull(args, &end, 0);
+    uint64_t v;
 
-    if (end != args && *end == ':') {
-        *vcpu = v < MACHINE_CPUS_MAX ? (unsigned)v : MACHINE_CPUS_MAX;
-        args = end + 1;
+    if (!strncmp(args, device, strlen(device))) {
+        *source = session_trace_devices(s);
+        args += strlen(device);
+    } else if (!strncmp(args, kernel, strlen(kernel))) {
+        *source = session_trace_kernel(s);
+        args += strlen(kernel);
+    } else {
         v = strtoull(args, &end, 0);
+        if (end != args && *end == ':') {
+            *source = v < session_cpus(s) ? (unsigned)v : UINT_MAX;
+            args = end + 1;
+        }
     }
-    *seq = v;
+    *seq = strtoull(args, &end, 0);
     return end != args && !*end && *args != '-';
 }
 
 int cmd_explain_run(struct cmd_client *c, const char *args, struct out *o)
 {
-    unsigned vcpu = session_focus(c->s);
+    unsigned source = session_focus(c->s);
     struct exit_event ev;
     uint64_t seq;
 
     if (!*args) {
-        if (!newest(c->s, vcpu, &ev)) {
-            out_error(o, "vCPU %u has not left the guest yet", vcpu);
+        if (!newest(c->s, source, &ev)) {
+            out_error(o, "vCPU %u has not left the guest yet", source);
             return -ENOENT;
         }
-    } else if (!parse(args, &vcpu, &seq)) {
+    } else if (!parse(c->s, args, &source, &seq)) {
         out_error(o,
                   "`explain` takes the number of a record, as `info exits last` shows it, or "
-                  "VCPU:NUMBER, not `%.60s`",
+                  "VCPU:NUMBER, device:NUMBER or kernel:NUMBER, not `%.60s`",
                   args);
         return -EINVAL;
-    } else if (vcpu >= session_cpus(c->s) || !session_trace_get(c->s, vcpu, seq, &ev)) {
+    } else if (!session_trace_get(c->s, source, seq, &ev)) {
         out_error(o,
-                  "vCPU %u has no record %" PRIu64 ": it is not there yet, or was overwritten "
-                  "(`info exits last` shows what is kept)",
-                  vcpu, seq);
+                  "there is no record %.60s: it is not there yet, or was overwritten (`info exits "
+                  "last` shows what is kept)",
+                  args);
         return -ENOENT;
     }
     explain_print(&ev, tracer_names(session_tracer(c->s)), session_vm(c->s)->probe.emulated, o);

@@ -7,6 +7,7 @@ PHASES = {
     "X": {"name": str, "cat": str, "ts": (int, float), "dur": (int, float), "pid": int, "tid": int},
     "i": {"name": str, "cat": str, "ts": (int, float), "pid": int, "tid": int, "s": str},
     "s": {"name": str, "cat": str, "ts": (int, float), "pid": int, "tid": int, "id": int},
+    "t": {"name": str, "cat": str, "ts": (int, float), "pid": int, "tid": int, "id": int},
     "f": {"name": str, "cat": str, "ts": (int, float), "pid": int, "tid": int, "id": int, "bp": str},
     "C": {"name": str, "ts": (int, float), "pid": int, "args": dict},
     "M": {"name": str, "pid": int, "args": dict},
@@ -47,6 +48,19 @@ def check(trace):
     return None
 
 
+def flows(trace, steps):
+    """Flows with exactly these phases, each of them inside a slice of its track."""
+    phases, slices = {}, {}
+    for e in trace["traceEvents"]:
+        if e["ph"] == "X":
+            slices.setdefault(e["tid"], []).append((e["ts"], e["ts"] + e["dur"]))
+    for e in trace["traceEvents"]:
+        if e["ph"] in "stf":
+            inside = any(a <= e["ts"] + 0.0005 and e["ts"] <= b + 0.0005 for a, b in slices.get(e["tid"], []))
+            phases.setdefault(e["id"], []).append(e["ph"] if inside else "?")
+    return sum("".join(p) == steps for p in phases.values())
+
+
 def main():
     with open(sys.argv[1], encoding="utf-8") as f:
         trace = json.load(f)
@@ -54,8 +68,10 @@ def main():
     for i in range(2, len(sys.argv), 3):
         what, name, want = sys.argv[i : i + 3]
         got = sum(e["ph"] == "X" and e["name"].startswith(name) for e in trace["traceEvents"])
-        if what == "slices" and got != int(want):
-            why = why or "%d slices %r, want %s" % (got, name, want)
+        if what == "flows":
+            got = flows(trace, name)
+        if got != int(want):
+            why = why or "%d %s %r, want %s" % (got, what, name, want)
     if why:
         print(why)
         return 1

@@ -32,8 +32,8 @@ has() { # NAME TEXT ARGS...: a regular expression in what report says
 if command -v python3 >/dev/null; then
     r --export perfetto -o "$TEST_DIR/p.json" "$TEST_DIR/hlt.vtr" || fail perfetto "the export failed"
     if why=$(python3 tests/trace/perfetto_check.py "$TEST_DIR/p.json" slices hlt 60 \
-        slices 'interrupt 0x20' 60 2>&1); then
-        echo "ok perfetto: the format, and every halt and interrupt"
+        slices 'interrupt 0x20' 60 flows stf 60 2>&1); then
+        echo "ok perfetto: the format, every halt, and every interrupt from its line to its end"
     else
         fail perfetto "$why"
     fi

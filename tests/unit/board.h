@@ -8,6 +8,7 @@
 #include "tests/test.h"
 
 #include "vmm/base/buf.h"
+#include "vmm/base/x.h"
 #include "vmm/machine.h"
 
 #define MS 1000000ull
@@ -17,6 +18,8 @@ static struct machine board;
 static struct buf board_out[CONSOLE_CHANS];
 static unsigned board_kicks[MACHINE_CPUS_MAX];
 static bool board_gsi[MACHINE_GSIS];
+static struct exit_device board_event[64];
+static unsigned board_events; /* of these; more are counted only */
 
 static inline void board_console(void *arg, enum console_chan chan, const void *bytes, size_t len)
 {
@@ -36,10 +39,22 @@ static inline void board_set_gsi(void *arg, unsigned gsi, bool level)
     board_gsi[gsi] = level;
 }
 
+static inline void board_on_event(void *arg, const struct exit_device *what)
+{
+    (void)arg;
+    if (board_events < ARRAY_LEN(board_event))
+        board_event[board_events] = *what;
+    board_events++;
+}
+
 static inline bool board_up_with(unsigned cpus, struct mem *mem, bool irqchip_kernel)
 {
     struct machine_hooks hooks = {
-        .console = board_console, .kick = board_kick, .gsi = board_set_gsi};
+        .console = board_console,
+        .kick = board_kick,
+        .event = board_on_event,
+        .gsi = board_set_gsi,
+    };
     struct err e = {0};
 
     memset(board_kicks, 0, sizeof board_kicks);

@@ -37,7 +37,7 @@ static void draw_exit(struct pen *p, const struct view_exit *ev, struct columns 
     pen_cell(p, ST_DIM, k.when, text);
     if (k.vcpu) {
         snprintf(text, sizeof text, "%u", ev->vcpu);
-        pen_cell(p, ST_NUMBER, k.vcpu, text);
+        pen_cell(p, ST_NUMBER, k.vcpu, ev->no_cpu ? "" : text);
     }
     if (!k.kind) {
         pen_text(p, ev->unclaimed ? ST_ERROR : ST_NORMAL, ev->brief);
@@ -62,7 +62,7 @@ static void draw_exit(struct pen *p, const struct view_exit *ev, struct columns 
 
         snprintf(text, sizeof text, "%7s", panel_duration(dur, sizeof dur, ev->guest_ns));
         pen_to(p, p->x + 1);
-        pen_cell(p, ST_DIM, k.ns, text);
+        pen_cell(p, ST_DIM, k.ns, ev->source ? "" : text);
     }
 }
 
@@ -107,7 +107,10 @@ static unsigned key(struct view *v, int key, struct panel_ask *ask)
         const struct view_exit *ev = selected(ex);
 
         if (ev) {
-            snprintf(ask->line, sizeof ask->line, "explain %u:%" PRIu64, ev->vcpu, ev->seq);
+            if (ev->source)
+                snprintf(ask->line, sizeof ask->line, "explain %s:%" PRIu64, ev->source, ev->seq);
+            else
+                snprintf(ask->line, sizeof ask->line, "explain %u:%" PRIu64, ev->vcpu, ev->seq);
             ask->to_code = v->status.state != SS_RUNNING;
             ask->addr = ev->rip;
         }
@@ -144,9 +147,13 @@ static void describe(const struct view *v, struct buf *out)
     if (!ev)
         return;
     buf_addf(out, "#%" PRIu64, ev->seq);
-    if (v->status.cpus > 1)
+    if (v->status.cpus > 1 && !ev->no_cpu)
         buf_addf(out, " vCPU %u", ev->vcpu);
-    buf_addf(out, " %s, at %s", ev->what, ev->where);
+    buf_addf(out, " %s", ev->what);
+    if (ev->where[0])
+        buf_addf(out, ", at %s", ev->where);
+    if (ev->source)
+        return;
     buf_addf(out, ", %s in the guest", panel_duration(dur, sizeof dur, ev->guest_ns));
     buf_addf(out, ", %s in the handler", panel_duration(dur, sizeof dur, ev->host_ns));
 }

@@ -98,6 +98,16 @@ void ioapic_eoi(struct machine *m, uint8_t vector)
     }
 }
 
+int ioapic_gsi(struct machine *m, uint8_t vector)
+{
+    const struct ioapic *s = machine_state(m, &ioapic_dev);
+
+    for (unsigned pin = 0; s && pin < PINS; pin++)
+        if ((uint8_t)s->entry[pin] == vector && !(s->entry[pin] & RTE_MASKED))
+            return pin == 2 ? 0 : (int)pin; /* the timer's line comes in at pin 2 (irq.c) */
+    return -1;
+}
+
 void ioapic_retry(struct machine *m)
 {
     struct ioapic *s = machine_state(m, &ioapic_dev);

@@ -17,4 +17,7 @@ void ioapic_eoi(struct machine *m, uint8_t vector);
 /* Offers again the level-triggered requests that no local APIC took (one was just enabled). */
 void ioapic_retry(struct machine *m);
 
+/* The line whose pin sends this vector, -1 when none is open for it. */
+int ioapic_gsi(struct machine *m, uint8_t vector);
+
 #endif

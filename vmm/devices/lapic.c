@@ -75,6 +75,20 @@ static void wake(const struct lapic_cpu *c)
 
 static bool accept_fixed(struct lapic_cpu *c, uint8_t vector, bool level);
 
+/* A record of what happened to an interrupt of this vCPU. */
+static void tell(const struct lapic_cpu *c, enum device_event event, unsigned vector)
+{
+    int gsi = event == DEVICE_REQUEST || event == DEVICE_EOI
+                  ? ioapic_gsi(c->dev->m, (uint8_t)vector)
+                  : -1;
+
+    machine_event(c->dev->m, &(struct exit_device){.event = (uint16_t)event,
+                                                   .id = (uint8_t)c->dev->id,
+                                                   .cpu = (uint8_t)c->index,
+                                                   .line = gsi < 0 ? EXIT_NO_LINE : (uint16_t)gsi,
+                                                   .vector = (uint16_t)vector});
+}
+
 /* 11.5.3: errors wait in esr_next until the guest writes ESR. */
 static void error(struct lapic_cpu *c, uint32_t bit)
 {
@@ -96,6 +110,7 @@ static bool accept_fixed(struct lapic_cpu *c, uint8_t vector, bool level)
     }
     put(c->irr, vector, true);
     put(c->tmr, vector, level);
+    tell(c, DEVICE_REQUEST, vector);
     wake(c);
     return true;
 }
@@ -118,13 +133,16 @@ static bool deliver(struct lapic_cpu *c, unsigned mode, uint8_t vector, bool lev
     case D_LOWEST:
         return accept_fixed(c, vector, level);
     case D_NMI:
+        tell(c, DEVICE_NMI, 2);
         m->cpu[c->index].nmi = true;
         machine_attention(m, c->index, CPU_ATTN_NMI);
         return true;
     case D_INIT:
+        tell(c, DEVICE_INIT, EXIT_NO_VECTOR);
         give_init(m, c->index);
         return true;
     case D_SIPI:
+        tell(c, DEVICE_SIPI, vector);
         m->cpu[c->index].sipi_vector = vector;
         machine_attention(m, c->index, CPU_ATTN_SIPI);
         return true;
@@ -347,6 +365,7 @@ static void write_eoi(struct machine *m, struct lapic_cpu *c)
     if (v < 0)
         return;
     put(c->isr, (unsigned)v, false);
+    tell(c, DEVICE_EOI, (unsigned)v);
     if (c->tmr[v / 32] >> (v & 31) & 1) {
         if (c->lvt[LVT_LINT0] & LVT_REMOTE && (int)(c->lvt[LVT_LINT0] & 0xff) == v)
             c->lvt[LVT_LINT0] &= ~LVT_REMOTE;
@@ -603,7 +622,11 @@ static int init(struct dev *d, struct err *e)
         c->dev = d;
         c->index = i;
         c->zero_ns = DOOR_NEVER;
-        c->alarm = (struct alarm){.at_ns = DOOR_NEVER, .fn = on_alarm, .arg = c};
+        c->alarm = (struct alarm){.at_ns = DOOR_NEVER,
+                                  .fn = on_alarm,
+                                  .arg = c,
+                                  .dev = (uint8_t)d->id,
+                                  .cpu = (uint8_t)(i + 1)};
     }
     return bus_claim_range(&d->m->bus, d, LAPIC_BASE, 0x1000, e);
 }

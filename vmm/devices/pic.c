@@ -44,6 +44,7 @@ struct pic {
     uint8_t output; /* INT pin of the master */
     uint64_t taken[16];
     uint64_t spurious;
+    int8_t last; /* IRQ of the last acknowledge, -1: spurious */
 };
 
 static const char *const ir_bits[] = {"IR0", "IR1", "IR2", "IR3", "IR4", "IR5", "IR6", "IR7", NULL};
@@ -201,12 +202,37 @@ int pic_inta(struct machine *m)
     vector = spurious_or(c, irq);
     /* A spurious cycle sets no ISR bit in the chip that gave it, but a spurious IRQ 15 leaves the
      * master's bit for the cascade set: the guest owes the master an EOI. */
+    p->last = irq < 0 ? -1 : (int8_t)(irq + (c == &p->chip[1] ? 8 : 0));
     if (irq < 0)
         p->spurious++;
     else
-        p->taken[irq + (c == &p->chip[1] ? 8 : 0)]++;
+        p->taken[p->last]++;
     update(m, p);
     return vector;
+}
+
+int pic_gsi(struct machine *m)
+{
+    const struct pic *p = machine_state(m, &pic_dev);
+
+    return p ? p->last : -1;
+}
+
+/* A record for each line whose service `c` has ended since its ISR was `before`. */
+static void tell_ended(struct dev *d, const struct pic_chip *c, uint8_t before)
+{
+    const struct pic *p = d->state;
+    uint8_t ended = before & (uint8_t)~c->isr;
+
+    for (unsigned irq = 0; ended >> irq; irq++) {
+        if (ended >> irq & 1 && !(c == &p->chip[0] && is_cascade(p, (int)irq)))
+            machine_event(
+                d->m, &(struct exit_device){.event = DEVICE_EOI,
+                                            .id = (uint8_t)d->id,
+                                            .cpu = DEVICE_NO_CPU,
+                                            .line = (uint16_t)(irq + (c == &p->chip[1] ? 8 : 0)),
+                                            .vector = (uint16_t)(c->base + irq)});
+    }
 }
 
 /* "Initialization command words". */
@@ -350,11 +376,14 @@ static uint64_t pio(struct dev *d, uint16_t port, unsigned size, bool write, uin
         r = c->elcr;
     } else {
         struct pic_chip *c = &p->chip[port >= SLAVE_CMD];
+        uint8_t before = c->isr;
 
         if (write)
             write_chip(c, port & 1, (uint8_t)value);
         else
             r = read_chip(c, port & 1);
+        if (before & ~c->isr)
+            tell_ended(d, c, before);
     }
     update(d->m, p);
     return r;

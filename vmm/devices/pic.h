@@ -15,5 +15,7 @@ bool pic_output(struct machine *m);
 int pic_vector(struct machine *m);
 /* The INTA cycle: the vector (a spurious IRQ 7 or 15 when the request went away). */
 int pic_inta(struct machine *m);
+/* The line of the last pic_inta, -1 when that was spurious. */
+int pic_gsi(struct machine *m);
 
 #endif

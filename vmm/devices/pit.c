@@ -466,7 +466,7 @@ static int init(struct dev *d, struct err *e)
     struct pit *p = d->state;
     int r = bus_claim_ports(&d->m->bus, d, PORT_CH0, 4, e);
 
-    p->alarm = (struct alarm){.at_ns = DOOR_NEVER, .fn = on_alarm, .arg = d};
+    p->alarm = (struct alarm){.at_ns = DOOR_NEVER, .fn = on_alarm, .arg = d, .dev = (uint8_t)d->id};
     return r ? r : bus_claim_ports(&d->m->bus, d, PORT_61, 1, e);
 }
 

@@ -409,7 +409,7 @@ static int init(struct dev *d, struct err *e)
 {
     struct rtc *r = d->state;
 
-    r->alarm = (struct alarm){.at_ns = DOOR_NEVER, .fn = on_alarm, .arg = d};
+    r->alarm = (struct alarm){.at_ns = DOOR_NEVER, .fn = on_alarm, .arg = d, .dev = (uint8_t)d->id};
     fill_cmos(d, r);
     return bus_claim_ports(&d->m->bus, d, PORT_INDEX, 2, e);
 }

@@ -395,7 +395,8 @@ static int init(struct dev *d, struct err *e)
 {
     struct uart *u = d->state;
 
-    u->alarm = (struct alarm){.at_ns = DOOR_NEVER, .fn = on_timeout, .arg = d};
+    u->alarm =
+        (struct alarm){.at_ns = DOOR_NEVER, .fn = on_timeout, .arg = d, .dev = (uint8_t)d->id};
     door_listen(&d->m->door, wiring(d)->in, on_input, d);
     return bus_claim_ports(&d->m->bus, d, wiring(d)->port, 8, e);
 }
