@@ -128,9 +128,9 @@ check-svm: deps-check ## the tests that need KVM, beside a genuine kvm_amd under
 	$(SUBMAKE) $(JOBS) check-build
 	@tests/run $(if $(V),-v) --svm $(T)
 bench: deps ## measure what tracing and stepping cost
-	$(SUBMAKE) $(JOBS) MODE=rel $(O)/rel/tests/bench/bench $(O)/rel/vmscope guests
+	$(SUBMAKE) $(JOBS) MODE=rel $(O)/rel/tests/bench/bench $(O)/rel/tests/bench/gdb_floor $(O)/rel/vmscope guests
 	@$(O)/rel/tests/bench/bench
-	@VMSCOPE=$(O)/rel/vmscope tests/bench/gdb.py
+	@VMSCOPE=$(O)/rel/vmscope GDB_FLOOR=$(O)/rel/tests/bench/gdb_floor tests/bench/gdb.py
 
 -include guests/guests.mk
 include tests/tests.mk

@@ -41,7 +41,9 @@ const struct vcpu_state *session_cpu(struct session *s, unsigned vcpu, uint32_t 
     if (s->state == SS_RUNNING || vcpu >= s->vm->cpus)
         return NULL;
     c = (struct state_call){.parts = want & ~s->cpu[vcpu].have, .st = &s->cpu[vcpu]};
-    if (c.parts)
+    if (!(c.parts & ~VS_SHARED)) /* each step asks for these: spare its thread the wakening */
+        vcpu_copy_state(s->vm->cpu[vcpu], c.parts, c.st);
+    else
         vcpu_call(s->vm->cpu[vcpu], call_get, &c);
     return c.rc < 0 ? NULL : &s->cpu[vcpu];
 }

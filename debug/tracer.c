@@ -36,6 +36,7 @@ struct tracer {
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t wake;
     bool running, quit;
+    bool asleep; /* waits for the machine to run; otherwise it looks again within PUMP_NS */
     struct trace_cursor cursor;
     struct trace_stats stats;
     uint64_t marks; /* seq of EXIT_RUN and EXIT_STOP */
@@ -176,7 +177,9 @@ static void *work(void *arg)
         struct timespec until;
 
         if (!t->running) {
+            t->asleep = true;
             pthread_cond_wait(&t->wake, &t->lock);
+            t->asleep = false;
             continue;
         }
         pump(t);
@@ -272,7 +275,8 @@ void tracer_launched(struct tracer *t)
     stat_mark(&t->stats);
     t->running = true;
     t->counters_stale = true;
-    pthread_cond_signal(&t->wake);
+    if (t->asleep) /* not for each of many steps: they would wait for the lock it takes */
+        pthread_cond_signal(&t->wake);
     pthread_mutex_unlock(&t->lock);
 }
 

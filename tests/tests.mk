@@ -29,7 +29,7 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60) under libFuzzer
 	$(SUBMAKE) $(JOBS) MODE=fuzz CC=clang fuzz-build
 	@tests/fuzz/run.sh $(O)/fuzz-clang
 
-$(B)/tests/bench/bench: $(B)/tests/bench/bench.o $(B)/libvmscope.a
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libvmscope.a
 	$(call TESTLINK)
 
 # Everything `make check` runs. The replay of fuzz corpora is of use only under a sanitizer.
@@ -38,4 +38,5 @@ check-build:
 	$(SUBMAKE) MODE=asan unit fuzz-build
 	$(SUBMAKE) MODE=tsan unit-threads
 
--include $(patsubst %,%.d,$(UNIT) $(FUZZ) $(B)/tests/bench/bench $(B)/tests/fuzz/replay_main)
+-include $(patsubst %,%.d,$(UNIT) $(FUZZ) $(B)/tests/bench/bench $(B)/tests/bench/gdb_floor \
+	$(B)/tests/fuzz/replay_main)

@@ -34,6 +34,7 @@ enum reg_group {
 #define VS_XCRS   32u
 #define VS_MSRS   64u
 #define VS_ALL    127u
+#define VS_SHARED (VS_REGS | VS_SREGS | VS_EVENTS) /* kept in struct kvm_run by KVM itself */
 
 #define VS_MSRS_MAX 24
 

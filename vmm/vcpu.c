@@ -772,11 +772,8 @@ static int get_msrs(struct vcpu *v, struct vcpu_state *st)
     return 0;
 }
 
-int vcpu_get_state(struct vcpu *v, uint32_t parts, struct vcpu_state *st)
+void vcpu_copy_state(const struct vcpu *v, uint32_t parts, struct vcpu_state *st)
 {
-    int rc = 0;
-
-    vcpu_flush(v);
     if (parts & VS_REGS)
         st->regs = *v->regs;
     if (parts & VS_SREGS) {
@@ -786,6 +783,15 @@ int vcpu_get_state(struct vcpu *v, uint32_t parts, struct vcpu_state *st)
     }
     if (parts & VS_EVENTS)
         st->events = *v->events;
+    st->have |= parts & VS_SHARED;
+}
+
+int vcpu_get_state(struct vcpu *v, uint32_t parts, struct vcpu_state *st)
+{
+    int rc = 0;
+
+    vcpu_flush(v);
+    vcpu_copy_state(v, parts, st);
     if (parts & VS_DEBUG)
         rc = kvm_get_debugregs(v->fd, &st->debug);
     if (rc == 0 && (parts & VS_XSAVE))

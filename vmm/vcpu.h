@@ -130,6 +130,9 @@ void vcpu_dirty(struct vcpu *v, uint32_t parts);
 /* Makes changed registers known to KVM now (needed before reading parts that KVM derives). */
 void vcpu_flush(struct vcpu *v);
 
+/* The parts of VS_SHARED, which lie in memory that KVM shares with us: no call to the kernel. For
+ * the vCPU's thread, and for the main thread while it is parked. */
+void vcpu_copy_state(const struct vcpu *v, uint32_t parts, struct vcpu_state *st);
 /* Whole state in and out; `parts` are VS_*. The vCPU must be settled. 0 or -errno. */
 int vcpu_get_state(struct vcpu *v, uint32_t parts, struct vcpu_state *st);
 int vcpu_set_state(struct vcpu *v, uint32_t parts, const struct vcpu_state *st);

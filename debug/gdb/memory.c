@@ -23,17 +23,18 @@ static bool addr_len(const char **p, const char *end, uint64_t *addr, uint64_t *
     return hex_u64(p, end, len);
 }
 
-static int64_t read_at(struct gdb *g, uint64_t addr, void *dst, size_t len)
+int64_t gdb_mem_read(struct gdb *g, uint64_t addr, void *dst, size_t len)
 {
     return session_mem_read(g->s, g->thread, space_of(g), addr, dst, len);
 }
 
 /* The readable prefix, in g->scratch; nothing readable is an error. */
-static uint8_t *read_part(struct gdb *g, const char *p, const char *end, size_t max, int64_t *n)
+static uint8_t *read_part(struct gdb *g, const char *p, const char *end, size_t max, uint64_t *addr,
+                          int64_t *n)
 {
-    uint64_t addr, len;
+    uint64_t len;
 
-    if (!addr_len(&p, end, &addr, &len) || p != end) {
+    if (!addr_len(&p, end, addr, &len) || p != end) {
         reply_errno(g, EINVAL);
         return NULL;
     }
@@ -41,7 +42,7 @@ static uint8_t *read_part(struct gdb *g, const char *p, const char *end, size_t 
         len = max;
     if (!g->scratch)
         g->scratch = xmalloc(PACKET_MAX); /* kept: memory of that size would come anew each time */
-    *n = read_at(g, addr, g->scratch, len);
+    *n = gdb_mem_read(g, *addr, g->scratch, len);
     if (*n <= 0 && len) {
         reply_errno(g, EFAULT);
         return NULL;
@@ -51,10 +52,14 @@ static uint8_t *read_part(struct gdb *g, const char *p, const char *end, size_t 
 
 void pk_m(struct gdb *g, const char *p, const char *end)
 {
+    uint64_t addr;
     int64_t n = 0;
-    uint8_t *bytes = read_part(g, p, end, PACKET_MAX / 2, &n);
+    uint8_t *bytes = read_part(g, p, end, PACKET_MAX / 2, &addr, &n);
 
-    if (bytes)
+    if (!bytes)
+        return;
+    g->no_reply = gdb_ahead_send(g, addr, bytes, (size_t)n);
+    if (!g->no_reply)
         hex_add(&g->reply, bytes, (size_t)n);
 }
 
@@ -62,6 +67,7 @@ void pk_m(struct gdb *g, const char *p, const char *end)
  * packet is known by reading nothing. */
 void pk_x(struct gdb *g, const char *p, const char *end)
 {
+    uint64_t addr;
     int64_t n = 0;
     uint8_t *bytes;
 
@@ -70,7 +76,7 @@ void pk_x(struct gdb *g, const char *p, const char *end)
         reply_ok(g);
         return;
     }
-    bytes = read_part(g, p, end, PACKET_MAX - 1, &n);
+    bytes = read_part(g, p, end, PACKET_MAX - 1, &addr, &n);
     if (!bytes)
         return;
     if (!g->client.plain_x)
@@ -130,7 +136,7 @@ static bool find_bytes(struct gdb *g, uint64_t addr, uint64_t len, const void *p
 
     while (!hit && len >= plen) {
         size_t want = len < PART_BYTES + plen ? (size_t)len : PART_BYTES + plen;
-        int64_t n = read_at(g, addr, part, want);
+        int64_t n = gdb_mem_read(g, addr, part, want);
         uint8_t *at = n >= (int64_t)plen ? memmem(part, (size_t)n, pattern, plen) : NULL;
 
         if (at) {
@@ -193,7 +199,7 @@ void pk_crc(struct gdb *g, const char *p, const char *end)
     while (len) {
         size_t want = len < PART_BYTES ? (size_t)len : PART_BYTES;
 
-        if (read_at(g, addr, part, want) != (int64_t)want)
+        if (gdb_mem_read(g, addr, part, want) != (int64_t)want)
             break;
         crc = crc32_msb(crc, part, want);
         addr += want;

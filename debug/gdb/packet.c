@@ -3,6 +3,7 @@
  */
 #include "debug/gdb/packet.h"
 
+#include <emmintrin.h>
 #include <string.h>
 
 /* ---- receiving -------------------------------------------------------------------------- */
@@ -157,11 +158,34 @@ static void add_repeats(struct buf *out, char c, size_t n)
     }
 }
 
-/* The length of the part of [p, end) that can be copied as it is: no special byte, no run. */
+#define WINDOW 14 /* starts of runs that 16 comparisons of neighbours decide */
+
+/* Bit i: p[i] is special, or p[i] to p[i + 3] are equal. Reads 17 bytes. */
+static unsigned stops_in_window(const uint8_t *p)
+{
+    __m128i a = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p + 1));
+    unsigned same = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(a, b));
+    __m128i special = _mm_or_si128(
+        _mm_or_si128(_mm_cmpeq_epi8(a, _mm_set1_epi8('#')), _mm_cmpeq_epi8(a, _mm_set1_epi8('$'))),
+        _mm_or_si128(_mm_cmpeq_epi8(a, _mm_set1_epi8('}')), _mm_cmpeq_epi8(a, _mm_set1_epi8('*'))));
+
+    return ((same & same >> 1 & same >> 2) | (unsigned)_mm_movemask_epi8(special)) &
+           ((1u << WINDOW) - 1);
+}
+
+/* The length of the part of [p, end) that can be copied as it is: no special byte, no run. A dump
+ * of guest memory spends its time here, hence the 16 bytes at a time. */
 static size_t plain_run(const uint8_t *p, const uint8_t *end)
 {
     const uint8_t *s = p;
 
+    for (; end - s > 16; s += WINDOW) {
+        unsigned stops = stops_in_window(s);
+
+        if (stops)
+            return (size_t)(s - p) + (unsigned)__builtin_ctz(stops);
+    }
     while (s < end && !is_special[*s]) {
         if (end - s >= 4 && s[0] == s[1] && s[1] == s[2] && s[2] == s[3])
             break;

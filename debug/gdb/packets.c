@@ -150,6 +150,7 @@ void gdb_packet(struct gdb *g, const char *body, size_t len)
         session_unhold(g->s);
     if (!g->no_reply)
         gdb_send(g, buf_str(&g->reply), g->reply.len);
+    gdb_ahead_make(g);
     if (g->non_stop)
         gdb_ns_after_reply(g);
 }

@@ -44,7 +44,11 @@ static void set_events(struct gdb *g)
 
     if (unsent(g))
         events |= EPOLLOUT;
-    session_watch_fd(g->s, g->fd, events ? events : EPOLLHUP, on_client, g);
+    if (!events)
+        events = EPOLLHUP;
+    if (events != g->events)
+        session_watch_fd(g->s, g->fd, events, on_client, g);
+    g->events = events;
 }
 
 static void push(struct gdb *g)
@@ -66,6 +70,28 @@ static void push(struct gdb *g)
     }
 }
 
+/* Everything from `at` on in g->out is one frame. */
+static void sent_frame(struct gdb *g, size_t at)
+{
+    if (!g->no_ack) {
+        buf_clear(&g->last);
+        buf_add(&g->last, g->out.data + at, g->out.len - at);
+    }
+    push(g);
+    if (unsent(g))
+        set_events(g);
+}
+
+void gdb_send_frame(struct gdb *g, const struct buf *frame)
+{
+    size_t at = g->out.len;
+
+    if (g->fd < 0)
+        return;
+    buf_add(&g->out, buf_str(frame), frame->len);
+    sent_frame(g, at);
+}
+
 void gdb_send(struct gdb *g, const void *body, size_t len)
 {
     size_t at = g->out.len;
@@ -80,13 +106,7 @@ void gdb_send(struct gdb *g, const void *body, size_t len)
     if (len && *(const char *)body == 'O' && len > 2 && unsent(g) > UNSENT_MAX)
         return;
     packet_frame(&g->out, body, len);
-    if (!g->no_ack) {
-        buf_clear(&g->last);
-        buf_add(&g->last, g->out.data + at, g->out.len - at);
-    }
-    push(g);
-    if (unsent(g))
-        set_events(g);
+    sent_frame(g, at);
 }
 
 void gdb_notify(struct gdb *g, const void *body, size_t len)
@@ -123,6 +143,7 @@ static void forget_client(struct gdb *g)
     buf_clear(&g->unread);
     buf_clear(&g->out);
     buf_clear(&g->last);
+    gdb_ahead_fini(g);
     g->sent = 0;
     g->state = GDB_NOBODY;
     g->client = (struct gdb_client){0};
@@ -143,7 +164,8 @@ static void greet(struct gdb *g, int fd, char *peer)
     g->connected_ns = clock_ns();
     g->run_thread = UINT32_MAX;
     g->thread = session_focus(g->s);
-    session_watch_fd(g->s, fd, EPOLLIN, on_client, g);
+    g->events = 0;
+    set_events(g);
     log_info("%s attached", peer);
     if (session_state(g->s) == SS_RUNNING) {
         g->state = GDB_COMING;
@@ -475,6 +497,7 @@ void gdb_close(struct session *s)
         close(g->print_fd);
     }
     gdb_files_close(g);
+    gdb_ahead_fini(g);
     packet_in_fini(&g->in);
     buf_fini(&g->unread);
     buf_fini(&g->out);

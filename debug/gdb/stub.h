@@ -66,6 +66,16 @@ struct gdb_nonstop {
     bool notified, tell;
 };
 
+/* The reply to the memory request that is expected next. */
+struct gdb_ahead {
+    bool wanted, made;
+    uint64_t follows; /* where the last request ended */
+    uint64_t addr;
+    size_t len;
+    uint8_t *bytes; /* PACKET_MAX / 2, or NULL */
+    struct buf frame;
+};
+
 struct gdb {
     struct session *s;
     int sub;
@@ -73,6 +83,7 @@ struct gdb {
 
     /* serve.c */
     int listen_fd, fd; /* -1: none */
+    unsigned events;   /* of fd that are watched */
     char *where, *path, *peer;
     unsigned port;
     bool open_to_all; /* others than this machine's users reach it */
@@ -90,7 +101,8 @@ struct gdb {
     struct gdb_client client;
     struct buf reply;
     uint8_t *scratch; /* PACKET_MAX bytes for memory packets, or NULL */
-    bool no_reply;    /* the handler answers later, or never */
+    struct gdb_ahead ahead;
+    bool no_reply; /* the handler answers later, or never */
     bool extended, killed, detached;
     bool run_asked;  /* vRun or R: reset when it stands */
     bool kill_asked; /* reset when it stands, and say nothing */
@@ -167,6 +179,8 @@ bool thread_id(struct gdb *g, const char **p, const char *end, int *vcpu);
 
 /* Frames and sends a body. */
 void gdb_send(struct gdb *g, const void *body, size_t len);
+/* Sends what packet_frame made. */
+void gdb_send_frame(struct gdb *g, const struct buf *frame);
 /* The same as a notification. */
 void gdb_notify(struct gdb *g, const void *body, size_t len);
 /* The connection is to be closed once everything is sent. */
@@ -188,6 +202,17 @@ gdb_handler pk_g, pk_G, pk_p, pk_P;
 /* ---- memory.c ------------------------------------------------------------------------------ */
 
 gdb_handler pk_m, pk_M, pk_x, pk_X, pk_search, pk_crc, pk_phys_get, pk_phys_set;
+
+/* RAM at an address as the client means it; the readable prefix, see session_mem_read. */
+int64_t gdb_mem_read(struct gdb *g, uint64_t addr, void *dst, size_t len);
+
+/* ---- ahead.c ------------------------------------------------------------------------------- */
+
+/* Memory was asked for as hex and read: sends the reply if it was made already. */
+bool gdb_ahead_send(struct gdb *g, uint64_t addr, const uint8_t *bytes, size_t len);
+/* Makes the reply that is expected next, if one is. */
+void gdb_ahead_make(struct gdb *g);
+void gdb_ahead_fini(struct gdb *g);
 
 /* ---- resume.c, stop.c ---------------------------------------------------------------------- */
 

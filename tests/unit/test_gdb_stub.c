@@ -332,6 +332,33 @@ static void memory(void)
     close_session();
 }
 
+/* A dump's next reply is made ahead; it must not be older than the request. */
+static void dumps(void)
+{
+    uint8_t byte = 0;
+    char *was;
+
+    WITH_SESSION(1, false);
+    for (unsigned round = 0; round < 3; round++) {
+        was = strdup(ask("m10000,1000"));
+        CHECK(was);
+        CHECK_STR(ask("m11000,1000"), was); /* all zeros */
+        byte = (uint8_t)(0xa0 + round);
+        CHECK_EQ(session_mem_write(s, 0, SPACE_PHYS, 0x12000, &byte, 1), 1);
+        CHECK_EQ(ask("m12000,1000")[1], '0' + (int)round);
+        CHECK_EQ(strlen(reply_buf.data), 0x2000);
+        CHECK_STR(ask("m13000,1000"), was);
+        CHECK_STR(ask("m13fff,2"), "0000");
+        put("-", 1); /* the last once more */
+        CHECK_STR(reply(), "0000");
+        free(was);
+    }
+    CHECK_EQ(strlen(ask("m1fe000,1000")), 0x2000);
+    CHECK_EQ(strlen(ask("m1ff000,1000")), 0x2000);
+    CHECK_STR(ask("m200000,1000"), "E0e");
+    close_session();
+}
+
 static void steps(void)
 {
     WITH_SESSION(1, false);
@@ -645,6 +672,7 @@ static const struct test tests[] = {
     {"handshake", handshake},
     {"registers", registers},
     {"memory", memory},
+    {"dumps", dumps},
     {"steps", steps},
     {"breakpoints", breakpoints},
     {"conditions", conditions},

@@ -149,6 +149,30 @@ static void every_run_length(void)
     }
 }
 
+/* Runs and special bytes are found wherever they begin: long stretches are looked at 16 bytes at a
+ * time. */
+static void runs_at_every_offset(void)
+{
+    static const char *const inner[] = {"aaaa", "#", "$", "}", "*", "aaaaaaaaaaaaaaaaaaaaaaa"};
+    char text[64], out[64];
+
+    for (size_t k = 0; k < sizeof inner / sizeof *inner; k++)
+        for (size_t at = 0; at + strlen(inner[k]) <= sizeof text; at++) {
+            size_t n = strlen(inner[k]);
+            struct buf b = {0};
+
+            for (size_t i = 0; i < sizeof text; i++)
+                text[i] = (char)('b' + i % 3);
+            memcpy(text + at, inner[k], n);
+            packet_frame(&b, text, sizeof text);
+            CHECK_EQ(decode(b.data, b.len, out, sizeof out), (int64_t)sizeof text);
+            CHECK(!memcmp(out, text, sizeof text));
+            /* '$', "#xx", and an escape's byte more or a run's fewer */
+            CHECK_EQ(b.len, sizeof text + 4 + (n == 1) - (n == 4) - (n > 4 ? n - 3 : 0));
+            buf_fini(&b);
+        }
+}
+
 static void random_bytes(void)
 {
     uint32_t x = 12345;
@@ -200,6 +224,7 @@ static const struct test tests[] = {
     {"refuses_what_is_wrong", refuses_what_is_wrong},
     {"frames_come_back", frames_come_back},
     {"every_run_length", every_run_length},
+    {"runs_at_every_offset", runs_at_every_offset},
     {"random_bytes", random_bytes},
     {"hex", hex},
 };
