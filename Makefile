@@ -151,8 +151,10 @@ $(B)/headers/%.ok: % $(B)/.flags
 format: ## rewrite all C files in the house style
 	@tests/tools/deps install "make format" clang-format
 	$(Q)clang-format -i $(ALL_C)
-docs: vmscope ## rewrite the tables of the manual page from the program's
+docs: vmscope ## rewrite what is printed from the program's tables: manual page, Lua reference
 	$(Q)tests/tools/man ./vmscope docs/vmscope.1 >$(B)/vmscope.1 && cp $(B)/vmscope.1 docs/vmscope.1
+	$(Q)tests/tools/reference ./vmscope docs/lua.md >$(B)/lua.md && cp $(B)/lua.md docs/lua.md
+	$(Q)./vmscope --dump-lua types >scripts/types/vmscope.lua
 tags: ## ctags of all C files
 	@tests/tools/deps install "make tags" universal-ctags
 	$(Q)ctags $(ALL_C)
@@ -170,7 +172,7 @@ install: ## into PREFIX (/usr/local), below DESTDIR if that is set
 	install -d $(BINDIR) $(MANDIR) $(LUADIR)
 	install -m 755 $(IBIN) $(BINDIR)/vmscope
 	install -m 644 docs/vmscope.1 $(MANDIR)/vmscope.1
-	for d in lib examples; do [ ! -d scripts/$$d ] || { install -d $(LUADIR)/$$d && \
+	for d in lib types; do [ ! -d scripts/$$d ] || { install -d $(LUADIR)/$$d && \
 		install -m 644 scripts/$$d/*.lua $(LUADIR)/$$d/; }; done
 uninstall:
 	rm -f $(BINDIR)/vmscope $(MANDIR)/vmscope.1

@@ -14,9 +14,10 @@ const struct lua_doc lua_docs[] = {
     {"vm.on",
      "vm.on(kind, [filter,] fn) -> hook",
      "param kind string\n"
-     "param filter string|table|nil\n"
-     "param fn fun(e: event): string?, string?\n"
-     "return hook",
+     "param filter string|number|table|nil\n"
+     "param fn fun(e: event|stop|string, channel: string?): string?, string?\n"
+     "return hook\n"
+     "overload fun(kind: string, fn: fun(e: event|stop|string, channel: string?): string?, string?): hook",
      "Calls fn at every event of a kind. On the vCPU's thread, while it happens: exit (every "
      "exit), the kinds of exits (io, mmio, rdmsr, wrmsr, hlt, irq, hypercall, shutdown, debug, "
      "internal, …) and mode (fn sees the first exit in a new CPU mode). Hooks of accesses run "
@@ -44,18 +45,24 @@ const struct lua_doc lua_docs[] = {
      "field msr integer?\n"
      "field vector integer?\n"
      "field rip integer\n"
+     "field cs_base integer\n"
      "field symbol string?\n"
      "field cr3 integer\n"
      "field cpl integer\n"
      "field vcpu integer\n"
      "field mode string\n"
+     "field seq integer\n"
      "field at number\n"
      "field guest_ns integer\n"
+     "field host_ns integer\n"
      "field unclaimed boolean\n"
      "field string boolean\n"
      "field stepped boolean\n"
      "field register string?\n"
      "field text string\n"
+     "field reason integer\n"
+     "field exception integer?\n"
+     "field dr6 integer?\n"
      "field reply fun(self: event, answer: integer|string): string",
      "What a hook sees: kind, port, size, value, write, count, gpa, msr, vector, rip (linear), "
      "cs_base, symbol, cr3, cpl, vcpu, mode, seq, at (seconds), guest_ns, host_ns, unclaimed, "
@@ -81,8 +88,8 @@ const struct lua_doc lua_docs[] = {
     {"vm.break_at",
      "vm.break_at(where, [options,] [fn]) -> id or hook",
      "param where integer|string\n"
-     "param options table|fun(e: event)|nil\n"
-     "param fn fun(e: event): string?, string?\n"
+     "param options table|(fun(e: event): string?, string?)|nil\n"
+     "param fn (fun(e: event): string?, string?)?\n"
      "return integer|hook",
      "Sets a breakpoint at an address or expression. Without fn it stops the guest, and s.point "
      "of the stop is the id. With fn, fn runs on the vCPU's thread and stops the guest only "
@@ -94,8 +101,8 @@ const struct lua_doc lua_docs[] = {
     {"vm.watch",
      "vm.watch(where, [options,] [fn]) -> id or hook",
      "param where integer|string\n"
-     "param options table|fun(s: stop)|nil\n"
-     "param fn fun(s: stop): string?\n"
+     "param options table|(fun(s: stop): string?)|nil\n"
+     "param fn (fun(s: stop): string?)?\n"
      "return integer|hook",
      "Sets a watchpoint on memory. Options: len (8), access (write, read, access, change), "
      "condition. With fn, fn gets the stop on the main thread and the guest goes on unless "
@@ -104,8 +111,8 @@ const struct lua_doc lua_docs[] = {
     {"vm.catch",
      "vm.catch(kind, [filter,] [fn]) -> id or hook",
      "param kind string\n"
-     "param filter string|table|fun(s: stop)|nil\n"
-     "param fn fun(s: stop): string?\n"
+     "param filter string|table|(fun(s: stop): string?)|nil\n"
+     "param fn (fun(s: stop): string?)?\n"
      "return integer|hook",
      "Stops the guest at exits of a kind; with fn as vm.watch.",
      "vm:catch(\"io\", \"port == 0x80\")"},
@@ -240,7 +247,8 @@ const struct lua_doc lua_docs[] = {
      "vm:sleep(0.01)"},
     {"vm.spawn",
      "vm.spawn(fn, …)",
-     "param fn function",
+     "param fn function\n"
+     "param ... any",
      "Runs fn as a script of its own, which may wait too.",
      "vm.spawn(function(a) vm:sleep(0.01); print(a) end, \"later\")"},
     {"vm.every",
@@ -299,7 +307,8 @@ const struct lua_doc lua_docs[] = {
      "vm.mem.u32[0x8000] = old"},
     {"vm.phys",
      "vm.phys.u8[gpa], …, vm.phys:read(gpa, n), vm.phys:write(gpa, bytes), vm.phys:find(gpa, n, bytes)",
-     "field phys memory",
+     "field phys memory\n"
+     "field mem memory",
      "Physical memory; usable anywhere, also inside devices and while the guest runs.",
      "print(#vm.phys:read(0x8000, 16))"},
     {"vm.read",
@@ -422,7 +431,7 @@ const struct lua_doc lua_docs[] = {
      "assert(vm.try(\"nosuchcommand\") == false)"},
     {"vm.command",
      "vm.command{name=, usage=, help=, run=fn(args, words), complete=fn(before, word)}",
-     "param command table",
+     "param command { name: string, usage: string?, help: string?, run: (fun(args: string, words: string[]): any), complete: (fun(before: string, word: string): string[])? }",
      "Adds a command to the prompt, to -e, to keys and to vm.cmd. run gets the rest of the line, "
      "and its words; what it prints or returns is the answer. help's first line is the summary. "
      "complete gets the words before the one that is being typed, and returns a list: those that "
@@ -450,7 +459,8 @@ const struct lua_doc lua_docs[] = {
      "param kind string\n"
      "param filter string|table|nil\n"
      "param fn fun(e: event): string?\n"
-     "return hook",
+     "return hook\n"
+     "overload fun(kind: string, fn: fun(e: event): string?): hook",
      "Gives exits a text of its own in the exits panel, in `info exits last`, in `explain` and in "
      "logged lines: for a protocol that only your guest speaks. fn returns the text, or nil for "
      "the usual one. It runs later than the exit, so only the event is to be looked at.",
@@ -461,7 +471,9 @@ const struct lua_doc lua_docs[] = {
      "vm.resolver{name=, resolve=fn(addr), find=fn(name)} -> resolver",
      "class resolver\n"
      "field forget fun()\n"
-     "field remove fun()",
+     "field remove fun()\n"
+     "param resolver { name: string?, resolve: (fun(addr: integer): string?, integer?, integer?)?, find: (fun(name: string): integer?)? }\n"
+     "return resolver",
      "Names addresses that no symbol file knows (a JIT's code, a loaded module). resolve returns "
      "a name and, where known, the address at which it begins and its size, or nil; find returns "
      "the address of a name, or nil. They are asked after the symbols of files, and their answers "
@@ -474,7 +486,7 @@ const struct lua_doc lua_docs[] = {
      "r.remove()"},
     {"vm.os",
      "vm.os{name=, detect=fn(), views={NAME=fn(args, words) or {run=fn, columns=, help=}}}",
-     "param system table",
+     "param system { name: string, detect: (fun(): any)?, views: table<string, table|fun(args: string, words: string[]): any> }",
      "A helper that knows an operating system. The command `os` asks the helpers' detect which "
      "system the guest is (a text it returns is the version) and lists the views of that one; "
      "`os VIEW ARGS` runs one. A view with columns returns rows, as for vm.table.",
@@ -486,7 +498,9 @@ const struct lua_doc lua_docs[] = {
      "tui.pane{name=, title=, help=, draw=fn(cols, rows), keys={KEY=fn}, every=seconds} -> pane",
      "class pane\n"
      "field refresh fun()\n"
-     "field remove fun()",
+     "field remove fun()\n"
+     "param pane { name: string, title: string?, help: string?, draw: (fun(cols: integer, rows: integer): string|table), keys: table<string, function>?, every: number? }\n"
+     "return pane",
      "A pane beside the panels of the workbench (key 0; Left and Right choose among panes); without "
      "a screen the command `pane NAME` prints it. draw returns a text, or a list of lines; a line "
      "is a text or a list of parts, and a part a text or {text, style}: normal, dim, title, addr, "
@@ -505,7 +519,7 @@ const struct lua_doc lua_docs[] = {
      "assert(last == \"d\")"},
     {"vm.device",
      "vm.device{name=, ports={…}, read=fn(port, size), write=fn(port, value, size), reset=fn()}",
-     "param device table",
+     "param device { name: string?, help: string?, ports: integer[], read: (fun(port: integer, size: integer): integer?)?, write: fun(port: integer, value: integer, size: integer)?, reset: fun()? }",
      "A device on ports. Its functions run with the machine locked: of vm they may use phys, "
      "irq, console_put and print.",
      "vm.device{name = \"answer\", ports = {0x510, 0x511},\n"
@@ -513,7 +527,7 @@ const struct lua_doc lua_docs[] = {
      "  write = function(port, value, size) print(port, value) end}"},
     {"vm.mmio",
      "vm.mmio{name=, base=, size=, read=fn(off, size), write=fn(off, value, size), reset=fn()}",
-     "param device table",
+     "param device { name: string?, help: string?, base: integer, size: integer, read: (fun(offset: integer, size: integer): integer?)?, write: fun(offset: integer, value: integer, size: integer)?, reset: fun()? }",
      "A device on memory.",
      "local last = 0\n"
      "vm.mmio{name = \"latch\", base = 0xfe100000, size = 0x1000,\n"
@@ -540,7 +554,7 @@ const struct lua_doc lua_docs[] = {
      "assert(vm.now() >= t)"},
     {"vm.limit",
      "vm.limit{hook=seconds, main=seconds}",
-     "param limits table",
+     "param limits { hook: number?, main: number? }",
      "How long a hook, and other code without waiting, may run (1 and 10 seconds at first).",
      "vm.limit{hook = 0.5}"},
     {"vm.quit",

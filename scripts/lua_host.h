@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "debug/cmd.h"
+#include "vmm/base/buf.h"
 #include "vmm/base/err.h"
 
 struct scripts;
@@ -54,5 +55,10 @@ bool scripts_idle(const struct scripts *h);
 bool scripts_broken(const struct scripts *h);
 /* True once any script ended with an error; the first one's text. */
 bool scripts_failed(const struct scripts *h, const char **why);
+
+/* The interface as annotations for editors (LuaLS), and as the reference of docs/lua.md. Any
+ * thread. */
+void scripts_types(struct buf *out);
+void scripts_reference(struct buf *out);
 
 #endif

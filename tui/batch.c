@@ -16,6 +16,7 @@
 
 #include "debug/cmd.h"
 #include "scripts/lua_host.h"
+#include "tui/autoload.h"
 #include "tui/batch_prompt.h"
 #include "tui/checks.h"
 #include "tui/commands_in.h"
@@ -38,7 +39,7 @@ struct batch {
     struct checks *checks; /* NULL: none asked for */
     struct sink out, err, com1_file, debug_file;
     struct sink *com1, *debugcon; /* one of those */
-    bool has_commands, terminal, interactive;
+    bool has_commands, has_scripts, terminal, interactive;
     bool stopped; /* a stop that was not told yet */
     bool started; /* the guest ran */
     bool done, failed, timed_out;
@@ -269,7 +270,7 @@ static void advance(struct batch *b)
             terminal_restore();
             batch_prompt_open(&b->c, on_prompt_line, b);
             return;
-        } else if (b->o->scripts && !b->started && !b->has_commands) {
+        } else if (b->has_scripts && !b->started && !b->has_commands) {
             start_after_scripts(b);
         } else if (session_is_held(b->s)) { /* a debugger has it, or is awaited */
             return;
@@ -423,10 +424,15 @@ static void on_script_text(void *arg, const char *text, size_t len)
 
 static int begin_scripts(struct batch *b, struct err *e)
 {
+    bool ran = false;
     struct scripts_config cfg = {
         .sandbox = b->o->script_sandbox, .print = on_script_text, .arg = b};
     int r = scripts_open(&b->scripts, b->s, &b->c, &cfg, e);
 
+    b->has_scripts = b->o->scripts > 0;
+    if (!r)
+        r = autoload(b->scripts, b->o, false, &ran, e);
+    b->has_scripts |= ran;
     for (unsigned i = 0; !r && i < b->o->scripts; i++)
         r = scripts_run_file(b->scripts, b->o->script[i], e);
     return r;
@@ -464,7 +470,7 @@ static int begin(struct batch *b, struct err *e)
         b->interactive = b->stopped = true;
     b->checks = checks_new(b->s, b->o);
     r = begin_scripts(b, e);
-    if (r || b->has_commands || b->o->stop_at_entry || b->o->scripts)
+    if (r || b->has_commands || b->o->stop_at_entry || b->has_scripts)
         return r;
     return session_run(b->s, e);
 }

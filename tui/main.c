@@ -16,6 +16,7 @@
 #include "debug/trace_file.h"
 #include "debug/tracer.h"
 #include "scripts/lua_host.h"
+#include "tui/autoload.h"
 #include "tui/batch.h"
 #include "tui/commands_in.h"
 #include "tui/opts.h"
@@ -99,7 +100,10 @@ static int open_scripts(struct scripts **h, struct cmd_client *c, const struct o
 {
     struct scripts_config cfg = {.sandbox = o->script_sandbox};
     int r = scripts_open(h, c->s, c, &cfg, e);
+    bool ran;
 
+    if (!r)
+        r = autoload(*h, o, true, &ran, e);
     for (unsigned i = 0; !r && i < o->scripts; i++)
         r = scripts_run_file(*h, o->script[i], e);
     return r;
@@ -167,6 +171,10 @@ static int main_of(const struct opts *o, int *died_of)
     }
     if (o->dump_docs) {
         opts_docs(&b);
+        return print(&b);
+    }
+    if (o->dump_lua) {
+        (strcmp(o->dump_lua, "types") ? scripts_reference : scripts_types)(&b);
         return print(&b);
     }
     if (o->sub == SUB_DOCTOR)

@@ -71,6 +71,14 @@ static int set_docs(struct opts *o, const char *value, struct err *e)
     return 0;
 }
 
+static int set_lua(struct opts *o, const char *value, struct err *e)
+{
+    if (strcmp(value, "types") && strcmp(value, "reference"))
+        return err_set(e, EINVAL, "--dump-lua prints types or reference, not `%s`", value);
+    o->dump_lua = value;
+    return 0;
+}
+
 static int set_log(struct opts *o, const char *value, struct err *e)
 {
     (void)e;
@@ -105,6 +113,8 @@ static const struct option_row table[] = {
 {'e', "eval", "CMD", IN_GUEST, "run one command; may be repeated", opt_command_text},
 {0, "script", "FILE[,KEY=VALUE…]", IN_GUEST, "run a Lua script, by its path or by the name of one "
  "that came with vmscope, before the guest starts; may be repeated", opt_script},
+{0, "autoload", "ask|yes|no", IN_GUEST, "run the script that lies beside the guest, GUEST.lua; the "
+ "workbench asks first unless given, `run` then leaves it alone", opt_autoload},
 {0, "script-sandbox", NULL, IN_GUEST, "scripts get no files and no programs of the host", opt_sandbox},
 {0, "expect", "REGEX", IN_RUN, "the guest must print a line that matches; ends with status 0 when all "
  "were seen, with 8 when not; may be repeated", opt_expect},
@@ -158,6 +168,7 @@ static const struct option_row table[] = {
 {'h', "help", NULL, IN_ALL, "show this", set_help},
 {'V', "version", NULL, IN_ALL, "show the version", set_version},
 {0, "dump-docs", NULL, 0, "print the man page's tables", set_docs},
+{0, "dump-lua", "WHAT", 0, "print the scripting interface: types (for editors) or reference", set_lua},
 };
 /* clang-format on */
 
@@ -291,7 +302,7 @@ static int guest(struct opts *o, const char *arg, struct err *e)
 
 static int check(const struct opts *o, struct err *e)
 {
-    if (o->help || o->version || o->dump_docs || o->sub == SUB_DOCTOR)
+    if (o->help || o->version || o->dump_docs || o->dump_lua || o->sub == SUB_DOCTOR)
         return 0;
     if (!o->session.boot.image || !*o->session.boot.image)
         return err_set(e, EINVAL, "the %s is missing: `vmscope%s%s FILE` (--help tells more)",

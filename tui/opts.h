@@ -41,12 +41,14 @@ struct opts {
     struct session_config session;
     struct serial_choice serial, debugcon;
     bool stop_at_entry, json, help, version, dump_docs;
+    const char *dump_lua;        /* "types" or "reference" */
     struct opt_command *command; /* owned */
     unsigned commands;
     uint64_t timeout_ns; /* 0: none */
     const char **script; /* --script, owned list; strings stay in argv */
     unsigned scripts;
     bool script_sandbox;
+    enum { AUTOLOAD_ASK, AUTOLOAD_YES, AUTOLOAD_NO } autoload;
     const char **expect, **fail; /* regular expressions; owned lists */
     unsigned expects, fails;
     uint64_t max_exits; /* 0: any */

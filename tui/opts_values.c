@@ -292,6 +292,18 @@ int opt_script(struct opts *o, const char *value, struct err *e)
     return add_text(&o->script, &o->scripts, value);
 }
 
+int opt_autoload(struct opts *o, const char *value, struct err *e)
+{
+    static const char *const words[] = {"ask", "yes", "no"};
+
+    for (unsigned i = 0; i < ARRAY_LEN(words); i++)
+        if (!strcmp(value, words[i])) {
+            o->autoload = i;
+            return 0;
+        }
+    return err_set(e, EINVAL, "it is ask, yes or no, not `%s`", value);
+}
+
 int opt_sandbox(struct opts *o, const char *value, struct err *e)
 {
     (void)value;

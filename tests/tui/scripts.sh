@@ -6,7 +6,8 @@ cd "$(dirname "$0")/../.." || exit 2
 g=${O:-o}/guests status=0 name=
 
 names="pane_is_shown pane_has_keys pane_follows_the_guest panes_take_turns pane_errors_stay_inside
-formatter_and_resolver command_completes"
+formatter_and_resolver command_completes
+autoload_asks autoload_remembers autoload_never"
 command -v tmux >/dev/null || { for n in $names; do echo "SKIP $n: tmux is not installed"; done; exit 0; }
 [[ -r /dev/kvm && -w /dev/kvm ]] || { for n in $names; do echo "SKIP $n: no usable /dev/kvm"; done; exit 0; }
 . tests/lib/tmux.sh
@@ -97,8 +98,47 @@ command_completes() {
     want 'hello, Grace'
 }
 
+autoload_asks() {
+    mkdir -p "$TEST_DIR/guest"
+    cp "$g/hello16.bin" "$TEST_DIR/guest/k.bin"
+    printf '%s\n' '-- Shows a pane about \27[31mnothing.' 'tui.pane{name = "mine", draw = function() return "drawn by k.lua" end}' \
+        >"$TEST_DIR/guest/k.lua"
+    open_term 100 30 "$VMSCOPE" "$TEST_DIR/guest/k.bin"
+    want 'Beside the guest lies a script, .*k.lua \(2 lines' && want '-- Shows a pane' && want 'read and' &&
+        want 'Run it\?' || return
+    keys s Enter
+    want 'tui.pane.name = "mine"' || return
+    keys no Enter
+    want 'stopped: entry' || return
+    screen | grep -q 'drawn by k.lua' && fail 'it ran after a no' && return
+    open_term 100 30 "$VMSCOPE" "$TEST_DIR/guest/k.bin"
+    want 'Run it\?' || return
+    keys y Enter
+    want 'stopped: entry' && want 'drawn by k.lua'
+}
+autoload_remembers() {
+    open_term 100 30 "$VMSCOPE" "$TEST_DIR/guest/k.bin"
+    want 'Run it\?' || return
+    keys always Enter
+    want 'drawn by k.lua' || return
+    open_term 100 30 "$VMSCOPE" "$TEST_DIR/guest/k.bin"
+    want 'drawn by k.lua' || return
+    echo 'vm.symbols.changed = 0x7c00' >>"$TEST_DIR/guest/k.lua"
+    open_term 100 30 "$VMSCOPE" "$TEST_DIR/guest/k.bin"
+    want 'Run it\?'
+}
+autoload_never() {
+    keys never Enter
+    want 'stopped: entry' || return
+    open_term 100 30 "$VMSCOPE" "$TEST_DIR/guest/k.bin"
+    want 'stopped: entry' || return
+    screen | grep -q 'drawn by k.lua' && fail 'it ran after a never' && return
+    open_term 100 30 "$VMSCOPE" --autoload yes "$TEST_DIR/guest/k.bin"
+    want 'drawn by k.lua'
+}
+
 for t in pane_is_shown pane_has_keys panes_take_turns pane_errors_stay_inside pane_follows_the_guest \
-    formatter_and_resolver command_completes; do
+    formatter_and_resolver command_completes autoload_asks autoload_remembers autoload_never; do
     test_ $t
 done
 exit $status

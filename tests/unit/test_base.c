@@ -11,6 +11,7 @@
 #include "vmm/base/esc.h"
 #include "vmm/base/le.h"
 #include "vmm/base/log.h"
+#include "vmm/base/sha256.h"
 
 static void buf_grows_and_eats(void)
 {
@@ -86,7 +87,23 @@ static void log_levels_by_module(void)
     CHECK(!log_line(log_newest() + 1, line));
 }
 
+static void sha256_of_known_texts(void)
+{
+    char hex[65], a[120];
+
+    sha256_hex("", 0, hex);
+    CHECK_STR(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    sha256_hex("abc", 3, hex);
+    CHECK_STR(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    memset(a, 'a', sizeof a); /* the length goes into a block of its own */
+    sha256_hex(a, 119, hex);
+    CHECK_STR(hex, "31eba51c313a5c08226adf18d4a359cfdfd8d2e816b13f4af952f7ea6584dcfb");
+    sha256_hex(a, 120, hex);
+    CHECK_STR(hex, "2f3d335432c70b580af0e8e1b3674a7c020d683aa5f73aaaedfdc55af904c21c");
+}
+
 static const struct test tests[] = {
+    {"sha256_of_known_texts", sha256_of_known_texts},
     {"buf grows and eats", buf_grows_and_eats},
     {"esc stops terminal codes", esc_stops_terminal_codes},
     {"le is bounded", le_is_bounded},
