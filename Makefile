@@ -17,9 +17,10 @@ B := $(O)/$(MODE)$(if $(findstring clang,$(CC)),-clang)
 
 # pkg-config name:Debian package
 LIBS       := ncursesw:libncurses-dev readline:libreadline-dev capstone:libcapstone-dev \
-	libelf:libelf-dev libdw:libdw-dev lua5.4:liblua5.4-dev libzstd:libzstd-dev
+	libelf:libelf-dev libdw:libdw-dev lua5.4:liblua5.4-dev libzstd:libzstd-dev \
+	jansson:libjansson-dev
 DEBS_BUILD := gcc libc6-dev binutils pkg-config $(foreach l,$(LIBS),$(lastword $(subst :, ,$l)))
-DEBS_CHECK := gdb tmux mandoc python3 ncurses-bin ncurses-term procps xz-utils zstd lz4
+DEBS_CHECK := gdb tmux netcat-openbsd mandoc python3 ncurses-bin ncurses-term procps xz-utils zstd lz4
 DEBS_LINT  := clang-format cppcheck
 DEBS_FUZZ  := clang libclang-rt-dev
 DEBS_SLOW  := $(DEBS_FUZZ) $(DEBS_LINT) qemu-system-x86 grub-pc-bin grub-common xorriso mtools

@@ -59,11 +59,10 @@ struct cmd_scripts {
 /* What a command may need from its front end beside the session; shared by all commands of one
  * client. Zero-initialise, set `s`, give back with cmd_client_fini. */
 struct cmd_client {
-    struct session *s;                 /* NULL before a guest is open: most commands then say so */
-    bool quit;                         /* set by `quit` */
-    int quit_status;                   /* exit status asked by `quit N`, -1 none */
-    const struct cmd_scripts *scripts; /* NULL: this front end has none */
-    struct cmd_state *state;           /* displays, last x address, repeat: cmd.c's own */
+    struct session *s;       /* NULL before a guest is open: most commands then say so */
+    bool quit;               /* set by `quit` */
+    int quit_status;         /* exit status asked by `quit N`, -1 none */
+    struct cmd_state *state; /* displays, last x address, repeat: cmd.c's own */
 };
 void cmd_client_fini(struct cmd_client *c);
 

@@ -16,6 +16,7 @@
 #define STA "Status"
 #define TAB "Processor tables"
 #define GDB "Other debuggers"
+#define CTL "Other programs"
 #define IO_ "Guest input"
 #define SUP "Support"
 #define EXI "Exits"
@@ -30,7 +31,7 @@
 /* clang-format off */
 const struct cmd cmd_table[] = {
 /* ---- running ---- */
-{RUN, "continue", "c fg", "[N]",
+{RUN, "continue", "c cont fg", "[N]",
  "Continue the guest.\n"
  "With N, the breakpoint it stands at is passed N-1 times without stopping.\n"
  "Example: continue 3",
@@ -390,6 +391,25 @@ const struct cmd cmd_table[] = {
  "Tell where vmscope listens for gdb, and who is attached.\n"
  "Example: gdb status",
  0, cmd_gdb_status_run, NULL},
+
+/* ---- control ---- */
+{CTL, "control", NULL, "",
+ "Tell where vmscope listens for control, and who is connected; the same as `control status`.\n"
+ "Example: control",
+ 0, cmd_control_status_run, NULL},
+{CTL, "control listen", NULL, "unix:PATH",
+ "Let other programs drive this session by JSON-RPC, as docs/control.md says.\n"
+ "The socket has mode 0600. Everything here goes on.\n"
+ "Example: control listen unix:/tmp/vmscope.sock",
+ 0, cmd_control_listen_run, NULL},
+{CTL, "control close", NULL, "",
+ "End the connections of those programs, and listen no more.\n"
+ "Example: control close",
+ 0, cmd_control_close_run, NULL},
+{CTL, "control status", NULL, "",
+ "Tell where vmscope listens for control, and who is connected.\n"
+ "Example: control status",
+ 0, cmd_control_status_run, NULL},
 
 /* ---- input ---- */
 {IO_, "send", NULL, "[com1|com2] TEXT",

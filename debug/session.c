@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "debug/catch.h"
+#include "debug/control/control.h"
 #include "debug/engine.h"
 #include "debug/expr.h"
 #include "debug/fields.h"
@@ -274,7 +275,8 @@ int session_open(struct session **out, const struct session_config *cfg, struct 
     }
     s->tracer = tracer_new(s);
     stopped_at_entry(s);
-    if (cfg->gdb && gdb_listen(s, cfg->gdb, e) < 0) {
+    if ((cfg->gdb && gdb_listen(s, cfg->gdb, e) < 0) ||
+        (cfg->control && control_listen(s, cfg->control, e) < 0)) {
         session_close(s);
         return -e->code;
     }
@@ -287,6 +289,7 @@ void session_close(struct session *s)
     if (!s)
         return;
     gdb_close(s);
+    control_close(s);
     if (s->vm) {
         vm_park(s->vm);
         tracer_free(s->tracer);
@@ -637,7 +640,30 @@ void session_dispatch(struct session *s)
 
 bool session_is_held(const struct session *s)
 {
-    return s->gdb && gdb_holds(s);
+    return gdb_holds(s) || control_holds(s);
+}
+
+void session_quit(struct session *s, int status)
+{
+    s->quit_asked = true;
+    s->quit_status = status;
+}
+
+bool session_quit_asked(const struct session *s, int *status)
+{
+    if (status && s->quit_asked)
+        *status = s->quit_status;
+    return s->quit_asked;
+}
+
+void session_set_scripts(struct session *s, const struct cmd_scripts *scripts)
+{
+    s->scripts = scripts;
+}
+
+const struct cmd_scripts *session_scripts(const struct session *s)
+{
+    return s->scripts;
 }
 
 int session_fd(const struct session *s)

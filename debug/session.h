@@ -44,9 +44,10 @@ struct session_config {
     unsigned ring_records; /* per vCPU, a power of two; 0: 65536 */
     enum { ON_TRIPLE_STOP, ON_TRIPLE_RESET, ON_TRIPLE_EXIT } on_triple_fault;
     enum { ON_RESET_RESET, ON_RESET_STOP } on_reset;
-    bool visible_all; /* have KVM hand over every MSR access that it can */
-    bool assist_off;  /* do not carry out what this KVM refuses */
-    const char *gdb;  /* where to listen for gdb ([HOST:]PORT or unix:PATH), or NULL */
+    bool visible_all;    /* have KVM hand over every MSR access that it can */
+    bool assist_off;     /* do not carry out what this KVM refuses */
+    const char *gdb;     /* where to listen for gdb ([HOST:]PORT or unix:PATH), or NULL */
+    const char *control; /* where to listen for control (unix:PATH), or NULL */
 };
 
 enum session_state {
@@ -392,9 +393,17 @@ int session_eval(struct session *s, unsigned vcpu, const char *text, uint64_t *o
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-/* True while a client outside (gdb) may still want the guest: a front end without a screen waits
- * for it instead of ending with a stopped guest. */
+/* True while a client outside (gdb, control) may still want the guest: a front end without a screen
+ * waits for it instead of ending with a stopped guest. */
 bool session_is_held(const struct session *s);
+/* A client that is no front end wants the program to end: with an exit status, or -1. */
+void session_quit(struct session *s, int status);
+/* For front ends, after a dispatch. *status (may be NULL) is what session_quit was told. */
+bool session_quit_asked(const struct session *s, int *status);
+/* The script host that commands of every client reach; borrowed, NULL: none. */
+struct cmd_scripts;
+void session_set_scripts(struct session *s, const struct cmd_scripts *scripts);
+const struct cmd_scripts *session_scripts(const struct session *s);
 /* The one descriptor to poll for POLLIN; then session_dispatch. */
 int session_fd(const struct session *s);
 /* Delivers what happened. Never blocks. */

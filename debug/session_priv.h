@@ -17,6 +17,8 @@
 /* `events` are EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR as they came. */
 typedef void session_fd_fn(void *arg, unsigned events);
 struct gdb;
+struct control;
+struct cmd_scripts;
 
 struct session {
     struct session_config cfg;
@@ -51,7 +53,11 @@ struct session {
         session_fd_fn *watch;          /* session_watch_fd's */
         void *arg;
     } client_fd[SESSION_FDS];
-    struct gdb *gdb; /* the stub, or NULL */
+    struct gdb *gdb;         /* the stub, or NULL */
+    struct control *control; /* the control server, or NULL */
+    const struct cmd_scripts *scripts;
+    bool quit_asked;
+    int quit_status;
 
     int bell_fd, watch_fd, poll_fd;
     long watch_ns;                /* period of the watch timer, 0 off */

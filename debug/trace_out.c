@@ -129,34 +129,42 @@ void export_csv(struct report *p, FILE *f)
 
 /* ---- JSON lines ------------------------------------------------------------------------------ */
 
-static void json_row(void *arg, const struct exit_event *ev)
+void export_json_record(const struct exit_event *ev, const struct trace_names *n, struct buf *out)
 {
-    struct lines *l = arg;
     uint64_t linear = ev->cs_base + ev->rip, value;
+    struct buf what = {0};
     char place[200];
 
-    buf_clear(&l->line);
-    buf_addf(&l->line, "{\"seq\":%" PRIu64 ",\"at_ns\":%" PRIu64 ",\"kind\":\"%s\"", ev->seq,
-             ev->at_ns, exit_kind_name(ev->reason));
+    buf_addf(out, "{\"seq\":%" PRIu64 ",\"at_ns\":%" PRIu64 ",\"kind\":\"%s\"", ev->seq, ev->at_ns,
+             exit_kind_name(ev->reason));
     if (exit_has_cpu(ev))
-        buf_addf(&l->line, ",\"vcpu\":%u", ev->vcpu);
+        buf_addf(out, ",\"vcpu\":%u", ev->vcpu);
     if (ev->reason != EXIT_DEVICE)
-        buf_addf(&l->line,
+        buf_addf(out,
                  ",\"rip\":\"0x%" PRIx64 "\",\"mode\":\"%s\",\"cpl\":%u,\"guest_ns\":%u,"
                  "\"host_ns\":%u,\"flags\":%u",
                  linear, cpu_mode_name((enum cpu_mode)ev->mode), ev->cpl, ev->guest_ns, ev->host_ns,
                  ev->flags);
-    if (names_place(l->n, linear, ev->flags & EXIT_F_PAST, place, sizeof place)[0]) {
-        buf_adds(&l->line, ",\"place\":");
-        esc_json(&l->line, place, strlen(place));
+    if (names_place(n, linear, ev->flags & EXIT_F_PAST, place, sizeof place)[0]) {
+        buf_adds(out, ",\"place\":");
+        esc_json(out, place, strlen(place));
     }
     if (export_value(ev, &value))
-        buf_addf(&l->line, ",\"value\":\"0x%" PRIx64 "\"", value);
-    buf_clear(&l->part);
-    export_what(ev, l->n, &l->part);
-    buf_adds(&l->line, ",\"what\":");
-    esc_json(&l->line, buf_str(&l->part), l->part.len);
-    buf_adds(&l->line, "}\n");
+        buf_addf(out, ",\"value\":\"0x%" PRIx64 "\"", value);
+    export_what(ev, n, &what);
+    buf_adds(out, ",\"what\":");
+    esc_json(out, buf_str(&what), what.len);
+    buf_addc(out, '}');
+    buf_fini(&what);
+}
+
+static void json_row(void *arg, const struct exit_event *ev)
+{
+    struct lines *l = arg;
+
+    buf_clear(&l->line);
+    export_json_record(ev, l->n, &l->line);
+    buf_addc(&l->line, '\n');
     fwrite(l->line.data, 1, l->line.len, l->f);
 }
 

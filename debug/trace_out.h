@@ -26,6 +26,8 @@ void export_html(struct report *p, FILE *f);
 
 /* "out 0x3f8 (COM1 data), 1 byte" of a record. */
 void export_what(const struct exit_event *ev, const struct trace_names *n, struct buf *out);
+/* A record as one JSON object: the line of jsonl. */
+void export_json_record(const struct exit_event *ev, const struct trace_names *n, struct buf *out);
 /* The value of a record that carries one. */
 bool export_value(const struct exit_event *ev, uint64_t *value);
 

@@ -6,79 +6,85 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "debug/json.h"
+#include <jansson.h>
+
 #include "debug/out.h"
 #include "scripts/lua_int.h"
 #include "vmm/base/x.h"
 
-#define OUT_META "vmscope.out"
+#define OUT_META       "vmscope.out"
+#define JSON_BYTES_MAX (16u << 20)
 
 /* ---- JSON to Lua ---------------------------------------------------------------------------- */
 
-struct builder {
-    lua_State *L;
-    unsigned depth;
-    lua_Integer index[JSON_DEPTH_MAX + 1]; /* 0: an object */
-};
-
-/* The value on top of the stack goes where it belongs. */
-static void put(struct builder *b)
+/* A value and all below it; depth is bounded by the parser. */
+static void push_value(lua_State *L, const json_t *v)
 {
-    if (!b->depth)
-        return;
-    if (b->index[b->depth])
-        lua_rawseti(b->L, -2, b->index[b->depth]++);
-    else
-        lua_rawset(b->L, -3);
-}
+    const char *key;
+    json_t *item;
+    size_t i;
 
-static bool on_json(void *arg, enum json_event ev, const char *text, size_t len)
-{
-    struct builder *b = arg;
-    lua_State *L = b->L;
-
-    switch (ev) {
+    luaL_checkstack(L, 4, "JSON");
+    switch (json_typeof(v)) {
     case JSON_OBJECT:
-    case JSON_ARRAY:
-        luaL_checkstack(L, 4, "JSON");
         lua_newtable(L);
-        b->index[++b->depth] = ev == JSON_ARRAY;
-        return true;
-    case JSON_OBJECT_END:
-    case JSON_ARRAY_END:
-        b->depth--;
-        put(b);
-        return true;
-    case JSON_KEY:
-        lua_pushlstring(L, text, len);
-        return true;
+        json_object_foreach((json_t *)v, key, item)
+        {
+            lua_pushstring(L, key);
+            push_value(L, item);
+            lua_rawset(L, -3);
+        }
+        return;
+    case JSON_ARRAY:
+        lua_newtable(L);
+        json_array_foreach(v, i, item)
+        {
+            push_value(L, item);
+            lua_rawseti(L, -2, (lua_Integer)i + 1);
+        }
+        return;
     case JSON_STRING:
-        lua_pushlstring(L, text, len);
-        break;
-    case JSON_NUMBER:
-        if (!lua_stringtonumber(L, text))
-            lua_pushstring(L, text);
-        break;
+        lua_pushlstring(L, json_string_value(v), json_string_length(v));
+        return;
+    case JSON_INTEGER:
+        lua_pushinteger(L, json_integer_value(v));
+        return;
+    case JSON_REAL:
+        lua_pushnumber(L, json_real_value(v));
+        return;
     case JSON_TRUE:
     case JSON_FALSE:
-        lua_pushboolean(L, ev == JSON_TRUE);
-        break;
+        lua_pushboolean(L, json_is_true(v));
+        return;
     case JSON_NULL:
         lua_pushnil(L);
-        break;
+        return;
     }
-    put(b);
-    return true;
+}
+
+static int push_in_lua(lua_State *L)
+{
+    push_value(L, lua_touserdata(L, 1));
+    return 1;
 }
 
 int lua_push_json(lua_State *L, const char *text, size_t len, struct err *e)
 {
-    struct builder b = {.L = L};
-    int top = lua_gettop(L), rc = json_parse(text, len, on_json, &b, e);
+    json_error_t why;
+    json_t *root;
+    int status;
 
-    if (rc)
-        lua_settop(L, top);
-    return rc;
+    if (len > JSON_BYTES_MAX) /* the tree is not counted as Lua's memory */
+        return err_set(e, E2BIG, "JSON of more than %u MiB", JSON_BYTES_MAX >> 20);
+    root = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+    if (!root)
+        return err_set(e, EINVAL, "JSON, byte %d: %s", why.position, why.text);
+    /* Protected: memory may run out, and the tree is not Lua's to free. */
+    lua_pushcfunction(L, push_in_lua);
+    lua_pushlightuserdata(L, root);
+    status = lua_pcall(L, 1, 1, 0);
+    json_decref(root);
+    return status == LUA_OK ? 0 : lua_error(L);
 }
 
 /* ---- running commands ----------------------------------------------------------------------- */

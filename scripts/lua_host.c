@@ -971,7 +971,7 @@ int scripts_open(struct scripts **out, struct session *s, struct cmd_client *c,
     }
     h->subscription =
         session_subscribe(s, EV_STOPPED | EV_CONSOLE | EV_RESET | EV_TRACE, on_event, h);
-    c->scripts = h->own.scripts = &h->ops;
+    session_set_scripts(s, &h->ops);
     extend_begin(h);
     *out = h;
     return 0;
@@ -1000,8 +1000,8 @@ void scripts_close(struct scripts *h)
     h->closing = true;
     extend_end(h);
     session_unsubscribe(h->s, h->subscription);
-    if (h->client->scripts == &h->ops)
-        h->client->scripts = NULL;
+    if (session_scripts(h->s) == &h->ops)
+        session_set_scripts(h->s, NULL);
     if (session_state(h->s) == SS_RUNNING && !session_stop(h->s))
         session_wait(h->s, 2000000000u, NULL);
     if (h->bell_fd >= 0) {

@@ -31,8 +31,8 @@ struct scripts_config {
     void *arg;
 };
 
-/* `c` is the front end's client: it learns of `vm.quit` there, and gets c->scripts. Fails only when
- * the state cannot be made. The session must outlive it. */
+/* `c` is the front end's client: it learns of `vm.quit` there. Commands of all clients reach it.
+ * Fails only when the state cannot be made. The session must outlive it. */
 int scripts_open(struct scripts **out, struct session *s, struct cmd_client *c,
                  const struct scripts_config *cfg, struct err *e);
 void scripts_close(struct scripts *h); /* takes NULL */

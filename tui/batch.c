@@ -252,7 +252,8 @@ static void advance(struct batch *b)
 
     while (!b->done) {
         if (b->died_of || b->timed_out || b->out.error || b->failed || b->c.quit ||
-            scripts_broken(b->scripts) || checks_over(b->checks)) {
+            session_quit_asked(b->s, &b->c.quit_status) || scripts_broken(b->scripts) ||
+            checks_over(b->checks)) {
             b->done = true;
         } else if (is_running(b)) {
             return;
@@ -518,7 +519,7 @@ static int verdict(struct batch *b, struct buf *why)
         buf_adds(why, "a command failed, so the rest was not run");
         return STATUS_COMMAND;
     }
-    if (b->c.quit && b->c.quit_status >= 0) {
+    if ((b->c.quit || session_quit_asked(b->s, NULL)) && b->c.quit_status >= 0) {
         buf_addf(why, "quit with status %d", b->c.quit_status);
         return b->c.quit_status;
     }

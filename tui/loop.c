@@ -325,7 +325,8 @@ static void wait_and_serve(struct loop *l)
 
 static void run(struct loop *l)
 {
-    while (l->ui.wish != UI_WISH_LEAVE && !l->died_of) {
+    while (l->ui.wish != UI_WISH_LEAVE && !l->died_of &&
+           !session_quit_asked(l->ui.s, &l->ui.c->quit_status)) {
         if (l->urgent || l->full || (l->dirty && clock_ns() - l->drawn_ns >= FRAME_NS))
             draw(l);
         wait_and_serve(l);

@@ -24,6 +24,7 @@
 #include "tui/tui.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/log.h"
+#include "vmm/base/version.h"
 
 /* A sentence to standard error; with --json also as the one line on standard output. */
 static int fail(const struct opts *o, const struct err *e)

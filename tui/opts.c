@@ -139,6 +139,8 @@ static const struct option_row table[] = {
  "given", opt_assist},
 {0, "gdb", "[HOST:]PORT|unix:PATH", IN_GUEST | IN_GDBINIT, "listen for gdb or lldb; on 127.0.0.1 unless HOST is "
  "given", opt_gdb},
+{0, "control", "unix:PATH", IN_GUEST, "let other programs drive the session by JSON-RPC over a socket",
+ opt_control},
 {0, "by", "KEY", IN_REPORT, "count exits by kind (unless given), port, gpa, msr, vector, rip, "
  "symbol, vcpu, device, what or site", opt_report_by},
 {0, "top", "N", IN_REPORT, "rows of a table; 20 unless given", opt_report_top},

@@ -13,8 +13,6 @@
 #include "vmm/base/buf.h"
 #include "vmm/base/err.h"
 
-#define VMSCOPE_VERSION "0.1.0"
-
 enum subcommand { SUB_WORKBENCH, SUB_RUN, SUB_DOCTOR, SUB_REPORT, SUB_GDBINIT, SUBCOMMANDS };
 
 enum serial_kind {
@@ -52,7 +50,7 @@ struct opts {
     const char **expect, **fail; /* regular expressions; owned lists */
     unsigned expects, fails;
     uint64_t max_exits; /* 0: any */
-    const char *junit, *result, *keep, *control;
+    const char *junit, *result, *keep;
     int argc; /* as given to opts_parse, for the command that reruns this */
     char **argv;
     const char *log;

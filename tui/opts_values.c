@@ -368,6 +368,6 @@ int opt_control(struct opts *o, const char *value, struct err *e)
 {
     if (strncmp(value, "unix:", 5) || !value[5])
         return err_set(e, EINVAL, "`%s` is not unix:PATH, the socket to listen on", value);
-    o->control = value + 5;
+    o->session.control = value;
     return 0;
 }

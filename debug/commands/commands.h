@@ -162,6 +162,7 @@ char *cmd_complete_trace(struct cmd_client *c, const char *args, size_t n);
     X(info_devices) X(info_cpus) X(vcpu) X(info_walk) X(info_tab) X(info_gdt) \
     X(info_idt) X(info_tss) X(info_mem) X(info_guest) X(info_kvm) X(info_log) X(info_stop) \
     X(kaslr) X(gdb_listen) X(gdb_close) X(gdb_status) \
+    X(control_listen) X(control_close) X(control_status) \
     X(send) X(type) X(echo) X(source) X(help) X(apropos) X(info) \
     X(lua) X(help_lua) X(info_scripts)
 

@@ -151,26 +151,37 @@ static int no_scripts(struct out *o)
     return -ENOSYS;
 }
 
+static const struct cmd_scripts *scripts_of(const struct cmd_client *c)
+{
+    return c->s ? session_scripts(c->s) : NULL;
+}
+
 int cmd_lua_run(struct cmd_client *c, const char *args, struct out *o)
 {
-    if (!c->scripts)
+    const struct cmd_scripts *scripts = scripts_of(c);
+
+    if (!scripts)
         return no_scripts(o);
     if (!*args) {
         out_error(o, "what shall run is missing, as in `lua print(vm.regs.rip)`");
         return -EINVAL;
     }
-    return c->scripts->run(c->scripts->arg, args, false, o);
+    return scripts->run(scripts->arg, args, false, o);
 }
 
 int cmd_help_lua_run(struct cmd_client *c, const char *args, struct out *o)
 {
-    return c->scripts ? c->scripts->help(c->scripts->arg, args, o) : no_scripts(o);
+    const struct cmd_scripts *scripts = scripts_of(c);
+
+    return scripts ? scripts->help(scripts->arg, args, o) : no_scripts(o);
 }
 
 int cmd_info_scripts_run(struct cmd_client *c, const char *args, struct out *o)
 {
+    const struct cmd_scripts *scripts = scripts_of(c);
+
     (void)args;
-    return c->scripts ? c->scripts->list(c->scripts->arg, o) : no_scripts(o);
+    return scripts ? scripts->list(scripts->arg, o) : no_scripts(o);
 }
 
 static bool is_lua(const char *path)
@@ -182,6 +193,7 @@ static bool is_lua(const char *path)
 
 int cmd_source_run(struct cmd_client *c, const char *args, struct out *o)
 {
+    const struct cmd_scripts *scripts = scripts_of(c);
     struct cmd_state *st = cmd_state(c);
     struct waiting *rest = st->waiting, **rest_end = st->waiting_end;
     struct buf line = {0};
@@ -193,7 +205,7 @@ int cmd_source_run(struct cmd_client *c, const char *args, struct out *o)
         return -EINVAL;
     }
     if (is_lua(args))
-        return c->scripts ? c->scripts->run(c->scripts->arg, args, true, o) : no_scripts(o);
+        return scripts ? scripts->run(scripts->arg, args, true, o) : no_scripts(o);
     f = fopen(args, "re");
     if (!f) {
         int r = -errno;

@@ -253,8 +253,8 @@ static void completes(const char *line, size_t n, const char *want)
 
 static void completion(void)
 {
-    completes("cont", 0, "continue");
-    completes("cont", 1, NULL);
+    completes("conti", 0, "continue");
+    completes("conti", 1, NULL);
     completes("dis", 0, "disable");
     completes("dis", 1, "display");
     completes("info reg", 0, "info registers");
