@@ -72,7 +72,7 @@ void ui_fill(struct ui *ui)
     unsigned panes = ui->v.panes.count;
 
     measure(ui);
-    ui->v.scripts = ui->c->scripts;
+    ui->v.scripts = session_scripts(ui->s);
     view_fill(&ui->v, ui->s);
     if (!panes && ui->v.panes.count && !ui->lay.too_small) { /* a script's first pane is shown */
         layout_front(&ui->lay, PANEL_PANES);
