@@ -23,14 +23,16 @@ bool catch_exceptions(struct engine *g, struct vcpu *v, uint32_t vectors);
 struct catch_before {
     enum cpu_mode mode;
     unsigned cpl;
-    uint64_t cr3;
+    uint64_t cr3, rip;      /* rip: linear */
+    bool is_cpuid;          /* looked at only while somebody waits for it */
+    uint32_t leaf, subleaf; /* what CPUID is asked */
 };
-void catch_look(const struct vcpu *v, struct catch_before *before);
-/* After a step: CATCH_MODE and CATCH_CR3. True when the guest stops. */
+void catch_look(const struct engine *g, struct vcpu *v, struct catch_before *before);
+/* After a step: CATCH_MODE, CATCH_CR3, CATCH_CPUID. True when the guest stops. */
 bool catch_changes(struct engine *g, struct vcpu *v, const struct catch_before *before);
-/* The id of an enabled catchpoint of that sort whose condition holds now (it counts a hit), or -1.
- */
-int catch_of(struct engine *g, struct vcpu *v, enum catch_what what);
+/* The id of an enabled catchpoint of that sort that stops the guest now (it counts a hit), or -1.
+ * `ev` is the exit that led here, or NULL. */
+int catch_of(struct engine *g, struct vcpu *v, enum catch_what what, struct exit_event *ev);
 /* Output bytes, with the machine lock held: looks for texts. The stop follows from catch_texts, at
  * the end of the access that printed. */
 void catch_console(struct engine *g, enum console_chan chan, const void *bytes, size_t len);

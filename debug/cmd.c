@@ -62,6 +62,7 @@ void cmd_client_fini(struct cmd_client *c)
     if (!st)
         return;
     waiting_drop(st);
+    cmd_collect_drop(st);
     free(st->last_args);
     free(st->value);
     for (size_t i = 0; i < st->vars; i++)
@@ -335,6 +336,8 @@ static int exec_line(struct cmd_client *c, const char *line, struct out *o)
         out_error(o, "the line is longer than %u characters", CMD_LINE_MAX);
         return -E2BIG;
     }
+    if (st->collecting)
+        return cmd_collect_line(c, line, o);
     st->repeating = !*p;
     if (!*p) {
         if (!st->last)
@@ -351,6 +354,19 @@ static int exec_line(struct cmd_client *c, const char *line, struct out *o)
     r = run_row(c, row, args, o);
     free(args);
     return r;
+}
+
+/* A file that ends between `commands` and `end` is broken: what follows it is not meant for there.
+ */
+static int check_collected(struct cmd_client *c, const struct waiting *w, struct out *o)
+{
+    const struct waiting *next = cmd_state(c)->waiting;
+
+    if (!w->file || !cmd_is_collecting(c) || (next && next->file && !strcmp(next->file, w->file)))
+        return 0;
+    cmd_collect_drop(cmd_state(c));
+    out_error(o, "the `end` of `commands` is missing");
+    return -EINVAL;
 }
 
 /* Runs waiting lines while the guest stands. */
@@ -372,8 +388,14 @@ static int run_waiting(struct cmd_client *c, struct out *o)
         w = waiting_take(st);
         /* In a file an empty line is only an empty line. */
         r = *cmd_blanks(w->line) ? exec_line(c, w->line, o) : 0;
+        if (!r)
+            r = check_collected(c, w, o);
         if (r && w->file)
             out_error_from(o, w->file, w->number);
+        /* As in gdb: what a point has to run ends where it sets the guest running. */
+        while (w->of_point && st->waiting && st->waiting->of_point &&
+               session_state(c->s) == SS_RUNNING)
+            waiting_free(waiting_take(st));
         waiting_free(w);
     }
     if (r)
@@ -411,6 +433,41 @@ void cmd_queue(struct cmd_client *c, const char *line, const char *file, unsigne
 bool cmd_is_waiting(const struct cmd_client *c)
 {
     return c->state && c->state->waiting;
+}
+
+/* In front of what waits already. */
+static void queue_first(struct cmd_client *c, const char *lines)
+{
+    struct cmd_state *st = cmd_state(c);
+    struct waiting *rest = st->waiting, **rest_end = st->waiting_end;
+    unsigned number = 0;
+
+    st->waiting = NULL;
+    st->waiting_end = &st->waiting;
+    while (*lines) {
+        size_t n = strcspn(lines, "\n");
+        char *line = cmd_trim_dup(lines, n);
+        struct waiting **at = st->waiting_end;
+
+        cmd_queue(c, line, "commands", ++number);
+        (*at)->of_point = true;
+        free(line);
+        lines += n + (lines[n] == '\n');
+    }
+    *st->waiting_end = rest;
+    if (rest)
+        st->waiting_end = rest_end;
+}
+
+int cmd_stop_commands(struct cmd_client *c, struct out *o, bool *silent)
+{
+    char *lines = session_take_commands(c->s, silent);
+
+    if (!lines)
+        return 0;
+    queue_first(c, lines);
+    free(lines);
+    return o ? run_waiting(c, o) : 0;
 }
 
 static void report_position(struct cmd_client *c, const struct stop_info *stop, struct out *o)
@@ -473,24 +530,32 @@ static void report_watch(struct cmd_client *c, const struct stop_info *stop, str
     out_json_u64(o, "by", stop->by);
 }
 
+static void tell_stop(struct cmd_client *c, const struct stop_info *stop, struct out *o)
+{
+    if (stop->kind == STOP_WATCHPOINT)
+        report_watch(c, stop, o);
+    else
+        out_text(o, "%s", stop->text[0] ? stop->text : stop_kind_name(stop->kind));
+    out_json_str(o, "reason", stop_kind_name(stop->kind));
+    out_json_str(o, "sentence", stop->text);
+    out_json_u64(o, "vcpu", stop->vcpu);
+    out_json_u64(o, "rip", stop->rip);
+    if (stop->point_id > 0)
+        out_json_u64(o, "point", (uint64_t)stop->point_id);
+    report_position(c, stop, o);
+    cmd_displays(c, o);
+}
+
 int cmd_report_stop(struct cmd_client *c, struct out *o)
 {
     const struct stop_info *stop = c->s ? session_last_stop(c->s) : NULL;
+    bool silent = false;
     int r = 0;
 
     if (stop && session_state(c->s) != SS_RUNNING) {
-        if (stop->kind == STOP_WATCHPOINT)
-            report_watch(c, stop, o);
-        else
-            out_text(o, "%s", stop->text[0] ? stop->text : stop_kind_name(stop->kind));
-        out_json_str(o, "reason", stop_kind_name(stop->kind));
-        out_json_str(o, "sentence", stop->text);
-        out_json_u64(o, "vcpu", stop->vcpu);
-        out_json_u64(o, "rip", stop->rip);
-        if (stop->point_id > 0)
-            out_json_u64(o, "point", (uint64_t)stop->point_id);
-        report_position(c, stop, o);
-        cmd_displays(c, o);
+        cmd_stop_commands(c, NULL, &silent);
+        if (!silent)
+            tell_stop(c, stop, o);
         r = run_waiting(c, o);
     }
     out_end(o);

@@ -13,10 +13,9 @@
 #include <stddef.h>
 
 #include "debug/out.h"
+#include "debug/session.h"
 #include "vmm/base/buf.h"
 #include "vmm/base/err.h"
-
-struct session;
 
 /* Longer lines are refused: no command needs them, and who sends them is not a person. */
 #define CMD_LINE_MAX 4096u
@@ -49,6 +48,11 @@ struct cmd_scripts {
     int (*run)(void *arg, const char *code, bool is_file, struct out *o);
     /* Help of one name of the API; an empty name lists all. */
     int (*help)(void *arg, const char *name, struct out *o);
+    /* The function that a script's expression means, as the `hit` of a point. 0 with *fn and
+     * *fn_arg, or -errno with a sentence. */
+    int (*point)(void *arg, const char *function, hook_fn **fn, void **fn_arg, struct err *e);
+    /* The point with that function has this id, or was not made (negative). */
+    void (*pointed)(void *arg, void *fn_arg, int id);
     /* Hooks, points, devices and waiting scripts. */
     int (*list)(void *arg, struct out *o);
     /* The i-th pane as it looks now in a place of that size; false past the end. `out` NULL: only
@@ -110,12 +114,19 @@ const struct cmd *cmd_at(size_t i);
  * while the guest still runs. */
 int cmd_exec(struct cmd_client *c, const char *line, struct out *o);
 /* What to print when the guest stopped: the reason, the next instruction, then `display` items;
- * then runs waiting lines. Returns 0, or the -errno of a waiting line that failed. */
+ * then runs the commands of its points and waiting lines. Returns 0, or the -errno of a waiting
+ * line that failed. */
 int cmd_report_stop(struct cmd_client *c, struct out *o);
 /* Adds a line to those that run as soon as the guest is stopped; `file` and `number` name its
  * origin in errors (copied, may be NULL). A failing line removes all that wait behind it. */
 void cmd_queue(struct cmd_client *c, const char *line, const char *file, unsigned number);
 bool cmd_is_waiting(const struct cmd_client *c);
+/* True between `commands` and its `end`: the lines are kept, not run. */
+bool cmd_is_collecting(const struct cmd_client *c);
+/* At a stop: runs what the points that made it have to run (`commands`), or begins to: the guest
+ * may run again afterwards. *silent: they want the stop not to be told. 0, or a line's -errno.
+ * cmd_report_stop does so itself. */
+int cmd_stop_commands(struct cmd_client *c, struct out *o, bool *silent);
 /* The n-th completion (from 0) of `line` as a whole new line; malloc'ed, NULL past the end. */
 char *cmd_complete(struct cmd_client *c, const char *line, size_t n);
 /* Help of one command, of a group, or (empty) the list; used by `help` and the man page. False

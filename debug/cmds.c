@@ -80,40 +80,52 @@ const struct cmd cmd_table[] = {
  CMD_NO_SESSION, cmd_quit_run, NULL},
 
 /* ---- breakpoints ---- */
-{PTS, "break", "b br hbreak", "[LOCATION] [thread N] [if EXPR]",
+{PTS, "break", "b br hbreak", "[LOCATION] [thread N] [if EXPR] [do ACTION]",
  "Set a breakpoint.\n" LOCATION_HELP "\n"
  "Without LOCATION: at the next instruction. How it is made on this host (int3, debug register,\n"
  "stepping) is chosen by what works here; `info breakpoints` says. `hbreak` is the same command.\n"
+ "It waits (pending) where no page is mapped yet, and after `set breakpoint pending on` also for a\n"
+ "symbol that `symbol-file` brings later. `help catch` explains ACTION, `help commands` what can run\n"
+ "at its stop. vCPUs are counted from 0; `vcpu N` is the same as `thread N`.\n"
  "Example: break timer_isr if ticks > 100 && $rdi == 0x20",
  0, cmd_break_run, cmd_complete_expr},
 {PTS, "tbreak", "tb thbreak", "[LOCATION] [thread N] [if EXPR]",
  "Set a breakpoint that is deleted when it stopped the guest.\n"
  "Example: tbreak *0x7c00",
  0, cmd_tbreak_run, cmd_complete_expr},
-{PTS, "catch", NULL, "KIND [WHAT] [if EXPR]",
+{PTS, "dprintf", NULL, "LOCATION,\"FORMAT\"[,EXPR…]",
+ "Print a line whenever a location is reached; the guest goes on.\n"
+ "The same as `break LOCATION do log \"FORMAT\", EXPR…`. Conversions are those of C's printf: d i u x\n"
+ "X o c s p; %s is the text at that address in the guest.\n"
+ "Example: dprintf guest_main,\"in main, sp is %x\\n\",$rsp",
+ 0, cmd_dprintf_run, cmd_complete_expr},
+{PTS, "catch", NULL, "KIND [WHAT] [if EXPR] [do ACTION]",
  "Stop at something that the guest does, other than reaching an address.\n"
- "io [in|out] [PORT[-PORT]]    mmio [read|write] [ADDR[-ADDR]]    rdmsr, wrmsr [INDEX]\n"
+ "io [in|out] [PORT[-PORT]]    mmio [read|write] [ADDR[-ADDR]]    msr [read|write] [INDEX[-INDEX]]\n"
  "irq [VECTOR]    an interrupt is given to a vCPU\n"
  "exception [VECTOR|NAME]    the guest enters its handler: 14 or pf, 13 or gp, …; int3\n"
  "post [CODE]    a POST code    console TEXT    output holds TEXT\n"
- "mode, cr3    the processor mode, CR3 changed (runs by single steps: slow)\n"
+ "mode, cr3    the processor mode, CR3 changed; cpuid [LEAF] (by single steps: slow)\n"
  "triple, reset, debug-exit    and every kind that `info exits` shows: hlt, shutdown, …\n"
  "EXPR may use the exit's fields, such as port, value, write and gpa.\n"
- "Example: catch io out 0x3f8 if value == 'A'",
+ "ACTION is stop, or one that lets the guest go on: log (a line that says what happened), log\n"
+ "\"FORMAT\", EXPR… (`help dprintf`), count (only `info breakpoints` tells), or script FUNCTION: a\n"
+ "function of a Lua script, or `function(e) … end`, that stops by returning \"stop\".\n"
+ "Example: catch io out 0x3f8 if value == 'A' do log \"A at %x\", rip",
  0, cmd_catch_run, NULL},
-{PTS, "watch", NULL, "[-l|-location] [-w] EXPR[,LENGTH] [thread N] [if EXPR]",
+{PTS, "watch", NULL, "[-l|-location] [-w] EXPR[,LENGTH] [thread N] [if EXPR] [do ACTION]",
  "Stop when memory changes.\n"
  "EXPR is a symbol, *(u32*)ADDRESS, *ADDRESS (4 bytes), phys:ADDRESS, or any address with a LENGTH.\n"
  "Any number and length, byte by byte. The stop names the instruction, the old and the new value.\n"
  "-w: at each write, also one that stores the same value. How it is made here (debug register,\n"
- "trapped page, single steps) is shown by `info watchpoints`.\n"
+ "trapped page, single steps) is shown by `info watchpoints`. `help catch` explains ACTION.\n"
  "Example: watch *(u32*)0x100000 if $rax > 5",
  0, cmd_watch_run, cmd_complete_expr},
-{PTS, "rwatch", NULL, "[-l|-location] EXPR[,LENGTH] [thread N] [if EXPR]",
+{PTS, "rwatch", NULL, "[-l|-location] EXPR[,LENGTH] [thread N] [if EXPR] [do ACTION]",
  "Stop when memory is read; otherwise as `watch`.\n"
  "Example: rwatch *(u16*)0x7dfe",
  0, cmd_rwatch_run, cmd_complete_expr},
-{PTS, "awatch", NULL, "[-l|-location] EXPR[,LENGTH] [thread N] [if EXPR]",
+{PTS, "awatch", NULL, "[-l|-location] EXPR[,LENGTH] [thread N] [if EXPR] [do ACTION]",
  "Stop when memory is read or written; otherwise as `watch`.\n"
  "Example: awatch 0x7c00,512",
  0, cmd_awatch_run, cmd_complete_expr},
@@ -125,14 +137,30 @@ const struct cmd cmd_table[] = {
  "Disable breakpoints, by number or range; without a number all.\n"
  "Example: disable 2",
  0, cmd_disable_run, NULL},
-{PTS, "enable", NULL, "[N…]",
+{PTS, "enable", NULL, "[once|delete|count COUNT] [N…]",
  "Enable breakpoints, by number or range; without a number all.\n"
- "Example: enable 2",
+ "once: disabled again after the next stop; count: after COUNT stops; delete: deleted at the next.\n"
+ "Example: enable count 3 1-2",
  0, cmd_enable_run, NULL},
 {PTS, "condition", NULL, "N [EXPR]",
  "Stop at breakpoint N only if EXPR is true; without EXPR always.\n"
  "Example: condition 1 $rcx == 0",
  0, cmd_condition_run, cmd_complete_expr},
+{PTS, "commands", NULL, "[N…]",
+ "Run command lines whenever a breakpoint, watchpoint or catchpoint stopped the guest.\n"
+ "The lines follow, up to one that is `end`; none at all takes them away. Without N: for the point\n"
+ "made last. `silent` as the first line has the stop not told. What follows a line that sets the\n"
+ "guest running, such as `continue`, is not run. `info breakpoints` shows them.\n"
+ "Example: commands 1",
+ 0, cmd_commands_run, NULL},
+{PTS, "end", NULL, "",
+ "End the lines of `commands`.\n"
+ "Example: end",
+ CMD_NO_SESSION, cmd_end_run, NULL},
+{PTS, "silent", NULL, "",
+ "As the first line of `commands`: the stop is not told.\n"
+ "Example: silent",
+ CMD_NO_SESSION, cmd_silent_run, NULL},
 {PTS, "ignore", NULL, "N COUNT",
  "Pass breakpoint N COUNT times without stopping.\n"
  "Example: ignore 1 99",
@@ -232,14 +260,18 @@ const struct cmd cmd_table[] = {
  "Show every register.\n"
  "Example: info all-registers",
  STOPPED, cmd_info_all_registers_run, NULL},
-{STA, "info breakpoints", "b", "",
- "List breakpoints and catchpoints, with their hits and how they are made here.\n"
+{STA, "info breakpoints", "b points", "[N…]",
+ "List breakpoints, watchpoints and catchpoints: their hits, what they do, how they are made here.\n"
  "Example: info breakpoints",
  0, cmd_info_breakpoints_run, NULL},
-{STA, "info watchpoints", NULL, "",
+{STA, "info watchpoints", NULL, "[N…]",
  "List watchpoints, with their hits and how they are made here.\n"
  "Example: info watchpoints",
  0, cmd_info_watchpoints_run, NULL},
+{STA, "info catchpoints", "catch", "[N…]",
+ "List catchpoints and what `trace KIND` made, with their hits and what they do.\n"
+ "Example: info catchpoints",
+ 0, cmd_info_catchpoints_run, NULL},
 {STA, "info display", NULL, "",
  "List what is shown at each stop.\n"
  "Example: info display",
@@ -312,14 +344,15 @@ const struct cmd cmd_table[] = {
  "records, `hist` histograms of times, `clear` begins anew.\n"
  "Example: info exits by site top 10 if kind==io && port==0x3f8",
  0, cmd_info_exits_run, cmd_complete_exits},
-{EXI, "trace", NULL, "[on FILE | off | filter EXPR | filter off | kernel on|off|all|NAME…]",
+{EXI, "trace", NULL, "[on FILE | off | filter EXPR | filter KIND… | filter off | kernel on|off|all|NAME… | KIND…]",
  "Stream the record of every exit to a file, and say what is counted.\n"
  "The file is compressed and can be read while it grows or after a crash: `vmscope report FILE`.\n"
  "A filter is an expression over the exit's words, as in `catch`; it decides what is counted by\n"
  "`info exits` and written to the file from then on. `kernel` adds what KVM deals with itself, from\n"
  "its trace points: exit, cpuid, msr, page_fault, inj_virq, inj_exception, apic, cr and hypercall, and\n"
  "with `all` or by name also entry, pio, mmio and emulate_insn; it needs root or CAP_PERFMON.\n"
- "Without arguments: how things stand.\n"
+ "`trace KIND [WHAT] [if EXPR] [do ACTION]` logs what `catch` would stop at; both have the same words,\n"
+ "and `trace filter KIND [WHAT] [if EXPR]` has them too. Without arguments: how things stand.\n"
  "Example: trace filter kind==io && value<0x20 && symbol(rip)==\"uart_putc\"",
  0, cmd_trace_run, cmd_complete_trace},
 

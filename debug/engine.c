@@ -10,6 +10,7 @@
 #include "debug/catch.h"
 #include "debug/fields.h"
 #include "debug/hooks.h"
+#include "debug/point_log.h"
 #include "debug/watch_run.h"
 #include "disasm/disasm.h"
 #include "vmm/assist.h"
@@ -234,9 +235,42 @@ static enum stop_kind kind_of(const struct point_spec *spec)
     return spec->hidden ? STOP_TEMPORARY : STOP_BREAKPOINT;
 }
 
-struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b,
-                                   const struct exit_event *ev)
+/* DO_LOG: the line with its values, or what is known of the hit. */
+static void point_logs(struct engine *g, struct vcpu *v, const struct bp *b,
+                       const struct exit_event *ev, const char *detail)
 {
+    struct env_arg a = {.g = g, .v = v, .ev = ev};
+    struct expr_env env = {
+        .arg = &a, .reg = env_reg, .mem = env_mem, .field = env_field, .text = env_text};
+    struct buf line = {0};
+
+    if (b->log)
+        point_log_format(b->log, &env, &line);
+    else if (detail)
+        buf_adds(&line, detail);
+    else if (ev)
+        exit_format(ev, ev->reason == EXIT_ASSIST ? NULL : session_reg_name(g->session, ev), &line);
+    g->log(g->log_arg, v, b->pub.id, buf_str(&line), b->log != NULL);
+    buf_fini(&line);
+}
+
+/* What the point does instead of stopping the guest. False: it stops. */
+static bool point_acts(struct engine *g, struct vcpu *v, struct bp *b, struct exit_event *ev,
+                       const char *detail, const char **why)
+{
+    const struct point_spec *spec = &b->pub.spec;
+
+    if (spec->action == DO_LOG)
+        point_logs(g, v, b, ev, detail);
+    if (spec->action == DO_LOG || spec->action == DO_COUNT)
+        return true;
+    return spec->hit && !exit_hook_point(g, v, ev, spec->hit, spec->hit_arg, b->pub.id, why);
+}
+
+struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b,
+                                   struct exit_event *ev, const char *detail)
+{
+    const char *said = NULL;
     struct stop_info *si;
     struct err why = {0};
     bool first;
@@ -254,8 +288,10 @@ struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *
         atomic_fetch_sub(&b->ignore_left, 1);
         return NULL;
     }
-    if (b->pub.spec.hit && !exit_hook_point(g, v, b->pub.spec.hit, b->pub.spec.hit_arg, b->pub.id))
+    /* A condition that has no value stops, whatever was to be done. */
+    if (!why.code && point_acts(g, v, b, ev, detail, &said))
         return NULL;
+    atomic_fetch_or(&b->stopped, 1u << v->id);
     first = !g->report[v->id].present;
     si = engine_stop(g, v, kind_of(&b->pub.spec));
     if (first || si->kind != STOP_WATCHPOINT)
@@ -264,12 +300,14 @@ struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *
         snprintf(si->text, sizeof si->text,
                  "its condition \"%.120s\" could not be evaluated: %.200s",
                  b->pub.spec.condition ? b->pub.spec.condition : "from gdb", why.msg);
+    else if (said && !si->text[0])
+        snprintf(si->text, sizeof si->text, "%.400s", said);
     return si;
 }
 
 static bool point_counts(struct engine *g, struct vcpu *v, struct bp *b)
 {
-    return engine_point_hit(g, v, b, NULL) != NULL;
+    return engine_point_hit(g, v, b, NULL, NULL) != NULL;
 }
 
 void engine_trapped(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
@@ -357,7 +395,7 @@ static void want_debug(struct engine *g, struct vcpu_debug *want)
 /* ---- exits
  * -------------------------------------------------------------------------------------------- */
 
-static void board_wish(struct engine *g, struct vcpu *v)
+static void board_wish(struct engine *g, struct vcpu *v, struct exit_event *ev)
 {
     struct stop_info *si;
     int id;
@@ -369,14 +407,14 @@ static void board_wish(struct engine *g, struct vcpu *v)
         engine_stop(g, v, STOP_POWER_OFF);
         break;
     case WISH_RESET:
-        id = catch_of(g, v, CATCH_RESET);
+        id = catch_of(g, v, CATCH_RESET, ev);
         si = engine_stop(g, v, STOP_RESET);
         if (id > 0)
             *si =
                 (struct stop_info){.kind = STOP_RESET, .vcpu = v->id, .point_id = id, .vector = -1};
         break;
     case WISH_DEBUG_EXIT:
-        catch_of(g, v, CATCH_DEBUG_EXIT);
+        catch_of(g, v, CATCH_DEBUG_EXIT, ev);
         engine_stop(g, v, STOP_DEBUG_EXIT)->code = v->wish_value;
         break;
     }
@@ -388,7 +426,7 @@ static void saw(void *arg, struct vcpu *v, struct exit_event *ev)
     struct engine *g = arg;
 
     if (v->wish != WISH_NONE)
-        board_wish(g, v);
+        board_wish(g, v, ev);
     if (exit_hooks_any(&g->exit_hooks) && !(ev->flags & EXIT_F_RAM))
         exit_hooks_saw(g, v, ev);
     if (ev->reason == KVM_EXIT_DEBUG && ev->u.debug.exception == 1 && v->data.dr7)
@@ -445,7 +483,7 @@ static void report_paging(struct engine *g, struct vcpu *v, const char *kind)
              kind);
 }
 
-static void report_shutdown(struct engine *g, struct vcpu *v, const struct exit_event *ev)
+static void report_shutdown(struct engine *g, struct vcpu *v, struct exit_event *ev)
 {
     const char *kind = vcpu_paging_refused(v, linear_rip(v));
     struct stop_info *si;
@@ -455,7 +493,7 @@ static void report_shutdown(struct engine *g, struct vcpu *v, const struct exit_
         report_paging(g, v, kind);
         return;
     }
-    id = catch_of(g, v, CATCH_TRIPLE);
+    id = catch_of(g, v, CATCH_TRIPLE, ev);
     si = engine_stop(g, v, STOP_TRIPLE_FAULT);
     if (id > 0)
         *si = (struct stop_info){.kind = STOP_TRIPLE_FAULT, .vcpu = v->id, .point_id = id};
@@ -807,7 +845,8 @@ static bool call_each(struct cpu_job *job, struct vcpu *v)
 }
 
 /* Does the step job end here by what it was to look for? */
-static bool arrived(const struct cpu_job *job, struct vcpu *v, const struct catch_before *before)
+static bool arrived(const struct engine *g, const struct cpu_job *job, struct vcpu *v,
+                    const struct catch_before *before)
 {
     uint32_t want = job->to == STEP_TO_BRANCH ? INSN_BRANCH
                     : job->to == STEP_TO_CALL ? INSN_CALL
@@ -822,7 +861,7 @@ static bool arrived(const struct cpu_job *job, struct vcpu *v, const struct catc
     case STEP_TO_COUNT:
         return false;
     case STEP_TO_MODE:
-        catch_look(v, &now);
+        catch_look(g, v, &now);
         return now.mode != before->mode || now.cpl != before->cpl;
     case STEP_TO_CR3:
         return v->sregs->cr3 != before->cr3;
@@ -844,14 +883,14 @@ static void step_job(struct engine *g, struct vcpu *v, struct cpu_job *job)
     struct catch_before before;
     bool made, stopped;
 
-    catch_look(v, &before);
+    catch_look(g, v, &before);
     made = one_step(g, v, &info);
     stopped = watch_noted(g, v) && watch_judge(g, v);
     if (!made)
         return;
     job->made++;
     job->steps--;
-    if ((job->each && !call_each(job, v)) || arrived(job, v, &before))
+    if ((job->each && !call_each(job, v)) || arrived(g, job, v, &before))
         job->steps = 0;
     if (g->points.catch_steps)
         stopped |= catch_changes(g, v, &before);
@@ -923,7 +962,7 @@ static void run_by_steps(struct engine *g, struct vcpu *v)
     if (left_at_hook(g, v))
         return;
     g->past[v->id] = false;
-    catch_look(v, &before);
+    catch_look(g, v, &before);
     if (!past && points_here(g, v)) {
         if (engine_points_hit(g, v))
             return;

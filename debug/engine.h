@@ -94,6 +94,9 @@ struct engine {
     const char *why_refused[MACHINE_CPUS_MAX]; /* what the assist said of the last exit, or NULL */
     bool (*symbol_text)(void *arg, uint64_t addr, char *dst, size_t cap);
     void *symbol_arg;
+    /* What a point with DO_LOG says; `is_whole`: the line is as the user wants it. */
+    void (*log)(void *arg, const struct vcpu *v, int id, const char *text, bool is_whole);
+    void *log_arg;
 
     /* One vCPU alone in the guest, while it steps over a planted byte that it has lifted. */
     pthread_mutex_t alone;
@@ -117,10 +120,11 @@ struct stop_info *engine_stop(struct engine *g, struct vcpu *v, enum stop_kind k
 /* vCPU threads: an expression over this vCPU and, unless NULL, the record. As expr_eval. */
 int engine_eval(struct engine *g, struct vcpu *v, const struct expr *x, const struct exit_event *ev,
                 uint64_t *value, struct err *e);
-/* A point was reached, by the exit `ev` or NULL: conditions and counts. The stop's report when the
- * guest stops, else NULL; it may be that of an earlier stop. */
+/* A point was reached, by the exit `ev` or NULL: conditions, counts and what it does then. `detail`
+ * (or NULL) says what happened, for its log line. The stop's report when the guest stops, else
+ * NULL; it may be that of an earlier stop. */
 struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b,
-                                   const struct exit_event *ev);
+                                   struct exit_event *ev, const char *detail);
 /* What each exit of a step passes through. */
 struct onestep_ops;
 void engine_ops(struct engine *g, struct onestep_ops *out);

@@ -444,9 +444,10 @@ void exit_hooks_saw(struct engine *g, struct vcpu *v, struct exit_event *ev)
     }
 }
 
-bool exit_hook_point(struct engine *g, struct vcpu *v, hook_fn *fn, void *arg, int id)
+bool exit_hook_point(struct engine *g, struct vcpu *v, struct exit_event *ev, hook_fn *fn,
+                     void *arg, int id, const char **why)
 {
-    struct exit_event ev = {
+    struct exit_event here = {
         .at_ns = v->last_ns,
         .rip = v->regs->rip,
         .cs_base = v->sregs->cs.base,
@@ -456,9 +457,12 @@ bool exit_hook_point(struct engine *g, struct vcpu *v, hook_fn *fn, void *arg, i
         .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
         .cpl = (uint8_t)cpu_cpl(v->sregs),
     };
-    struct hook_call c = {.engine = g, .v = v, .ev = &ev, .id = id};
+    struct hook_call c = {.engine = g, .v = v, .ev = ev ? ev : &here, .id = id};
 
-    return fn(arg, &c) == HOOK_STOP;
+    if (fn(arg, &c) != HOOK_STOP)
+        return false;
+    *why = c.stop_why;
+    return true;
 }
 
 /* ---- what a hook may do ------------------------------------------------------------------------

@@ -57,9 +57,11 @@ void exit_hooks_fini(struct exit_hooks *h); /* all parked */
 bool exit_hooks_access(struct engine *g, struct vcpu *v, struct exit_event *ev);
 /* Any other exit. */
 void exit_hooks_saw(struct engine *g, struct vcpu *v, struct exit_event *ev);
-/* Asks the function of a point (point_spec.hit) that was reached; true: it stops the guest. The
- * record it sees says where the vCPU is and is in no ring. */
-bool exit_hook_point(struct engine *g, struct vcpu *v, hook_fn *fn, void *arg, int id);
+/* Asks the function of a point (point_spec.hit) that was reached, by the exit `ev`; true: it stops
+ * the guest, *why (if it says so) is a clause for the sentence. With `ev` NULL the record it sees
+ * says where the vCPU is and is in no ring. */
+bool exit_hook_point(struct engine *g, struct vcpu *v, struct exit_event *ev, hook_fn *fn,
+                     void *arg, int id, const char **why);
 static inline bool exit_hooks_any(const struct exit_hooks *h)
 {
     return atomic_load_explicit(&h->table, memory_order_relaxed) != NULL;

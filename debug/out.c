@@ -26,6 +26,7 @@ struct out_table {
     struct buf json;   /* array elements */
     char **text;       /* rows * count cells */
     size_t text_cells; /* filled */
+    char **note;       /* per row: lines below it, or NULL */
 };
 
 void out_init(struct out *o)
@@ -42,6 +43,9 @@ static void table_free(struct out *o)
     for (size_t i = 0; i < t->text_cells; i++)
         free(t->text[i]);
     free(t->text);
+    for (size_t i = 0; t->note && i < t->rows; i++)
+        free(t->note[i]);
+    free(t->note);
     buf_fini(&t->json);
     free(t);
     o->table = NULL;
@@ -315,6 +319,8 @@ void out_row(struct out *o)
     t->cell = 0;
     if (!t->records)
         t->text = xrealloc(t->text, t->rows * t->count, sizeof *t->text);
+    t->note = xrealloc(t->note, t->rows, sizeof *t->note);
+    t->note[t->rows - 1] = NULL;
 }
 
 /* The JSON name of the next cell. */
@@ -394,6 +400,43 @@ void out_cell_num(struct out *o, double v, const char *fmt, ...)
     buf_fini(&b);
 }
 
+/* Each line moved in, as gdb shows a breakpoint's commands. */
+static void note_text(struct buf *to, const char *text)
+{
+    while (*text) {
+        size_t n = strcspn(text, "\n");
+
+        buf_adds(to, "        ");
+        esc_console(to, text, n);
+        buf_addc(to, '\n');
+        text += n + (text[n] == '\n');
+    }
+}
+
+void out_row_note(struct out *o, const char *key, const char *fmt, ...)
+{
+    struct out_table *t = o->table;
+    struct buf b = {0}, all = {0};
+    va_list ap;
+
+    BUG_ON(!t || !t->rows || t->cell != t->count);
+    va_start(ap, fmt);
+    buf_vaddf(&b, fmt, ap);
+    va_end(ap);
+    if (key) {
+        buf_addc(&t->json, ',');
+        esc_json(&t->json, key, strlen(key));
+        buf_addc(&t->json, ':');
+        esc_json(&t->json, buf_str(&b), b.len);
+    }
+    if (t->note[t->rows - 1])
+        buf_adds(&all, t->note[t->rows - 1]);
+    note_text(&all, buf_str(&b));
+    free(t->note[t->rows - 1]);
+    t->note[t->rows - 1] = buf_take(&all);
+    buf_fini(&b);
+}
+
 /* Cells on the terminal: a UTF-8 character counts once. */
 static size_t cells_of(const char *s)
 {
@@ -443,7 +486,7 @@ static void table_text(struct out *o, const struct out_table *t)
     buf_addf(&o->text, "%s\n", buf_str(&line));
     for (size_t r = 0; r < t->rows; r++) {
         line_of_cells(&line, t, width, (const char *const *)&t->text[r * t->count]);
-        buf_addf(&o->text, "%s\n", buf_str(&line));
+        buf_addf(&o->text, "%s\n%s", buf_str(&line), t->note[r] ? t->note[r] : "");
     }
     buf_fini(&line);
 }

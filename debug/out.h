@@ -66,6 +66,10 @@ void out_cell_bool(struct out *o, bool v); /* y and n in text */
 /* A number with a text of its own ("12.5%"). */
 void out_cell_num(struct out *o, double v, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* After the cells of a row: lines of text under it, and unless `key` is NULL a member of the row in
+ * JSON. */
+void out_row_note(struct out *o, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 void out_table_end(struct out *o);
 
 #endif

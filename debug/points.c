@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "debug/point_log.h"
 #include "vmm/base/x.h"
 #include "vmm/vcpu.h"
 
@@ -145,6 +146,8 @@ static void index_del(struct points *p, struct bp *b)
 static bool locate(struct points *p, const struct bp *b, uint64_t *gpa, bool *user, bool *real)
 {
     *user = *real = false;
+    if (b->pub.spec.unresolved)
+        return false;
     if (b->pub.spec.space == SPACE_PHYS) {
         *gpa = b->pub.spec.addr;
         *real = !(p->vm->cpu[0]->sregs->cr0 & 1);
@@ -307,7 +310,7 @@ static enum bp_method choose(struct points *p, struct bp *b)
     int dr;
 
     there = locate(p, b, &gpa, &user, &real);
-    may_dr = b->pub.spec.space == SPACE_LINEAR &&
+    may_dr = b->pub.spec.space == SPACE_LINEAR && !b->pub.spec.unresolved &&
              p->vm->probe.hw_exec[user ? PM_LONG3 : PM_LONG0] == HOW_DEBUG;
     dr = may_dr ? free_dr(p) : -1;
     if (dr < 0)
@@ -327,13 +330,15 @@ static enum bp_method choose(struct points *p, struct bp *b)
 static void catch_sums(struct points *p)
 {
     p->catch_vectors = 0;
-    p->catch_steps = p->catch_texts = 0;
+    p->catch_steps = p->catch_texts = p->catch_cpuids = 0;
     for (unsigned i = 0; i < p->catches; i++) {
         const struct point_spec *spec = &p->catch_bp[i]->pub.spec;
 
         if (spec->catch_what == CATCH_EXCEPTION)
             p->catch_vectors |= spec->catch_vector < 0 ? UINT32_MAX : 1u << spec->catch_vector;
-        p->catch_steps += spec->catch_what == CATCH_MODE || spec->catch_what == CATCH_CR3;
+        p->catch_steps += spec->catch_what == CATCH_MODE || spec->catch_what == CATCH_CR3 ||
+                          spec->catch_what == CATCH_CPUID;
+        p->catch_cpuids += spec->catch_what == CATCH_CPUID;
         p->catch_texts += spec->catch_what == CATCH_CONSOLE;
     }
 }
@@ -366,6 +371,7 @@ static const char *catch_method(const struct point_spec *spec)
         return "break at the guest's handler";
     case CATCH_MODE:
     case CATCH_CR3:
+    case CATCH_CPUID:
         return "single steps";
     case CATCH_CONSOLE:
         return "console output";
@@ -392,7 +398,9 @@ static int place(struct points *p, struct bp *b, struct err *e)
             p->pending++;
     }
     b->pub.pending = b->method == BP_PENDING;
-    b->pub.method = b->method == BP_CATCH ? catch_method(&b->pub.spec) : bp_method_name(b->method);
+    b->pub.method = b->method == BP_CATCH    ? catch_method(&b->pub.spec)
+                    : b->pub.spec.unresolved ? "pending: no symbol says where it is yet"
+                                             : bp_method_name(b->method);
     return 0;
 }
 
@@ -517,10 +525,13 @@ static void bp_free(struct bp *b)
     free(b->watch.gpa); /* still placed when the session ends */
     expr_free(b->cond);
     expr_free(b->filter);
+    point_log_free(b->log);
     free((char *)(uintptr_t)b->pub.spec.location);
     free((char *)(uintptr_t)b->pub.spec.condition);
     free((char *)(uintptr_t)b->pub.spec.catch_filter);
     free((char *)(uintptr_t)b->pub.spec.catch_text);
+    free((char *)(uintptr_t)b->pub.spec.action_text);
+    free((char *)(uintptr_t)b->pub.commands);
     free(b);
 }
 
@@ -553,8 +564,11 @@ int points_add(struct points *p, const struct point_spec *spec, const struct exp
     b->pub.spec.condition = dup_or_null(spec->condition);
     b->pub.spec.catch_filter = dup_or_null(spec->catch_filter);
     b->pub.spec.catch_text = dup_or_null(spec->catch_text);
+    b->pub.spec.action_text = dup_or_null(spec->action_text);
     if ((spec->condition && !(b->cond = expr_compile(spec->condition, names, e))) ||
-        (spec->catch_filter && !(b->filter = expr_compile(spec->catch_filter, names, e)))) {
+        (spec->catch_filter && !(b->filter = expr_compile(spec->catch_filter, names, e))) ||
+        (spec->action == DO_LOG && spec->action_text &&
+         !(b->log = point_log_new(spec->action_text, names, e)))) {
         bp_free(b);
         return -EINVAL;
     }
@@ -575,6 +589,46 @@ int points_add(struct points *p, const struct point_spec *spec, const struct exp
         return rc;
     }
     return b->pub.id;
+}
+
+void points_move(struct points *p, int id, uint64_t addr)
+{
+    struct bp *b = points_get(p, id);
+    bool placed = b && b->method != BP_NONE;
+
+    if (!b || b->pub.spec.kind != POINT_BREAK)
+        return;
+    if (placed)
+        unplace(p, b);
+    b->pub.spec.addr = addr;
+    b->pub.spec.unresolved = false;
+    if (placed)
+        place(p, b, NULL);
+}
+
+static void recompile(struct expr **x, const struct expr_names *names)
+{
+    struct expr *now = *x ? expr_compile(expr_text(*x), names, NULL) : NULL;
+
+    if (!now)
+        return;
+    expr_free(*x);
+    *x = now;
+}
+
+void points_recompile(struct points *p, const struct expr_names *names)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        struct bp *b = p->bp[i];
+        struct point_log *log = b->log ? point_log_new(b->pub.spec.action_text, names, NULL) : NULL;
+
+        recompile(&b->cond, names);
+        recompile(&b->filter, names);
+        if (!log)
+            continue;
+        point_log_free(b->log);
+        b->log = log;
+    }
 }
 
 struct bp *points_next(const struct points *p, int id)
@@ -622,8 +676,10 @@ int points_enable(struct points *p, int id, bool on)
         return -ENOENT;
     if (on && !b->pub.enabled && (rc = place(p, b, NULL)) < 0)
         return rc;
-    if (!on)
+    if (!on) {
         unplace(p, b);
+        atomic_store(&b->stopped, 0);
+    }
     b->pub.enabled = on;
     return 0;
 }
@@ -650,9 +706,40 @@ void points_drop_hidden(struct points *p)
     for (unsigned i = p->count; i-- > 0;) {
         struct bp *b = p->bp[i];
 
-        if (b->pub.spec.hidden || (b->pub.spec.temporary && atomic_load(&b->hits)))
+        if (b->pub.spec.hidden || (b->pub.spec.temporary && atomic_load(&b->stopped)))
             points_del(p, b->pub.id);
     }
+}
+
+static bool is_silent(const char *commands)
+{
+    return commands && !strncmp(commands, "silent\n", 7);
+}
+
+bool points_stopped(struct points *p, unsigned vcpu, struct buf *commands)
+{
+    bool silent = false, told = false;
+
+    for (unsigned i = 0; i < p->count; i++) {
+        struct bp *b = p->bp[i];
+        uint32_t bit = 1u << vcpu;
+
+        if (!(atomic_load(&b->stopped) & bit))
+            continue;
+        if (!b->pub.spec.temporary) /* such a one is still to be deleted */
+            atomic_fetch_and(&b->stopped, ~bit);
+        if (b->pub.commands)
+            buf_adds(commands, b->pub.commands + (is_silent(b->pub.commands) ? 7 : 0));
+        silent |= is_silent(b->pub.commands);
+        told |= !is_silent(b->pub.commands) && !b->pub.spec.hidden;
+        if (!b->pub.disables)
+            continue;
+        if (b->pub.stops_left > 1)
+            b->pub.stops_left--;
+        else
+            points_enable(p, b->pub.id, false);
+    }
+    return silent && !told;
 }
 
 /* ---- what others see of memory

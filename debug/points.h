@@ -13,6 +13,7 @@
 #include "debug/expr.h"
 #include "debug/session.h"
 #include "debug/watch.h"
+#include "vmm/base/buf.h"
 
 struct vm;
 
@@ -30,14 +31,16 @@ enum bp_method {
 struct bp {
     struct point pub; /* hits and false_hits are copied in when somebody asks */
     struct expr *cond, *filter;
+    struct point_log *log; /* DO_LOG with a format */
     enum bp_method method;
     int dr;           /* BP_DR: which */
     uint64_t gpa;     /* of the planted byte */
     uint64_t min_rsp; /* hidden ones: counts only when RSP is at least this (finish, over) */
     _Atomic uint64_t hits, false_hits, ignore_left;
-    _Atomic int text_seen; /* CATCH_CONSOLE: the text came, the stop is due */
-    struct bp *same_addr;  /* the next one at this linear address */
-    struct watch watch;    /* POINT_WATCH */
+    _Atomic uint32_t stopped; /* vCPUs that it stopped and whose stop was not told yet */
+    _Atomic int text_seen;    /* CATCH_CONSOLE: the text came, the stop is due */
+    struct bp *same_addr;     /* the next one at this linear address */
+    struct watch watch;       /* POINT_WATCH */
 };
 
 struct plant {
@@ -64,7 +67,7 @@ struct points {
     unsigned catches, catch_cap;
     uint32_t catch_vectors; /* exceptions that some of them want */
     unsigned catch_steps;   /* of them, such that need a look after each instruction */
-    unsigned catch_texts;
+    unsigned catch_texts, catch_cpuids;
     unsigned pending;
     bool int3_planted; /* some 0xCC needs USE_SW_BP */
     struct watches watches;
@@ -80,10 +83,18 @@ int points_del(struct points *p, int id);
 int points_enable(struct points *p, int id, bool on);
 int points_condition(struct points *p, int id, const char *text, const struct expr_names *names,
                      struct err *e);
+/* Execution points: another address, or the first for an unresolved one. */
+void points_move(struct points *p, int id, uint64_t addr);
+/* Compiles condition, filter and values anew, for other symbols; what no longer means anything
+ * stays as it was. */
+void points_recompile(struct points *p, const struct expr_names *names);
 struct bp *points_get(const struct points *p, int id);
 /* The visible or hidden point after `id`. */
 struct bp *points_next(const struct points *p, int id);
-/* Deletes hidden points and temporary ones that were hit. */
+/* What the points that stopped this vCPU have to run (see session_take_commands) is appended; those
+ * that were to be disabled are. True when none of them wants the stop to be told. */
+bool points_stopped(struct points *p, unsigned vcpu, struct buf *commands);
+/* Deletes hidden points and temporary ones that stopped the guest. */
 void points_drop_hidden(struct points *p);
 /* Places pending points whose page appeared, moves those whose method no longer reaches them, and
  * plants again where the guest overwrote. Main thread with all parked, or a vCPU that is alone.

@@ -215,6 +215,8 @@ static void stopped_at_entry(struct session *s)
 
     s->state = SS_STOPPED;
     s->focus = 0;
+    buf_clear(&s->commands);
+    s->silent = false;
     memset(s->engine.past, 0, sizeof s->engine.past);
     memset(s->engine.judged, 0xff, sizeof s->engine.judged);
     memset(s->engine.report, 0, sizeof s->engine.report);
@@ -267,6 +269,8 @@ int session_open(struct session **out, const struct session_config *cfg, struct 
         engine_init(&s->engine, s->vm);
         s->engine.symbol_text = symbol_text;
         s->engine.symbol_arg = s;
+        s->engine.log = session_on_log;
+        s->engine.log_arg = s;
         rc = load_symbols(s, e);
     }
     if (rc < 0) {
@@ -298,6 +302,8 @@ void session_close(struct session *s)
     }
     for (unsigned i = 0; i < CONSOLE_CHANS; i++)
         buf_fini(&s->console[i]);
+    buf_fini(&s->logs);
+    buf_fini(&s->commands);
     symbols_free(s->symbols);
     disasm_free(s->disasm);
     disasm_free(s->step_disasm);
@@ -554,8 +560,9 @@ static void publish_stop(struct session *s, struct stop_info si, const struct ex
         s->engine.report[i].late = s->engine.report[i].present;
     session_set_watch(s);
     tracer_stopped(s->tracer, si.kind, si.point_id);
-    points_drop_hidden(&s->engine.points);
+    session_points_told(s, si.vcpu);
     deliver_console(s);
+    session_deliver_logs(s);
     session_publish(s, EV_STOPPED, &s->last);
 }
 
@@ -628,6 +635,7 @@ void session_dispatch(struct session *s)
     if (read(s->bell_fd, &n, sizeof n) < 0 && errno != EAGAIN)
         log_error("cannot read the event descriptor: %s", strerror(errno));
     deliver_console(s);
+    session_deliver_logs(s);
     watch_tick(s);
     if (s->state == SS_RUNNING && vm_all_parked(s->vm))
         all_parked(s);

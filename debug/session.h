@@ -208,10 +208,18 @@ enum catch_what {
     CATCH_EXCEPTION,  /* the guest enters its handler of exception catch_vector (-1: of any) */
     CATCH_MODE,       /* the processor mode or privilege level changed; runs by single steps */
     CATCH_CR3,        /* CR3 changed; runs by single steps */
+    CATCH_CPUID,      /* CPUID was executed (of catch_leaf); runs by single steps */
     CATCH_CONSOLE,    /* catch_text came out of a console channel */
     CATCH_RESET,      /* the guest asked for a reset: it stops instead */
     CATCH_TRIPLE,     /* triple fault; the guest stops instead of being reset */
     CATCH_DEBUG_EXIT, /* port 0xF4 was written */
+};
+/* What happens at a hit. */
+enum point_do {
+    DO_STOP,
+    DO_LOG,    /* a line is told (EV_LOG); the guest goes on */
+    DO_COUNT,  /* nothing but the count; the guest goes on */
+    DO_SCRIPT, /* `hit` is asked */
 };
 enum watch_access { WATCH_WRITE = 1, WATCH_READ = 2, WATCH_ACCESS = 3, WATCH_CHANGE = 4 };
 
@@ -224,6 +232,7 @@ struct point_spec {
     uint64_t addr;
     uint64_t len; /* watch: bytes, at least 1 */
     enum watch_access access;
+    bool unresolved;       /* execution: the location means nothing yet (session_points_resolve) */
     const char *location;  /* what the user typed, for lists and for pending symbols; copied */
     const char *condition; /* expression, or NULL; copied */
     uint64_t ignore;       /* hits to pass over first */
@@ -231,12 +240,19 @@ struct point_spec {
     bool hidden;           /* ours (until, finish): not in lists */
     int vcpu;              /* -1: all */
     enum catch_what catch_what;
-    unsigned catch_reason;    /* CATCH_EXIT: KVM_EXIT_* or EXIT_* */
-    int catch_vector;         /* CATCH_EXCEPTION: 0 to 31, or -1 */
+    unsigned catch_reason;      /* CATCH_EXIT: KVM_EXIT_* or EXIT_* */
+    unsigned catch_reason_last; /* CATCH_EXIT: the last one meant when there are several, or 0 */
+    int catch_vector;           /* CATCH_EXCEPTION: 0 to 31, or -1 */
+    bool catch_has_leaf;
+    uint32_t catch_leaf;      /* CATCH_CPUID */
     const char *catch_text;   /* CATCH_CONSOLE: not empty; copied */
     const char *catch_filter; /* catch: expression over the exit's fields, or NULL; copied */
-    hook_fn *hit;             /* execution points: asked on the vCPU's thread when all else says */
-    void *hit_arg;            /* yes, and stops only with HOOK_STOP; or NULL */
+    enum point_do action;
+    /* DO_LOG: a format and its values as `"x=%x", EXPR` (point_log.h), or NULL: where and what.
+     * DO_SCRIPT: what to call it in lists. Copied. */
+    const char *action_text;
+    hook_fn *hit;  /* asked on the vCPU's thread when all else says yes, and stops only with */
+    void *hit_arg; /* HOOK_STOP; or NULL */
     /* Asked after `condition`, or NULL; the client's, and must live as long as the point. */
     const struct point_test *test;
 };
@@ -253,10 +269,13 @@ struct point {
     int id;
     struct point_spec spec; /* strings owned by the session */
     bool enabled;
-    bool pending;        /* its page or symbol is not there yet */
-    uint64_t hits;       /* times it was reached with its condition true */
-    uint64_t false_hits; /* times the condition said no */
-    const char *method;  /* how it is done on this host ("int3", "debug register", …) */
+    bool pending;         /* its page or symbol is not there yet */
+    uint64_t hits;        /* times it was reached with its condition true */
+    uint64_t false_hits;  /* times the condition said no */
+    const char *method;   /* how it is done on this host ("int3", "debug register", …) */
+    const char *commands; /* lines for the front end to run at its stop, or NULL */
+    bool disables;        /* it is disabled after `stops_left` more stops */
+    uint64_t stops_left;
 };
 
 /* Allowed at any time (the machine is parked for a moment when it runs). Returns the id (1 and
@@ -266,6 +285,18 @@ int session_point_del(struct session *s, int id);
 int session_point_enable(struct session *s, int id, bool on);
 int session_point_condition(struct session *s, int id, const char *condition, struct err *e);
 int session_point_ignore(struct session *s, int id, uint64_t count);
+/* Lines that the front end runs when this point stopped the guest; NULL or "": none. Copied. */
+int session_point_commands(struct session *s, int id, const char *lines);
+/* What becomes of the point: POINT_DISABLE after `stops` more stops, POINT_DELETE at the next. */
+enum point_end { POINT_KEEP, POINT_DELETE, POINT_DISABLE };
+int session_point_dispose(struct session *s, int id, enum point_end end, uint64_t stops);
+/* After symbols changed: conditions are read anew, and points whose location means another address
+ * move there, or get placed at last. A line about each is appended to `told` (may be NULL). */
+void session_points_resolve(struct session *s, struct buf *told);
+/* The lines of all points that made the last stop, each line ended; malloc'ed, NULL when there are
+ * none. The first who asks gets them. *silent: the stop shall not be told. */
+char *session_take_commands(struct session *s, bool *silent);
+bool session_has_commands(const struct session *s);
 /* By id; NULL when there is none. Valid until the next change of points. */
 const struct point *session_point(const struct session *s, int id);
 /* The next visible point after `id` (0: the first), or NULL. */
@@ -281,11 +312,19 @@ const struct point *session_point_next(const struct session *s, int id);
 #define EV_RESET   64u  /* the board was reset, also when the guest asked for it; arg: NULL */
 #define EV_TRACE   32u  /* new exit records exist (at most one event a dispatch); arg: NULL */
 #define EV_STORM   128u /* an exit storm began; arg: const char *, a sentence about it */
+#define EV_LOG     256u /* a point with DO_LOG was reached; arg: const struct log_line * */
 
 struct console_text {
     enum console_chan chan;
     const void *bytes;
     size_t len;
+};
+
+/* One line that a point logged, without its end; safe for a terminal. */
+struct log_line {
+    int point_id;
+    unsigned vcpu;
+    const char *text;
 };
 
 typedef void session_fn(void *arg, unsigned event, const void *data);

@@ -68,8 +68,18 @@ struct session {
     pthread_mutex_t console_lock; /* guards the next two, vCPU threads write them */
     struct buf console[CONSOLE_CHANS];
     uint64_t console_dropped;
+    struct buf logs; /* what points logged; the same lock */
+    uint64_t logs_dropped;
+    struct buf commands; /* of the points that made the last stop */
+    bool silent;         /* they want nothing told */
 };
 
+/* What the points of this vCPU's stop ask for is remembered; those whose time is over go. */
+void session_points_told(struct session *s, unsigned vcpu);
+/* engine.log; vCPU threads. */
+void session_on_log(void *arg, const struct vcpu *v, int id, const char *text, bool is_whole);
+/* Publishes the lines that wait. */
+void session_deliver_logs(struct session *s);
 /* Adds a record that is no vCPU's; the tracer alone, under its lock. */
 void session_kernel_put(struct session *s, struct exit_event *ev);
 /* Wakes the main loop for a dispatch; any thread. */

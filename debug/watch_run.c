@@ -4,6 +4,7 @@
 #include "debug/watch_run.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "debug/engine.h"
@@ -29,13 +30,30 @@ bool watch_noted(const struct engine *g, const struct vcpu *v)
     return g->points.watches.cpu[v->id].hits != 0;
 }
 
+static void tell_hit(const struct watch_hit *h, char *dst, size_t cap)
+{
+    char by[40] = "";
+
+    if (h->by)
+        snprintf(by, sizeof by, " by 0x%llx", (unsigned long long)h->by);
+    snprintf(dst, cap, "%s at 0x%llx%s, old value 0x%0*llx, new value 0x%0*llx",
+             !h->write  ? "read"
+             : !h->read ? "written"
+                        : "read and written",
+             (unsigned long long)(h->bp->pub.spec.addr + h->off), by, (int)(2 * h->len),
+             (unsigned long long)h->old_value, (int)(2 * h->len), (unsigned long long)h->new_value);
+}
+
 static bool judge_one(struct engine *g, struct vcpu *v, const struct watch_hit *h)
 {
     struct stop_info *si;
+    char detail[160] = "";
 
     if (!watch_counts(h))
         return false;
-    si = engine_point_hit(g, v, h->bp, NULL);
+    if (h->bp->pub.spec.action == DO_LOG)
+        tell_hit(h, detail, sizeof detail);
+    si = engine_point_hit(g, v, h->bp, NULL, detail);
     if (!si)
         return false;
     if (si->kind != STOP_WATCHPOINT || si->point_id != h->bp->pub.id)

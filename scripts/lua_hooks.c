@@ -415,6 +415,58 @@ static int add_point(lua_State *L, struct point_spec *spec, struct lua_hook *k)
     return push_hook(L, k);
 }
 
+/* What `do script` of a command means. */
+struct point_ask {
+    const char *function;
+    struct lua_hook *k;
+};
+
+static int function_in_lua(lua_State *L)
+{
+    struct point_ask *ask = lua_touserdata(L, 1);
+    const char *code = lua_pushfstring(L, "return %s", ask->function);
+
+    if (luaL_loadbufferx(L, code, strlen(code), "=do script", "t") != LUA_OK)
+        return lua_error(L);
+    lua_call(L, 0, 1);
+    if (!lua_isfunction(L, -1))
+        return luaL_error(L, "`%s` is no function of a script but a %s", ask->function,
+                          luaL_typename(L, -1));
+    lua_replace(L, 1);
+    lua_settop(L, 1);
+    ask->k = hook_new(L, 1, HOOK_POINT, lua_pushfstring(L, "do script %s", ask->function));
+    return 0;
+}
+
+int hooks_point(struct scripts *h, const char *function, hook_fn **fn, void **fn_arg, struct err *e)
+{
+    struct point_ask ask = {.function = function};
+    struct entry in = {.is_main = true};
+    char *before = h->failed;
+    bool good;
+
+    host_enter(h, &in, h->L, host_main_ns(h));
+    h->failed = NULL;
+    h->quiet = true;
+    good = host_protect(h, function_in_lua, &ask);
+    if (!good)
+        err_set(e, EINVAL, "%.500s", h->failed ? h->failed : "the script failed");
+    h->quiet = false;
+    free(h->failed);
+    h->failed = before;
+    host_leave(&in);
+    *fn = on_vcpu;
+    *fn_arg = ask.k;
+    return good ? 0 : -EINVAL;
+}
+
+void hooks_pointed(struct lua_hook *k, int id)
+{
+    k->is_point = id > 0;
+    k->dead = id <= 0;
+    k->id = id > 0 ? id : 0;
+}
+
 /* A linear address: a number, or an expression. `text` gets what to call it. */
 static uint64_t address_arg(lua_State *L, int arg, const char **text)
 {

@@ -900,6 +900,17 @@ static int op_run(void *arg, const char *code, bool is_file, struct out *o)
     return rc;
 }
 
+static int op_point(void *arg, const char *function, hook_fn **fn, void **fn_arg, struct err *e)
+{
+    return hooks_point(arg, function, fn, fn_arg, e);
+}
+
+static void op_pointed(void *arg, void *fn_arg, int id)
+{
+    (void)arg;
+    hooks_pointed(fn_arg, id);
+}
+
 static int op_help(void *arg, const char *name, struct out *o)
 {
     (void)arg;
@@ -955,8 +966,13 @@ int scripts_open(struct scripts **out, struct session *s, struct cmd_client *c,
     h->client = c;
     h->main = pthread_self();
     h->own = (struct cmd_client){.s = s, .quit_status = -1};
-    h->ops = (struct cmd_scripts){
-        .arg = h, .run = op_run, .help = op_help, .list = op_list, .pane = panes_draw};
+    h->ops = (struct cmd_scripts){.arg = h,
+                                  .run = op_run,
+                                  .help = op_help,
+                                  .point = op_point,
+                                  .pointed = op_pointed,
+                                  .list = op_list,
+                                  .pane = panes_draw};
     h->bell_fd = h->timer_fd = h->subscription = -1;
     pthread_mutexattr_init(&attr);
     pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);

@@ -223,6 +223,10 @@ bool hook_wants(const struct lua_hook *k, const struct exit_event *ev);
 /* An error of a hook: told, counted, and after ten in a row its end. Lock held. */
 void hook_failed(struct lua_hook *k, const char *text);
 void hooks_list(struct scripts *h, struct out *o);
+/* cmd_scripts.point and .pointed (cmd.h). */
+int hooks_point(struct scripts *h, const char *function, hook_fn **fn, void **fn_arg,
+                struct err *e);
+void hooks_pointed(struct lua_hook *k, int id);
 
 /* ---- the rest ------------------------------------------------------------------------------ */
 

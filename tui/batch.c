@@ -150,6 +150,22 @@ static void on_storm(struct batch *b, const char *text)
     buf_fini(&line);
 }
 
+/* What a point logged: a line among the guest's text. */
+static void on_log(struct batch *b, const struct log_line *l)
+{
+    struct buf line = {0};
+
+    if (b->o->json) {
+        buf_addf(&line, "{\"log\":{\"point\":%d,\"vcpu\":%u,\"text\":", l->point_id, l->vcpu);
+        esc_json(&line, l->text, strlen(l->text));
+        buf_adds(&line, "}}\n");
+    } else {
+        buf_addf(&line, "%s\n", l->text);
+    }
+    out_line_of(b, &line);
+    buf_fini(&line);
+}
+
 static void on_event(void *arg, unsigned event, const void *data)
 {
     struct batch *b = arg;
@@ -160,6 +176,8 @@ static void on_event(void *arg, unsigned event, const void *data)
         b->stopped = true;
     else if (event == EV_STORM)
         on_storm(b, data);
+    else if (event == EV_LOG)
+        on_log(b, data);
     else
         b->started = true;
 }
@@ -271,6 +289,11 @@ static void advance(struct batch *b)
             terminal_restore();
             batch_prompt_open(&b->c, on_prompt_line, b);
             return;
+        } else if (cmd_is_collecting(&b->c)) {
+            static const char why[] = "the lines of `commands` have no `end`\n";
+
+            say(b, why, sizeof why - 1);
+            b->failed = true;
         } else if (b->has_scripts && !b->started && !b->has_commands) {
             start_after_scripts(b);
         } else if (session_is_held(b->s)) { /* a debugger has it, or is awaited */
@@ -579,7 +602,8 @@ int batch_run(struct session *s, const struct opts *o, int *died_of)
     b->s = s;
     b->o = o;
     b->signal_fd = -1;
-    handle = session_subscribe(s, EV_STOPPED | EV_CONSOLE | EV_RUNNING | EV_STORM, on_event, b);
+    handle =
+        session_subscribe(s, EV_STOPPED | EV_CONSOLE | EV_RUNNING | EV_STORM | EV_LOG, on_event, b);
     if (begin(b, &e)) {
         status = scripts_failed(b->scripts, NULL) ? STATUS_COMMAND
                  : e.code == EIO                  ? STATUS_INTERNAL

@@ -59,7 +59,7 @@ void batch_prompt_open(struct cmd_client *c, void (*done)(void *arg, const char 
     rl_catch_signals = 0; /* the loop reads them */
     rl_attempted_completion_function = completion;
     rl_completer_word_break_characters = (char *)"";
-    rl_callback_handler_install("(vmscope) ", on_line);
+    rl_callback_handler_install(cmd_is_collecting(c) ? ">" : "(vmscope) ", on_line);
 }
 
 void batch_prompt_read(void)

@@ -181,6 +181,12 @@ static void on_event(void *arg, unsigned event, const void *data)
 
         view_console_add(&l->ui.v, t->chan, t->bytes, t->len);
     }
+    if (event & EV_LOG) {
+        const struct log_line *log = data;
+
+        lines_add(&l->ui.answers, log->text, ST_NORMAL);
+        ui_message(&l->ui, ST_MESSAGE, "%s", log->text);
+    }
     if (event & EV_STORM)
         ui_message(&l->ui, ST_CHANGED, "exit storm: %s", (const char *)data);
     if (event & EV_STOPPED)
@@ -364,9 +370,10 @@ int tui_run(struct session *s, struct cmd_client *c, struct err *e)
         free(l);
         return rc;
     }
-    handle = session_subscribe(
-        s, EV_STOPPED | EV_RUNNING | EV_CONSOLE | EV_POINTS | EV_STATE | EV_TRACE | EV_STORM,
-        on_event, l);
+    handle = session_subscribe(s,
+                               EV_STOPPED | EV_RUNNING | EV_CONSOLE | EV_POINTS | EV_STATE |
+                                   EV_TRACE | EV_STORM | EV_LOG,
+                               on_event, l);
     session_dispatch(s); /* what the guest said and did before the screen opened */
     ui_stopped(&l->ui);
     l->stopped = false;

@@ -147,6 +147,10 @@ void ui_command(struct ui *ui, const char *line, bool typed)
 {
     struct out o;
 
+    if (!typed && cmd_is_collecting(ui->c)) {
+        ui_message(ui, ST_ERROR, "`commands` waits for its lines: type `end` at the prompt first.");
+        return;
+    }
     out_init(&o);
     if (typed) {
         char echo[300];
@@ -162,9 +166,15 @@ void ui_command(struct ui *ui, const char *line, bool typed)
         ui->wish = UI_WISH_LEAVE;
 }
 
+static bool running(const struct ui *ui)
+{
+    return session_state(ui->s) == SS_RUNNING;
+}
+
 void ui_stopped(struct ui *ui)
 {
-    bool script = cmd_is_waiting(ui->c); /* lines of -x and -e answer here too */
+    bool script = cmd_is_waiting(ui->c) ||
+                  session_has_commands(ui->s); /* lines of -x and -e answer here too */
     bool was_open = ui->answers_open;
     const struct stop_info *stop = session_last_stop(ui->s);
     struct out o;
@@ -176,7 +186,7 @@ void ui_stopped(struct ui *ui)
     show_answer(ui, buf_str(&o.text), o.failed, script && o.text.len);
     if (!script && !o.failed && ui->mode == UI_PANELS)
         ui->answers_open = was_open;
-    if (stop && stop->text[0] && !o.failed)
+    if (stop && stop->text[0] && !o.failed && !running(ui))
         ui_message(ui, ST_MESSAGE, "%s", stop->text);
     if (too_long(ui)) /* a fault's story is told whole */
         ui->answers_open = true;
@@ -262,11 +272,6 @@ static void cycle_panel(struct ui *ui, int by)
     focus_panel(ui, (enum panel_id)p);
 }
 
-static bool running(const struct ui *ui)
-{
-    return session_state(ui->s) == SS_RUNNING;
-}
-
 static void carry_out(struct ui *ui, const struct panel_ask *ask)
 {
     if (ask->line[0])
@@ -316,7 +321,9 @@ static void open_prompt(struct ui *ui, bool to_go)
     ui->mode = UI_PROMPT;
     ui->prompt_goto = to_go;
     ui->goto_panel = ui->focus == PANEL_MEMORY ? PANEL_MEMORY : PANEL_CODE;
-    prompt_open(!to_go ? "> " : ui->goto_panel == PANEL_MEMORY ? "memory at: " : "code at: ");
+    prompt_open(!to_go                           ? cmd_is_collecting(ui->c) ? "commands> " : "> "
+                : ui->goto_panel == PANEL_MEMORY ? "memory at: "
+                                                 : "code at: ");
 }
 
 static void leave_prompt(struct ui *ui)
@@ -351,6 +358,8 @@ void ui_line(struct ui *ui, const char *line)
         go_expression(ui, line);
     else
         ui_command(ui, line, true);
+    if (!ui->prompt_goto && ui->mode == UI_PROMPT)
+        prompt_open(cmd_is_collecting(ui->c) ? "commands> " : "> ");
 }
 
 static void stop_guest(struct ui *ui)

@@ -214,7 +214,7 @@ static void fill_point(struct view_point *out, const struct point *pt)
              spec->kind == POINT_WATCH && spec->access == WATCH_READ     ? "rwatch"
              : spec->kind == POINT_WATCH && spec->access == WATCH_ACCESS ? "awatch"
                                                                          : kinds[spec->kind]);
-    if (spec->kind == POINT_CATCH)
+    if (spec->kind == POINT_CATCH && !spec->location)
         snprintf(out->what, sizeof out->what, "%s%s%s", exit_kind_name(spec->catch_reason),
                  spec->catch_filter ? " " : "", spec->catch_filter ? spec->catch_filter : "");
     else if (spec->location)
@@ -222,7 +222,12 @@ static void fill_point(struct view_point *out, const struct point *pt)
     else
         snprintf(out->what, sizeof out->what, "0x%" PRIx64, spec->addr);
     snprintf(out->condition, sizeof out->condition, "%s", spec->condition ? spec->condition : "");
-    snprintf(out->method, sizeof out->method, "%s", pt->method ? pt->method : "");
+    snprintf(out->method, sizeof out->method, "%s%s", pt->method ? pt->method : "",
+             spec->action == DO_LOG     ? ", logs"
+             : spec->action == DO_COUNT ? ", counts"
+             : spec->hit                ? ", asks a script"
+             : pt->commands             ? ", has commands"
+                                        : "");
 }
 
 static void fill_points(struct view *v, struct session *s)

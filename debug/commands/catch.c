@@ -1,6 +1,7 @@
 /*
- * catch KIND [WHAT…] [if EXPR]: one grammar for everything that the guest does which is not
- * reaching an address. A row says how the words behind the kind become a filter. Main thread.
+ * KIND [WHAT…] [if EXPR] [do ACTION]: one grammar for everything that the guest does which is not
+ * reaching an address, for `catch`, `trace` and `trace filter`. A row says how the words behind the
+ * kind become a filter. Main thread.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include "debug/commands/commands.h"
 #include "vmm/base/buf.h"
 #include "vmm/base/near.h"
+#include "vmm/base/x.h"
 #include "vmm/exit.h"
 #include "vmm/testdev_abi.h"
 
@@ -105,6 +107,23 @@ static int make_irq(struct making *m)
     return range(m, "vector");
 }
 
+static int make_msr(struct making *m)
+{
+    m->spec->catch_reason_last = KVM_EXIT_X86_WRMSR;
+    direction(m, "read", "write");
+    return range(m, "msr");
+}
+
+static int make_cpuid(struct making *m)
+{
+    uint64_t v;
+    int r = number(m, &v);
+
+    m->spec->catch_has_leaf = r > 0;
+    m->spec->catch_leaf = (uint32_t)v;
+    return r < 0 ? r : 0;
+}
+
 static int make_post(struct making *m)
 {
     term(m, "port == 0x%x && write == 1", TESTDEV_POST);
@@ -187,100 +206,182 @@ static int make_plain(struct making *m)
     return 0;
 }
 
-/* Kinds with words of their own; any other name of an exit (`info exits`, `help catch`) works
- * without. CPUID is carried out inside every KVM and makes no exit that could be caught. */
-static const struct {
+/* Kinds with words of their own; any other name of an exit that happens on x86 works without.
+ * `record` is what a filter of records makes of it; NULL: no record tells it. */
+static const struct kind {
     const char *name;
     enum catch_what what;
     unsigned reason;
     int (*make)(struct making *m);
+    const char *record;
 } kinds[] = {
-    {"io", CATCH_EXIT, KVM_EXIT_IO, make_io},
-    {"mmio", CATCH_EXIT, KVM_EXIT_MMIO, make_mmio},
-    {"rdmsr", CATCH_EXIT, KVM_EXIT_X86_RDMSR, make_rdmsr},
-    {"wrmsr", CATCH_EXIT, KVM_EXIT_X86_WRMSR, make_rdmsr},
-    {"irq", CATCH_EXIT, EXIT_INJECT, make_irq},
-    {"post", CATCH_EXIT, KVM_EXIT_IO, make_post},
-    {"exception", CATCH_EXCEPTION, 0, make_exception},
-    {"int3", CATCH_EXCEPTION, 0, make_int3},
-    {"mode", CATCH_MODE, 0, make_plain},
-    {"cr3", CATCH_CR3, 0, make_plain},
-    {"console", CATCH_CONSOLE, 0, make_console},
-    {"reset", CATCH_RESET, 0, make_plain},
-    {"triple", CATCH_TRIPLE, 0, make_plain},
-    {"debug-exit", CATCH_DEBUG_EXIT, 0, make_plain},
+    {"io", CATCH_EXIT, KVM_EXIT_IO, make_io, "kind == io"},
+    {"mmio", CATCH_EXIT, KVM_EXIT_MMIO, make_mmio, "kind == mmio"},
+    {"msr", CATCH_EXIT, KVM_EXIT_X86_RDMSR, make_msr, "(kind == rdmsr || kind == wrmsr)"},
+    {"rdmsr", CATCH_EXIT, KVM_EXIT_X86_RDMSR, make_rdmsr, "kind == rdmsr"},
+    {"wrmsr", CATCH_EXIT, KVM_EXIT_X86_WRMSR, make_rdmsr, "kind == wrmsr"},
+    {"irq", CATCH_EXIT, EXIT_INJECT, make_irq, "kind == inject"},
+    {"post", CATCH_EXIT, KVM_EXIT_IO, make_post, "kind == io"},
+    {"exception", CATCH_EXCEPTION, 0, make_exception, NULL},
+    {"int3", CATCH_EXCEPTION, 0, make_int3, NULL},
+    {"cpuid", CATCH_CPUID, 0, make_cpuid, NULL},
+    {"mode", CATCH_MODE, 0, make_plain, NULL},
+    {"cr3", CATCH_CR3, 0, make_plain, NULL},
+    {"console", CATCH_CONSOLE, 0, make_console, NULL},
+    {"reset", CATCH_RESET, 0, make_plain, NULL},
+    {"triple", CATCH_TRIPLE, 0, make_plain, "kind == shutdown"},
+    {"debug-exit", CATCH_DEBUG_EXIT, 0, make_plain, "kind == io && port == 0xf4 && write == 1"},
+    {"debugexit", CATCH_DEBUG_EXIT, 0, make_plain, "kind == io && port == 0xf4 && write == 1"},
 };
 
-static int find_kind(struct making *m, const char *kind, int (**make)(struct making *m))
+/* Records that are not made where an exit could still be caught. */
+static bool is_caught(unsigned reason)
 {
-    struct near near = {.word = kind};
-    int reason;
-
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        near_offer(&near, kinds[i].name);
-        if (strcmp(kinds[i].name, kind))
-            continue;
-        m->spec->catch_what = kinds[i].what;
-        m->spec->catch_reason = kinds[i].reason;
-        *make = kinds[i].make;
-        return 0;
-    }
-    if (!strcmp(kind, "cpuid"))
-        return err_set(m->e, ENOTSUP,
-                       "CPUID is carried out inside KVM and never leaves it: it cannot be caught");
-    reason = exit_kind_by_name(kind);
-    if (reason >= 0) {
-        m->spec->catch_what = CATCH_EXIT;
-        m->spec->catch_reason = (unsigned)reason;
-        *make = make_plain;
-        return 0;
-    }
-    for (unsigned i = 0; exit_kind_at(i); i++)
-        near_offer(&near, exit_kind_at(i)->name);
-    return err_set(
-        m->e, EINVAL, "there is nothing called `%s` to catch%s%s%s: `help catch` lists it", kind,
-        near.best ? ", did you mean `" : "", near.best ? near.best : "", near.best ? "`?" : "");
+    return reason != EXIT_KERNEL && reason != EXIT_RUN && reason != EXIT_STOP;
 }
 
-static int parse(struct making *m)
+static const struct kind *kind_named(const char *word)
 {
-    int (*make)(struct making * m) = make_plain;
-    char kind[40];
-    int rc;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (!strcmp(kinds[i].name, word))
+            return &kinds[i];
+    return NULL;
+}
 
-    if (!cmd_word(&m->rest, kind, sizeof kind))
+static int no_kind(const char *word, struct err *e)
+{
+    struct near near = {.word = word};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        near_offer(&near, kinds[i].name);
+    for (unsigned i = 0; exit_kind_at(i); i++)
+        near_offer(&near, exit_kind_at(i)->name);
+    return err_set(e, EINVAL, "there is nothing called `%s` to catch%s%s%s: `help catch` lists it",
+                   word, near.best ? ", did you mean `" : "", near.best ? near.best : "",
+                   near.best ? "`?" : "");
+}
+
+/* KIND [WHAT…] [if EXPR]; `record` (may be NULL) gets what the kind is in a filter of records. */
+static int parse(struct making *m, struct buf *record)
+{
+    const struct kind *k;
+    char word[40];
+    int rc, reason;
+
+    if (!cmd_word(&m->rest, word, sizeof word))
         return err_set(m->e, EINVAL,
                        "what to catch is missing, as in `catch io 0x64` or `catch exception pf`");
-    rc = find_kind(m, kind, &make);
-    if (rc == 0)
-        rc = make(m);
+    k = kind_named(word);
+    reason = k ? -1 : exit_kind_by_name(word);
+    if (!k && reason < 0)
+        return no_kind(word, m->e);
+    if (!k && !record && !is_caught((unsigned)reason))
+        return err_set(m->e, ENOTSUP,
+                       "`%s` is a kind of record that nothing can be caught at: `trace filter` and "
+                       "`info exits last 20 %s` know it",
+                       word, word);
+    if (record && k && !k->record)
+        return err_set(
+            m->e, ENOTSUP,
+            "`%s` leaves no record of its own that could be filtered: `trace %s` logs it", word,
+            word);
+    m->spec->catch_what = k ? k->what : CATCH_EXIT;
+    m->spec->catch_reason = k ? k->reason : (unsigned)reason;
+    if (record)
+        buf_addf(record, k ? "%s" : "kind == %s", k ? k->record : word);
+    rc = k ? k->make(m) : 0;
     if (rc < 0)
         return rc;
     if (*m->rest && !cmd_keyword(&m->rest, "if"))
-        return err_set(m->e, EINVAL, "behind `%s` may stand `if EXPR`, not `%.80s`", kind, m->rest);
-    if (*m->rest)
+        return err_set(m->e, EINVAL, "behind `%s` may stand `if EXPR` and `do ACTION`, not `%.80s`",
+                       word, m->rest);
+    else if (*m->rest)
         m->spec->condition = m->rest;
     return 0;
 }
 
-int cmd_catch_run(struct cmd_client *c, const char *args, struct out *o)
+int cmd_catch_filter(struct cmd_client *c, const char *args, struct buf *out, struct err *e)
 {
-    struct point_spec spec = {.kind = POINT_CATCH, .vcpu = -1, .location = args};
+    struct point_spec spec = {.kind = POINT_CATCH};
+    struct buf filter = {0}, text = {0};
+    struct making m = {
+        .c = c, .rest = args, .spec = &spec, .filter = &filter, .text = &text, .e = e};
+    const char *p = args;
+    char word[40];
+    int rc;
+
+    if (!cmd_word(&p, word, sizeof word) || (!kind_named(word) && exit_kind_by_name(word) < 0) ||
+        strchr("=!<>&|", *p ? *p : 'x')) {
+        buf_adds(out, args);
+        return 0;
+    }
+    rc = parse(&m, out);
+    if (rc == 0 && filter.len)
+        buf_addf(out, " && %s", buf_str(&filter));
+    if (rc == 0 && spec.condition)
+        buf_addf(out, " && (%s)", spec.condition);
+    buf_fini(&filter);
+    buf_fini(&text);
+    return rc;
+}
+
+/* What keeps this from ever being seen, as things stand. */
+static const char *never_seen(struct cmd_client *c, const struct point_spec *spec)
+{
+    const struct session_config *cfg = session_cfg(c->s);
+    bool is_exit = spec->catch_what == CATCH_EXIT;
+
+    if (cfg->irqchip_kernel && is_exit &&
+        (spec->catch_reason == KVM_EXIT_HLT || spec->catch_reason == EXIT_INJECT))
+        return "with --irqchip kernel KVM halts vCPUs and gives them interrupts by itself: start "
+               "without it to see these";
+    if (is_exit && !cfg->visible_all &&
+        (spec->catch_reason == KVM_EXIT_X86_RDMSR || spec->catch_reason == KVM_EXIT_X86_WRMSR))
+        return "KVM answers the MSRs that it knows by itself: start with --visible all to see "
+               "every access";
+    return NULL;
+}
+
+int cmd_catch_point(struct cmd_client *c, const char *args, enum point_do otherwise, struct out *o)
+{
+    struct point_spec spec = {.kind = POINT_CATCH, .vcpu = -1};
     struct buf filter = {0}, text = {0};
     struct err e = {0};
+    struct cmd_action action;
+    char *line = xstrdup(args), *shown;
     struct making m = {
-        .c = c, .rest = args, .spec = &spec, .filter = &filter, .text = &text, .e = &e};
-    int id = parse(&m);
+        .c = c, .rest = line, .spec = &spec, .filter = &filter, .text = &text, .e = &e};
+    const char *never;
+    int id = cmd_action_take(line, &action, &e);
 
+    if (strlen(line) == strlen(args)) /* no `do` */
+        action.kind = otherwise;
+    shown = cmd_trim_dup(line, strlen(line));
+    spec.location = shown;
+    if (id == 0)
+        id = parse(&m, NULL);
     if (id == 0) {
         spec.catch_filter = filter.len ? buf_str(&filter) : NULL;
-        id = session_point_add(c->s, &spec, &e);
+        id = cmd_point_add(c, &spec, &action, &e);
+    }
+    if (id < 0) {
+        cmd_fail(o, &e);
+    } else {
+        out_text(o, "Catchpoint %d (%s)", id, shown);
+        out_json_u64(o, "id", (uint64_t)id);
+        never = never_seen(c, &spec);
+        if (never)
+            out_line(o, "Note: %s.", never);
     }
     buf_fini(&filter);
     buf_fini(&text);
-    if (id < 0)
-        return cmd_fail(o, &e);
-    out_text(o, "Catchpoint %d (%s)", id, args);
-    out_json_u64(o, "id", (uint64_t)id);
-    return 0;
+    cmd_action_fini(&action);
+    free(shown);
+    free(line);
+    return id < 0 ? id : 0;
+}
+
+int cmd_catch_run(struct cmd_client *c, const char *args, struct out *o)
+{
+    return cmd_catch_point(c, args, DO_STOP, o);
 }

@@ -30,9 +30,12 @@ struct variable {
     uint64_t value;
 };
 
+struct collecting;
+
 struct waiting {
     char *line, *file; /* owned; file may be NULL */
     unsigned number;
+    bool of_point; /* from the commands of the point that stopped the guest */
     struct waiting *next;
 };
 
@@ -41,7 +44,9 @@ struct cmd_state {
     char *last_args;        /* owned */
     bool repeating;
     struct waiting *waiting, **waiting_end;
-    unsigned depth; /* nesting of cmd_exec */
+    unsigned depth;                /* nesting of cmd_exec */
+    struct collecting *collecting; /* `commands` reads lines (point_commands.c); or NULL */
+    bool pending_symbols;          /* set breakpoint pending */
 
     /* values: $1 is value[0] */
     uint64_t *value;
@@ -132,10 +137,35 @@ int cmd_assign(struct cmd_client *c, const char *text, uint64_t *value, struct e
 /* Position of an assignment's `=` at the top level, or NULL. */
 const char *cmd_find_assign(const char *text);
 
-/* The parts of "LOCATION [thread N] [if EXPR] [thread N]"; strings are owned, also after an error.
- */
+/* What a point does at its hit: "do ACTION" at the end of a line. */
+struct cmd_action {
+    enum point_do kind;
+    char *text; /* owned, or NULL */
+};
+/* Cuts it off `line` in place; DO_STOP when there is none. */
+int cmd_action_take(char *line, struct cmd_action *a, struct err *e);
+void cmd_action_fini(struct cmd_action *a);
+const char *cmd_action_name(enum point_do kind);
+/* session_point_add with that action; sets $bpnum. */
+int cmd_point_add(struct cmd_client *c, struct point_spec *spec, const struct cmd_action *a,
+                  struct err *e);
+/* Calls `fn` for each number or range in "1 3-5"; without arguments for all points. */
+typedef int cmd_point_fn(struct cmd_client *c, int id, void *arg);
+int cmd_each_point(struct cmd_client *c, const char *args, struct out *o, cmd_point_fn *fn,
+                   void *arg);
+/* KIND [WHAT] [if EXPR] [do ACTION] as a catchpoint; without `do` it does `otherwise`. */
+int cmd_catch_point(struct cmd_client *c, const char *args, enum point_do otherwise, struct out *o);
+/* KIND [WHAT] [if EXPR] as an expression over records, appended; another expression as it is. */
+int cmd_catch_filter(struct cmd_client *c, const char *args, struct buf *out, struct err *e);
+/* A line while `commands` reads them. */
+int cmd_collect_line(struct cmd_client *c, const char *line, struct out *o);
+void cmd_collect_drop(struct cmd_state *st);
+
+/* The parts of "LOCATION [thread N] [if EXPR] [thread N] [do ACTION]"; strings are owned, also
+ * after an error. */
 struct cmd_point_args {
     char *where, *condition;
+    struct cmd_action action;
     int vcpu;
 };
 int cmd_point_split(struct cmd_client *c, const char *args, struct cmd_point_args *a,
@@ -151,9 +181,9 @@ char *cmd_complete_trace(struct cmd_client *c, const char *args, size_t n);
 /* clang-format off */
 #define CMD_ROWS(X) \
     X(continue) X(stepi) X(stepto) X(nexti) X(finish) X(until) X(stop) X(reset) X(run) X(quit) \
-    X(break) X(tbreak) X(catch) X(delete) X(disable) X(enable) \
+    X(break) X(tbreak) X(dprintf) X(catch) X(commands) X(end) X(silent) X(delete) X(disable) X(enable) \
     X(condition) X(ignore) X(info_breakpoints) \
-    X(watch) X(rwatch) X(awatch) X(info_watchpoints) \
+    X(watch) X(rwatch) X(awatch) X(info_watchpoints) X(info_catchpoints) \
     X(info_registers) X(info_all_registers) X(print) X(set) X(set_var) X(show) X(output) \
     X(x) X(xp) X(disassemble) X(display) X(undisplay) X(info_display) X(dump) X(restore) X(find) \
     X(info_line) X(info_symbol) X(info_address) X(info_functions) X(symbol_file) \

@@ -55,7 +55,19 @@ static void set_flavor(struct cmd_client *c, unsigned v)
     disasm_syntax(session_disasm(c->s), v ? DISASM_ATT : DISASM_INTEL);
 }
 
+static unsigned get_pending(struct cmd_client *c)
+{
+    return cmd_state(c)->pending_symbols;
+}
+
+static void set_pending(struct cmd_client *c, unsigned v)
+{
+    cmd_state(c)->pending_symbols = v != 0;
+}
+
 static const struct option options[] = {
+    {"breakpoint-pending", off_on, "whether a breakpoint may wait for symbols that know its place",
+     get_pending, set_pending},
     {"disassembly-flavor", flavors, "syntax of x/i, disassemble and the code panel", get_flavor,
      set_flavor},
     {"scheduler-locking", lock_values,

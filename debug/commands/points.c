@@ -14,6 +14,7 @@ void cmd_point_args_fini(struct cmd_point_args *a)
 {
     free(a->where);
     free(a->condition);
+    cmd_action_fini(&a->action);
 }
 
 /* Start of the last keyword `word` that stands between blanks outside quotes, or NULL. */
@@ -56,27 +57,39 @@ static int take_vcpu(struct cmd_client *c, char *text, int *vcpu, struct err *e)
     return 0;
 }
 
-int cmd_point_split(struct cmd_client *c, const char *args, struct cmd_point_args *a, struct err *e)
+/* The first `if` is the keyword; a later one belongs to the expression. */
+static const char *find_if(const char *args)
 {
-    const char *cond = find_keyword(args, "if"), *next;
-    int r;
+    const char *cond = find_keyword(args, "if");
 
-    *a = (struct cmd_point_args){.vcpu = -1};
-    /* The first `if` is the keyword; a later one belongs to the expression. */
-    while (cond && (next = cond) && cond > args) {
+    while (cond && cond > args) {
         char *head = xasprintf("%.*s", (int)(cond - args), args);
         const char *earlier = find_keyword(head, "if");
+        const char *next = earlier ? args + (earlier - head) : NULL;
 
-        next = earlier ? args + (earlier - head) : NULL;
         free(head);
         if (!next)
             break;
         cond = next;
     }
-    a->where = cmd_trim_dup(args, cond ? (size_t)(cond - args) : strlen(args));
+    return cond;
+}
+
+int cmd_point_split(struct cmd_client *c, const char *args, struct cmd_point_args *a, struct err *e)
+{
+    char *line = xstrdup(args);
+    const char *cond;
+    int r;
+
+    *a = (struct cmd_point_args){.vcpu = -1};
+    r = cmd_action_take(line, &a->action, e);
+    cond = find_if(line);
+    a->where = cmd_trim_dup(line, cond ? (size_t)(cond - line) : strlen(line));
     if (cond)
         a->condition = cmd_trim_dup(cond + 2, strlen(cond + 2));
-    r = take_vcpu(c, a->where, &a->vcpu, e);
+    free(line);
+    if (!r)
+        r = take_vcpu(c, a->where, &a->vcpu, e);
     if (!r && a->condition)
         r = take_vcpu(c, a->condition, &a->vcpu, e);
     if (!r && a->condition && !*cmd_blanks(a->condition))
@@ -84,44 +97,83 @@ int cmd_point_split(struct cmd_client *c, const char *args, struct cmd_point_arg
     return r;
 }
 
-static int add_break(struct cmd_client *c, const char *args, bool temporary, struct out *o)
+/* A location that means nothing yet may come to mean something with other symbols. */
+static int find_location(struct cmd_client *c, const char *text, struct location *at, bool *waits,
+                         struct err *e)
 {
-    struct cmd_point_args a;
-    struct point_spec spec = {.kind = POINT_BREAK};
+    struct err why = {0};
+    int r = cmd_location(c, text, at, &why);
+    bool unknown = r == -ENOENT || strstr(why.msg, "no symbol");
+
+    *waits = r && unknown && cmd_state(c)->pending_symbols && !strchr(text, '$') &&
+             strncmp(text, "phys:", 5) != 0;
+    if (!r || *waits)
+        return 0;
+    return err_set(e, why.code, "%s%s", why.msg,
+                   unknown ? "; with `set breakpoint pending on` a breakpoint waits for it" : "");
+}
+
+static void tell_break(struct cmd_client *c, const struct point *p, const char *what, struct out *o)
+{
+    bool phys = p->spec.space == SPACE_PHYS;
+    char name[200];
+
+    if (p->spec.unresolved)
+        out_text(o, "%s %d (%s) pending: it waits for symbols that know this.", what, p->id,
+                 p->spec.location);
+    else
+        out_text(o, "%s %d at %s0x%llx%s%s", what, p->id, phys ? "phys:" : "",
+                 (unsigned long long)p->spec.addr,
+                 phys ? "" : cmd_symbol(c, p->spec.addr, name, sizeof name),
+                 p->pending ? " (pending: nothing is mapped there yet)" : "");
+    out_json_u64(o, "id", (uint64_t)p->id);
+    out_json_u64(o, "address", p->spec.addr);
+    out_json_bool(o, "pending", p->pending);
+}
+
+static int make_break(struct cmd_client *c, struct cmd_point_args *a, bool temporary, struct out *o)
+{
+    struct point_spec spec = {.kind = POINT_BREAK, .temporary = temporary};
     struct location at = {0};
     struct err e = {0};
-    char name[200];
-    int r = cmd_point_split(c, args, &a, &e);
+    int r;
 
-    if (!r && !*cmd_blanks(a.where)) { /* as in gdb: here */
+    if (!*cmd_blanks(a->where)) { /* as in gdb: here */
         r = cmd_need_stopped(c, o);
         if (r)
-            goto out;
+            return r;
         cmd_pc(c, &at.addr);
-    } else if (!r) {
-        r = cmd_location(c, a.where, &at, &e);
+    } else {
+        r = find_location(c, a->where, &at, &spec.unresolved, &e);
     }
+    if (!r && temporary && a->action.kind != DO_STOP)
+        r = err_set(&e, EINVAL,
+                    "`tbreak` is deleted by its stop, and this one would not stop: use `break`");
     if (!r) {
         spec.space = at.space;
         spec.addr = at.addr;
-        spec.location = a.where;
-        spec.condition = a.condition;
-        spec.vcpu = a.vcpu;
-        spec.temporary = temporary;
-        r = session_point_add(c->s, &spec, &e);
+        spec.location = a->where;
+        spec.condition = a->condition;
+        spec.vcpu = a->vcpu;
+        r = cmd_point_add(c, &spec, &a->action, &e);
     }
-    if (r < 0) {
-        cmd_fail(o, &e);
-        goto out;
-    }
-    cmd_var_set(c, "bpnum", (uint64_t)r);
-    out_text(o, "%s %d at %s0x%llx%s", temporary ? "Temporary breakpoint" : "Breakpoint", r,
-             at.space == SPACE_PHYS ? "phys:" : "", (unsigned long long)at.addr,
-             at.space == SPACE_PHYS ? "" : cmd_symbol(c, at.addr, name, sizeof name));
-    out_json_u64(o, "id", (uint64_t)r);
-    out_json_u64(o, "address", at.addr);
-    r = 0;
-out:
+    if (r < 0)
+        return cmd_fail(o, &e);
+    tell_break(c, session_point(c->s, r),
+               temporary                  ? "Temporary breakpoint"
+               : a->action.kind == DO_LOG ? "Dprintf"
+                                          : "Breakpoint",
+               o);
+    return 0;
+}
+
+static int add_break(struct cmd_client *c, const char *args, bool temporary, struct out *o)
+{
+    struct cmd_point_args a;
+    struct err e = {0};
+    int r = cmd_point_split(c, args, &a, &e);
+
+    r = r ? cmd_fail(o, &e) : make_break(c, &a, temporary, o);
     cmd_point_args_fini(&a);
     return r;
 }
@@ -136,12 +188,29 @@ int cmd_tbreak_run(struct cmd_client *c, const char *args, struct out *o)
     return add_break(c, args, true, o);
 }
 
+/* gdb's form of `break LOCATION do log "FORMAT", EXPR…`. */
+int cmd_dprintf_run(struct cmd_client *c, const char *args, struct out *o)
+{
+    const char *comma = cmd_scan(args, ',');
+    char *line;
+    int r;
+
+    if (!*comma || comma == args) {
+        out_error(o,
+                  "`dprintf` takes LOCATION,\"FORMAT\"[,EXPR…], as in `dprintf main,\"here\\n\"`");
+        return -EINVAL;
+    }
+    line = xasprintf("%.*s do log %s", (int)(comma - args), args, comma + 1);
+    r = add_break(c, line, false, o);
+    free(line);
+    return r;
+}
+
 /* ---- changing
  * ------------------------------------------------------------------------------------ */
 
-/* Calls `fn` for each id or range in "1 3-5"; without arguments for all. */
-static int each_point(struct cmd_client *c, const char *args, struct out *o,
-                      int (*fn)(struct session *s, int id))
+int cmd_each_point(struct cmd_client *c, const char *args, struct out *o, cmd_point_fn *fn,
+                   void *arg)
 {
     char word[40];
 
@@ -151,7 +220,7 @@ static int each_point(struct cmd_client *c, const char *args, struct out *o,
 
         while ((p = session_point_next(c->s, id))) {
             id = p->id;
-            fn(c->s, id);
+            fn(c, id, arg);
         }
         return 0;
     }
@@ -161,12 +230,12 @@ static int each_point(struct cmd_client *c, const char *args, struct out *o,
 
         if (*end == '-')
             b = strtol(end + 1, &end, 10);
-        if (*end || a < 1 || b < a || b - a > 10000) {
+        if (*end || a < 1 || b < a || b - a > 10000 || b > INT32_MAX) {
             out_error(o, "`%s` is not the number of a breakpoint, nor a range such as 2-4", word);
             return -EINVAL;
         }
         for (long id = a; id <= b; id++) {
-            if (!session_point(c->s, (int)id) || fn(c->s, (int)id)) {
+            if (!session_point(c->s, (int)id) || fn(c, (int)id, arg)) {
                 out_error(o, "No breakpoint number %ld.", id);
                 return -ENOENT;
             }
@@ -175,30 +244,66 @@ static int each_point(struct cmd_client *c, const char *args, struct out *o,
     return 0;
 }
 
-static int enable(struct session *s, int id)
+static int del(struct cmd_client *c, int id, void *arg)
 {
-    return session_point_enable(s, id, true);
+    (void)arg;
+    return session_point_del(c->s, id);
 }
 
-static int disable(struct session *s, int id)
+static int enable(struct cmd_client *c, int id, void *arg)
 {
-    return session_point_enable(s, id, false);
+    return session_point_enable(c->s, id, *(const bool *)arg);
+}
+
+struct ending {
+    enum point_end end;
+    uint64_t stops;
+};
+
+static int enable_until(struct cmd_client *c, int id, void *arg)
+{
+    const struct ending *n = arg;
+
+    session_point_dispose(c->s, id, n->end, n->stops);
+    return session_point_enable(c->s, id, true);
 }
 
 int cmd_delete_run(struct cmd_client *c, const char *args, struct out *o)
 {
     cmd_keyword(&args, "breakpoints");
-    return each_point(c, args, o, session_point_del);
+    return cmd_each_point(c, args, o, del, NULL);
 }
 
 int cmd_disable_run(struct cmd_client *c, const char *args, struct out *o)
 {
-    return each_point(c, args, o, disable);
+    bool on = false;
+
+    cmd_keyword(&args, "breakpoints");
+    return cmd_each_point(c, args, o, enable, &on);
 }
 
 int cmd_enable_run(struct cmd_client *c, const char *args, struct out *o)
 {
-    return each_point(c, args, o, enable);
+    struct ending n = {.end = POINT_DISABLE, .stops = 1};
+    struct err e = {0};
+    bool on = true;
+    char word[80];
+
+    cmd_keyword(&args, "breakpoints");
+    if (cmd_keyword(&args, "once"))
+        return cmd_each_point(c, args, o, enable_until, &n);
+    if (cmd_keyword(&args, "delete")) {
+        n.end = POINT_DELETE;
+        return cmd_each_point(c, args, o, enable_until, &n);
+    }
+    if (!cmd_keyword(&args, "count"))
+        return cmd_each_point(c, args, o, enable, &on);
+    if (!cmd_word(&args, word, sizeof word) || cmd_eval(c, word, &n.stops, &e) || !n.stops) {
+        out_error(o, "`enable count` takes a count of 1 and up, and then breakpoints: %s",
+                  e.msg[0] ? e.msg : "no such count stands there");
+        return -EINVAL;
+    }
+    return cmd_each_point(c, args, o, enable_until, &n);
 }
 
 /* The number in front of `condition` and `ignore`. */
@@ -255,82 +360,4 @@ int cmd_ignore_run(struct cmd_client *c, const char *args, struct out *o)
     else
         out_line(o, "Will stop next time breakpoint %d is reached.", id);
     return 0;
-}
-
-/* ---- list
- * ---------------------------------------------------------------------------------------- */
-
-static const char *point_type(const struct point_spec *spec)
-{
-    if (spec->kind != POINT_WATCH)
-        return spec->kind == POINT_CATCH ? "catchpoint" : "breakpoint";
-    return spec->access == WATCH_READ     ? "read watchpoint"
-           : spec->access == WATCH_ACCESS ? "acc watchpoint"
-           : spec->access == WATCH_WRITE  ? "write watchpoint"
-                                          : "watchpoint";
-}
-
-static void point_row(struct cmd_client *c, const struct point *p, struct out *o)
-{
-    char name[200];
-
-    out_row(o);
-    out_cell_u64(o, (uint64_t)p->id);
-    out_cell(o, "%s", point_type(&p->spec));
-    out_cell(o, "%s", p->spec.temporary ? "del" : "keep");
-    out_cell_bool(o, p->enabled);
-    if (p->spec.kind == POINT_CATCH)
-        out_cell(o, "%s", exit_kind_name(p->spec.catch_reason));
-    else if (p->pending)
-        out_cell(o, "<pending>");
-    else
-        out_cell(o, "%s0x%016llx", p->spec.space == SPACE_PHYS ? "phys:" : "",
-                 (unsigned long long)p->spec.addr);
-    cmd_symbol(c, p->spec.addr, name, sizeof name);
-    if (p->spec.kind != POINT_BREAK || p->pending || !*name || p->spec.space == SPACE_PHYS)
-        out_cell(o, "%s", p->spec.location ? p->spec.location : "");
-    else
-        out_cell(o, "%s", name + 1);
-    out_cell_u64(o, p->hits);
-    out_cell(o, "%s", p->method ? p->method : "");
-    out_cell(o, "%s",
-             p->spec.condition      ? p->spec.condition
-             : p->spec.catch_filter ? p->spec.catch_filter
-                                    : "");
-    if (p->spec.vcpu >= 0)
-        out_cell(o, "vcpu %d", p->spec.vcpu);
-    else
-        out_cell(o, "all");
-    out_cell_u64(o, p->spec.ignore);
-    out_cell_u64(o, p->false_hits);
-}
-
-static int list_points(struct cmd_client *c, bool watch_only, const char *none, struct out *o)
-{
-    static const char *const columns[] = {"Num",     "Type",   "Disp", "Enb", "Address",
-                                          "What",    ">Hits",  "How",  "If",  "Cpus",
-                                          ">Ignore", ">False", NULL};
-    int id = 0;
-
-    out_table(o, watch_only ? "watchpoints" : "breakpoints", none, columns);
-    for (const struct point *p; (p = session_point_next(c->s, id)); id = p->id)
-        if (!watch_only || p->spec.kind == POINT_WATCH)
-            point_row(c, p, o);
-    out_table_end(o);
-    return 0;
-}
-
-int cmd_info_breakpoints_run(struct cmd_client *c, const char *args, struct out *o)
-{
-    (void)args;
-    return list_points(c, false,
-                       "No breakpoints: `break LOCATION` makes one, `watch` one for data, `catch "
-                       "KIND` one for exits.",
-                       o);
-}
-
-int cmd_info_watchpoints_run(struct cmd_client *c, const char *args, struct out *o)
-{
-    (void)args;
-    return list_points(c, true, "No watchpoints: `watch EXPR` makes one.", o);
 }

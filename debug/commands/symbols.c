@@ -118,6 +118,17 @@ int cmd_info_functions_run(struct cmd_client *c, const char *args, struct out *o
     return 0;
 }
 
+/* Points follow their symbols. */
+static void follow(struct cmd_client *c, struct out *o)
+{
+    struct buf told = {0};
+
+    session_points_resolve(c->s, &told);
+    if (told.len)
+        out_line(o, "%.*s", (int)told.len - 1, told.data);
+    buf_fini(&told);
+}
+
 static int load(struct cmd_client *c, const char *args, bool replace, struct out *o)
 {
     struct symbols *t = session_symbols(c->s);
@@ -152,6 +163,7 @@ static int load(struct cmd_client *c, const char *args, bool replace, struct out
     out_text(o, "%" PRId64 " symbols read from %s%s.", n, path,
              n ? "" : " (it is stripped: keep the unstripped file beside it)");
     out_json_u64(o, "symbols", (uint64_t)n);
+    follow(c, o);
     return 0;
 }
 

@@ -299,14 +299,21 @@ static int trace_off(struct tracer *t, struct out *o)
     return 0;
 }
 
-static int trace_filter(struct tracer *t, const char *args, struct out *o)
+static int trace_filter(struct cmd_client *c, const char *args, struct out *o)
 {
+    struct tracer *t = session_tracer(c->s);
+    struct buf filter = {0};
     struct err e = {0};
     bool off = !strcmp(args, "off");
+    int rc;
 
     if (!*args)
         return status(t, o);
-    if (tracer_filter(t, off ? NULL : args, &e) < 0)
+    rc = off ? 0 : cmd_catch_filter(c, args, &filter, &e);
+    if (rc == 0)
+        rc = tracer_filter(t, off ? NULL : buf_str(&filter), &e);
+    buf_fini(&filter);
+    if (rc < 0)
         return cmd_fail(o, &e);
     if (off)
         out_line(o, "Every exit is counted and traced.");
@@ -367,12 +374,10 @@ int cmd_trace_run(struct cmd_client *c, const char *args, struct out *o)
     if (cmd_keyword(&args, "off"))
         return trace_off(t, o);
     if (cmd_keyword(&args, "filter"))
-        return trace_filter(t, args, o);
+        return trace_filter(c, args, o);
     if (cmd_keyword(&args, "kernel"))
         return trace_kernel(c, args, o);
-    err_set(&e, EINVAL, "`trace` takes `on FILE`, `off`, `filter EXPR` or `kernel on`, not `%.60s`",
-            args);
-    return cmd_fail(o, &e);
+    return cmd_catch_point(c, args, DO_LOG, o);
 }
 
 char *cmd_complete_trace(struct cmd_client *c, const char *args, size_t n)

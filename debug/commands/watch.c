@@ -131,12 +131,11 @@ static int add_watch(struct cmd_client *c, const char *args, enum watch_access a
         spec.location = a.where;
         spec.condition = a.condition;
         spec.vcpu = a.vcpu;
-        r = session_point_add(c->s, &spec, &e);
+        r = cmd_point_add(c, &spec, &a.action, &e);
     }
     if (r < 0) {
         cmd_fail(o, &e);
     } else {
-        cmd_var_set(c, "bpnum", (uint64_t)r);
         out_text(o, "%s %d: %s (%llu byte%s at %s0x%llx, by %s)", kind_text(spec.access), r,
                  a.where, (unsigned long long)t.len, t.len == 1 ? "" : "s",
                  t.space == SPACE_PHYS ? "phys:" : "", (unsigned long long)t.addr,

@@ -443,7 +443,7 @@ static struct gdb *stub_new(struct session *s)
     g->linear = true;
     g->run_thread = UINT32_MAX;
     pthread_mutex_init(&g->print_lock, NULL);
-    g->sub = session_subscribe(s, EV_STOPPED | EV_RUNNING, gdb_event, g);
+    g->sub = session_subscribe(s, EV_STOPPED | EV_RUNNING | EV_LOG, gdb_event, g);
     if (g->print_fd >= 0)
         session_watch_fd(s, g->print_fd, EPOLLIN, on_print, g);
     return g;

@@ -9,9 +9,11 @@
  * the file through vFile if it is not the one it has.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "debug/gdb/stub.h"
+#include "vmm/base/x.h"
 
 /* ---- what a stop is in gdb's words ----------------------------------------------------------- */
 
@@ -232,13 +234,46 @@ void gdb_stopped(struct gdb *g)
     }
 }
 
+/* While gdb waits it shows what is said; at other times that is no moment for it. */
+static void say_log(struct gdb *g, const struct log_line *l)
+{
+    char *line;
+
+    if (g->state != GDB_WAITING)
+        return;
+    line = xasprintf("%s\n", l->text);
+    gdb_console(g, line, strlen(line));
+    free(line);
+}
+
+/* `monitor commands`: what the points have to run answers in gdb. True when the guest runs again,
+ * and gdb is to hear nothing of the stop. */
+static bool ran_commands(struct gdb *g)
+{
+    struct out o = {0};
+    bool silent;
+
+    if (g->state != GDB_WAITING || g->kill_asked || g->run_asked)
+        return false;
+    g->ours = true;
+    (void)cmd_stop_commands(&g->cmd, &o, &silent); /* its sentence is in `o` */
+    g->ours = false;
+    if (o.text.len)
+        gdb_console(g, buf_str(&o.text), o.text.len);
+    out_fini(&o);
+    return session_state(g->s) == SS_RUNNING;
+}
+
 void gdb_event(void *arg, unsigned event, const void *data)
 {
     struct gdb *g = arg;
 
-    (void)data;
     if (g->fd < 0)
         return;
+    if (event == EV_LOG) {
+        say_log(g, data);
+        return;
+    }
     if (g->non_stop && g->state != GDB_COMING) {
         if (event == EV_STOPPED && !g->ours)
             gdb_ns_stopped(g);
@@ -246,7 +281,7 @@ void gdb_event(void *arg, unsigned event, const void *data)
     }
     if (g->state == GDB_STOPPED && !g->ours)
         g->moved = true;
-    if (event == EV_STOPPED && !g->ours)
+    if (event == EV_STOPPED && !g->ours && !ran_commands(g))
         gdb_stopped(g);
 }
 

@@ -167,8 +167,8 @@ STATUS: 8
 
 NAME: catch_refuses_1
 RUN: %g/hello64
-CMD: catch cpuid
-EXPECT: carried out inside KVM
+CMD: catch kernel
+EXPECT: nothing can be caught at
 STATUS: 8
 
 NAME: catch_refuses_2
@@ -192,7 +192,7 @@ STATUS: 8
 NAME: catch_refuses_5
 RUN: %g/hello64
 CMD: catch io 0x3f8 then
-EXPECT: may stand `if EXPR`, not `then`
+EXPECT: may stand `if EXPR` and `do ACTION`, not `then`
 STATUS: 8
 
 NAME: catch_refuses_6
