@@ -237,7 +237,8 @@ static const struct kind {
 /* Records that are not made where an exit could still be caught. */
 static bool is_caught(unsigned reason)
 {
-    return reason != EXIT_KERNEL && reason != EXIT_RUN && reason != EXIT_STOP;
+    return reason != EXIT_KERNEL && reason != EXIT_DEVICE && reason != EXIT_RUN &&
+           reason != EXIT_STOP;
 }
 
 static const struct kind *kind_named(const char *word)
