@@ -43,15 +43,23 @@ static int use_symbols(struct trace_reader *r, const char *spec, struct err *e)
     return n < 0 ? (int)n : 0;
 }
 
+int report_open_reader(struct trace_reader **r, const char *path, const struct report_ask *ask,
+                       struct err *e)
+{
+    int rc = trace_open(r, path, e);
+
+    if (rc == 0 && ask->symbols)
+        rc = use_symbols(*r, ask->symbols, e);
+    return rc;
+}
+
 int report_open(struct report *p, const char *path, const struct report_ask *ask, struct err *e)
 {
     int rc;
 
     *p = (struct report){0};
     stat_init(&p->stats);
-    rc = trace_open(&p->reader, path, e);
-    if (rc == 0 && ask->symbols)
-        rc = use_symbols(p->reader, ask->symbols, e);
+    rc = report_open_reader(&p->reader, path, ask, e);
     if (rc == 0 && ask->filter &&
         !(p->filter = filter_compile(ask->filter, trace_names(p->reader), e)))
         rc = err_prefix(e, "--if");
@@ -182,47 +190,25 @@ static int explain(struct report *p, uint64_t number, struct out *o, struct err 
 struct storm_pass {
     struct storm_watch watch;
     struct report *p;
-    uint64_t zero;
 };
 
 static void storm_step(void *arg, const struct exit_event *ev)
 {
     struct storm_pass *s = arg;
 
-    if (!s->watch.window_ns)
-        s->watch.window_ns = ev->at_ns;
-    else if (ev->at_ns > s->watch.window_ns + STORM_WINDOW_NS / 2)
-        storm_window(&s->watch, &s->p->stats, trace_names(s->p->reader), ev->at_ns);
+    storm_follow(&s->watch, &s->p->stats, trace_names(s->p->reader), ev->at_ns, false);
 }
 
 static void print_storms(struct report *p, struct out *o)
 {
-    static const char *const columns[] = {"at s", "seconds", "exits", "text", NULL};
     struct storm_pass *s = xcalloc(1, sizeof *s);
     uint64_t zero = trace_info(p->reader)->first_ns, last = trace_info(p->reader)->last_ns;
 
     storm_init(&s->watch);
     s->p = p;
     report_count(p, storm_step, s);
-    if (s->watch.window_ns && last > s->watch.window_ns + STORM_WINDOW_NS / 10)
-        storm_window(&s->watch, &p->stats, trace_names(p->reader), last);
-    out_records(o, "storms", columns);
-    for (unsigned i = 0; i < s->watch.storms; i++) {
-        const struct storm *t = &s->watch.storm[i];
-        double at = (double)(int64_t)(t->begin_ns - zero) / 1e9;
-        double seconds = (double)((t->end_ns ? t->end_ns : last) - t->begin_ns) / 1e9;
-
-        out_row(o);
-        out_cell_num(o, at, "%.3f", at);
-        out_cell_num(o, seconds, "%.3f", seconds);
-        out_cell_u64(o, t->exits);
-        out_cell(o, "%s", t->text);
-        out_text(o, "at %.3f s for %.1f s, %" PRIu64 " exits: %s", at, seconds, t->exits, t->text);
-    }
-    out_table_end(o);
-    if (!s->watch.storms)
-        out_text(o, "No storm: no operation had %.0f exits a second and %.0f%% of all.",
-                 s->watch.min_rate, s->watch.min_share * 100);
+    storm_follow(&s->watch, &p->stats, trace_names(p->reader), last, true);
+    storm_print(&s->watch, zero, last, o);
     free(s);
 }
 

@@ -30,6 +30,12 @@ struct report_ask {
 
 enum { REPORT_OK = 0, REPORT_ERROR = 2, REPORT_FAILED = 8 /* --fail-if was true */ };
 
+struct trace_reader;
+
+/* Opens a file with the symbols that were asked for, for other readers of recordings (the browser).
+ * 0, or -errno with a sentence; a reader that was opened is the caller's in any case. */
+int report_open_reader(struct trace_reader **r, const char *path, const struct report_ask *ask,
+                       struct err *e);
 /* Prints to standard output; errors as sentences to standard error. Returns the exit status. */
 int report_main(const struct report_ask *ask);
 

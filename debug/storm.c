@@ -309,3 +309,38 @@ bool storm_window(struct storm_watch *w, struct trace_stats *t, const struct tra
     stat_mark(t);
     return fresh;
 }
+
+bool storm_follow(struct storm_watch *w, struct trace_stats *t, const struct trace_names *n,
+                  uint64_t at_ns, bool end)
+{
+    if (!w->window_ns) {
+        w->window_ns = at_ns;
+        return false;
+    }
+    if (at_ns <= w->window_ns + (end ? STORM_WINDOW_NS / 10 : STORM_WINDOW_NS / 2))
+        return false;
+    return storm_window(w, t, n, at_ns);
+}
+
+void storm_print(const struct storm_watch *w, uint64_t zero_ns, uint64_t last_ns, struct out *o)
+{
+    static const char *const columns[] = {"at s", "seconds", "exits", "text", NULL};
+
+    out_records(o, "storms", columns);
+    for (unsigned i = 0; i < w->storms; i++) {
+        const struct storm *t = &w->storm[i];
+        double at = (double)(int64_t)(t->begin_ns - zero_ns) / 1e9;
+        double seconds = (double)((t->end_ns ? t->end_ns : last_ns) - t->begin_ns) / 1e9;
+
+        out_row(o);
+        out_cell_num(o, at, "%.3f", at);
+        out_cell_num(o, seconds, "%.3f", seconds);
+        out_cell_u64(o, t->exits);
+        out_cell(o, "%s", t->text);
+        out_text(o, "at %.3f s for %.1f s, %" PRIu64 " exits: %s", at, seconds, t->exits, t->text);
+    }
+    out_table_end(o);
+    if (!w->storms)
+        out_text(o, "No storm: no operation had %.0f exits a second and %.0f%% of all.",
+                 w->min_rate, w->min_share * 100);
+}

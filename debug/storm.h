@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "debug/out.h"
 #include "debug/trace_names.h"
 #include "debug/trace_stat.h"
 
@@ -37,6 +38,12 @@ void storm_init(struct storm_watch *w);
 /* Looks at a window that ends `now_ns` and starts the next (stat_mark). True when a storm began. */
 bool storm_window(struct storm_watch *w, struct trace_stats *t, const struct trace_names *n,
                   uint64_t now_ns);
+/* For recordings, a record after another: ends windows by the records' own clock, `end`: the last
+ * one, too. */
+bool storm_follow(struct storm_watch *w, struct trace_stats *t, const struct trace_names *n,
+                  uint64_t at_ns, bool end);
+/* The storms of a recording, in sentences; times count from `zero_ns`. */
+void storm_print(const struct storm_watch *w, uint64_t zero_ns, uint64_t last_ns, struct out *o);
 /* The storm that goes on, or NULL. */
 const struct storm *storm_now(const struct storm_watch *w);
 /* What is known about masses of such exits: "the guest polls …"; NULL when nothing is. */

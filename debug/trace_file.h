@@ -106,6 +106,12 @@ char *trace_text(struct trace_reader *r, enum trace_block type, unsigned n, uint
 
 /* From the record of this number (0: the first) on. */
 void trace_seek(struct trace_reader *r, uint64_t record);
+/* The number of the record that trace_read gives next, unless its block is damaged. */
+uint64_t trace_position(const struct trace_reader *r);
+/* Blocks of records in the order of the file, for a picture of the whole at once: false past the
+ * end. Times are the lowest of each. */
+bool trace_block_at(const struct trace_reader *r, size_t i, uint64_t *first_record,
+                    uint64_t *records, uint64_t *first_ns);
 /* Next records; 0 at the end. A block that cannot be read is passed over and counted. */
 size_t trace_read(struct trace_reader *r, struct exit_event *out, size_t max);
 

@@ -437,6 +437,29 @@ void trace_seek(struct trace_reader *r, uint64_t record)
     r->skip = low < r->blocks ? record - r->block[low].first_record : 0;
 }
 
+uint64_t trace_position(const struct trace_reader *r)
+{
+    size_t i = r->next_block;
+
+    if (r->left && i)
+        return r->block[i - 1].first_record + r->block[i - 1].records - r->left + r->skip;
+    for (; i < r->blocks; i++)
+        if (r->block[i].records)
+            return r->block[i].first_record + r->skip;
+    return r->info.records;
+}
+
+bool trace_block_at(const struct trace_reader *r, size_t i, uint64_t *first_record,
+                    uint64_t *records, uint64_t *first_ns)
+{
+    if (i >= r->blocks)
+        return false;
+    *first_record = r->block[i].first_record;
+    *records = r->block[i].records;
+    *first_ns = r->block[i].first_ns;
+    return true;
+}
+
 static void damaged(struct trace_reader *r, struct block *b)
 {
     if (!b->damaged) {

@@ -240,6 +240,77 @@ void table_label(enum table_by by, const struct stat_key *k, const struct trace_
     }
 }
 
+/* What was done, as conditions. */
+static void filter_what(const struct stat_key *k, struct buf *out)
+{
+    struct exit_event ev;
+
+    stat_key_event(k, &ev);
+    buf_addf(out, "kind==%s", exit_kind_name(k->reason));
+    if (k->reason == KVM_EXIT_IO)
+        buf_addf(out, " && port==0x%" PRIx64 " && write==%u", k->what, k->write);
+    else if (k->reason == KVM_EXIT_MMIO)
+        buf_addf(out, " && gpa==0x%" PRIx64 " && write==%u", k->what, k->write);
+    else if (is_msr(k->reason))
+        buf_addf(out, " && msr==0x%" PRIx64, k->what);
+    else if (k->reason == EXIT_INJECT)
+        buf_addf(out, " && vector==0x%x", ev.u.inject.vector);
+    else if (k->reason == EXIT_KERNEL && exit_kernel_name(ev.u.kernel.event))
+        buf_addf(out, " && event==k_%s && number==0x%x", exit_kernel_name(ev.u.kernel.event),
+                 ev.u.kernel.number);
+    else if (k->reason == EXIT_DEVICE && exit_device_name(ev.u.device.event))
+        buf_addf(out, " && event==d_%s", exit_device_name(ev.u.device.event));
+    if (k->size)
+        buf_addf(out, " && size==%u", k->size);
+    if (k->reason == EXIT_DEVICE && ev.u.device.line != EXIT_NO_LINE)
+        buf_addf(out, " && line==%u", ev.u.device.line);
+}
+
+bool table_filter(enum table_by by, const struct stat_key *k, const struct trace_names *n,
+                  struct buf *out)
+{
+    uint64_t start;
+    const char *text;
+
+    if (k->flags & STAT_FOLDED && by != BY_KIND && by != BY_VCPU)
+        return false;
+    switch (by) {
+    case BY_KIND:
+        buf_addf(out, "kind==%s", exit_kind_name(k->reason));
+        return true;
+    case BY_VCPU:
+        buf_addf(out, "vcpu==%u", k->vcpu);
+        return true;
+    case BY_RIP:
+        buf_addf(out, "rip==0x%" PRIx64, k->rip);
+        return true;
+    case BY_SYMBOL:
+        text = names_symbol(n, k->rip - past(k), &start);
+        if (!text || strpbrk(text, "\"\\"))
+            return false;
+        buf_addf(out, "symbol(rip)==\"%s\"", text);
+        return true;
+    case BY_PORT:
+    case BY_GPA:
+    case BY_MSR:
+        buf_addf(out, "%s==0x%" PRIx64 " && write==%u", table_by_names[by], k->what, k->write);
+        return true;
+    case BY_VECTOR:
+    case BY_WHAT:
+        filter_what(k, out);
+        return true;
+    case BY_SITE:
+        filter_what(k, out);
+        if (k->reason != EXIT_DEVICE)
+            buf_addf(out, " && rip==0x%" PRIx64, k->rip);
+        return true;
+    case BY_DEVICE: /* a device has many ports */
+    case BY_COUNT:
+        break;
+    }
+    return false;
+}
+
 /* ---- rows ------------------------------------------------------------------------------------ */
 
 struct grouped {

@@ -55,6 +55,10 @@ struct table_row *table_rows(const struct trace_stats *t, const struct trace_nam
 /* What a row is about, as text: appended. */
 void table_label(enum table_by by, const struct stat_key *k, const struct trace_names *n,
                  struct buf *out);
+/* Appends an expression that selects what a row is about (`kind==io && port==0x80`); false when no
+ * words of expressions do. */
+bool table_filter(enum table_by by, const struct stat_key *k, const struct trace_names *n,
+                  struct buf *out);
 /* Prints table and summary. */
 void table_print(const struct trace_stats *t, const struct trace_names *n,
                  const struct table_ask *ask, struct out *o);

@@ -1,14 +1,10 @@
 /*
  * The workbench's loop: sleeps in poll on the terminal, the session and signals; redraws at most
  * 30 times a second, at once after a key or a stop. While the guest stands nothing wakes it.
- *
- * Signals arrive by a handler that stores and writes a byte to a pipe, for they may be delivered on
- * any thread: the vCPU threads exist before the screen does.
  */
 #include "tui/tui.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +14,7 @@
 
 #include "tui/prompt.h"
 #include "tui/screen.h"
+#include "tui/signals.h"
 #include "tui/ui.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
@@ -44,95 +41,9 @@ struct loop {
 
 /* ---- signals -------------------------------------------------------------------------------- */
 
-static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP, SIGCONT};
-static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
-static volatile sig_atomic_t arrived[NSIG];
-static int wake_pipe[2] = {-1, -1};
-static struct sigaction old_watched[ARRAY_LEN(watched)], old_fatal[ARRAY_LEN(fatal)];
-
-static void on_signal(int sig)
-{
-    int keep = errno;
-    ssize_t n;
-
-    arrived[sig] = 1;
-    n = write(wake_pipe[1], "", 1); /* a full pipe wakes as well */
-    (void)n;
-    errno = keep;
-}
-
-static void on_fatal(int sig)
-{
-    screen_emergency();
-    signal(sig, SIG_DFL);
-    raise(sig);
-}
-
-static void on_bug(const char *sentence)
-{
-    (void)sentence; /* bug() prints it; the terminal must be fit to show it */
-    screen_emergency();
-}
-
-static int signals_open(struct err *e)
-{
-    static char stack[65536]; /* a stack overflow needs another stack to tell of it */
-    stack_t alt = {.ss_sp = stack, .ss_size = sizeof stack};
-    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-
-    if (pipe2(wake_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
-        return err_set(e, errno, "cannot make a pipe for signals: %s", strerror(errno));
-    if (sigaltstack(&alt, NULL) < 0)
-        log_warn("no signal stack: %s", strerror(errno));
-    sigfillset(&sa.sa_mask);
-    for (size_t i = 0; i < ARRAY_LEN(watched); i++)
-        sigaction(watched[i], &sa, &old_watched[i]);
-    sa.sa_handler = on_fatal;
-    sa.sa_flags = (int)(SA_ONSTACK | SA_NODEFER | SA_RESETHAND);
-    sigemptyset(&sa.sa_mask);
-    for (size_t i = 0; i < ARRAY_LEN(fatal); i++)
-        sigaction(fatal[i], &sa, &old_fatal[i]);
-    bug_hook(on_bug);
-    return 0;
-}
-
-static void signals_close(void)
-{
-    for (size_t i = 0; i < ARRAY_LEN(watched); i++)
-        sigaction(watched[i], &old_watched[i], NULL);
-    for (size_t i = 0; i < ARRAY_LEN(fatal); i++)
-        sigaction(fatal[i], &old_fatal[i], NULL);
-    for (int i = 0; i < 2; i++) {
-        close(wake_pipe[i]);
-        wake_pipe[i] = -1;
-    }
-}
-
-static bool take_signal(int sig)
-{
-    bool was = arrived[sig];
-
-    arrived[sig] = 0;
-    return was;
-}
-
-/* Stops our whole job as the terminal's own Ctrl-Z would, so that a shell script or make around us
- * stops too. In a job without a shell nothing stops us, and we go on after a second. */
 static void suspend(struct loop *l)
 {
-    struct sigaction sa = {.sa_handler = SIG_DFL}, ours;
-    struct pollfd p = {.fd = wake_pipe[0], .events = POLLIN};
-    char byte;
-
-    screen_suspend();
-    arrived[SIGCONT] = 0;
-    sigaction(SIGTSTP, &sa, &ours);
-    kill(0, SIGTSTP);
-    while (!arrived[SIGCONT] && poll(&p, 1, 1000) > 0 && read(wake_pipe[0], &byte, 1) == 1)
-        ;
-    sigaction(SIGTSTP, &ours, NULL);
-    arrived[SIGCONT] = arrived[SIGTSTP] = 0;
-    screen_resume();
+    signals_suspend();
     l->full = l->urgent = true;
 }
 
@@ -148,26 +59,24 @@ static void handle_size(struct loop *l)
 
 static void handle_signals(struct loop *l)
 {
-    char drain[64];
+    int ending;
 
-    while (read(wake_pipe[0], drain, sizeof drain) > 0)
-        ;
-    if (take_signal(SIGWINCH))
+    signals_drain();
+    if (signals_take(SIGWINCH))
         handle_size(l);
-    if (take_signal(SIGCONT)) { /* someone else stopped and continued us */
+    if (signals_take(SIGCONT)) { /* someone else stopped and continued us */
         screen_resume();
         l->full = l->urgent = true;
     }
-    if (take_signal(SIGTSTP))
+    if (signals_take(SIGTSTP))
         suspend(l);
-    if (take_signal(SIGINT)) {
+    if (signals_take(SIGINT)) {
         ui_key(&l->ui, KEY_CTRL('c'), 0, 0);
         l->urgent = true;
     }
-    for (size_t i = 0; i < ARRAY_LEN(watched); i++)
-        if ((watched[i] == SIGTERM || watched[i] == SIGHUP || watched[i] == SIGQUIT) &&
-            take_signal(watched[i]))
-            l->died_of = watched[i];
+    ending = signals_ending();
+    if (ending)
+        l->died_of = ending;
 }
 
 /* ---- session -------------------------------------------------------------------------------- */
@@ -306,7 +215,7 @@ static void wait_and_serve(struct loop *l)
 {
     bool calm = l->burst <= BURST_MAX, wait = keys_wait(l);
     struct pollfd p[3] = {{.fd = wait ? -1 : STDIN_FILENO, .events = POLLIN},
-                          {.fd = wake_pipe[0], .events = POLLIN},
+                          {.fd = signals_fd(), .events = POLLIN},
                           {.fd = calm ? session_fd(l->ui.s) : -1, .events = POLLIN}};
     int n = poll(p, 3, time_left(l));
 

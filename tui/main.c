@@ -18,6 +18,7 @@
 #include "scripts/lua_host.h"
 #include "tui/autoload.h"
 #include "tui/batch.h"
+#include "tui/browse.h"
 #include "tui/commands_in.h"
 #include "tui/opts.h"
 #include "tui/serial.h"
@@ -158,6 +159,27 @@ static int report(const struct opts *o)
     return report_main(&ask);
 }
 
+/* A recorded trace in place of a guest. */
+static int browse(const struct opts *o)
+{
+    const char *file = o->session.boot.image;
+    struct err e = {0};
+
+    if (o->sub == SUB_RUN)
+        err_set(&e, EINVAL,
+                "%s is a recorded trace, not a guest: `vmscope %s` opens it on the screen, "
+                "`vmscope report %s` prints what is in it",
+                file, file, file);
+    else if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+        err_set(&e, ENOTTY,
+                "looking through a trace needs a terminal on standard input and output; "
+                "`vmscope report %s` needs none",
+                file);
+    else if (browse_run(file, o->session.symbols, &e) == 0)
+        return STATUS_OK;
+    return fail(o, &e);
+}
+
 static int main_of(const struct opts *o, int *died_of)
 {
     struct buf b = {0};
@@ -186,13 +208,8 @@ static int main_of(const struct opts *o, int *died_of)
     }
     if (o->sub == SUB_REPORT)
         return report(o);
-    if (trace_is(o->session.boot.image)) {
-        struct err e = {0};
-
-        err_set(&e, EINVAL, "%s is a recorded trace, not a guest: `vmscope report %s` shows it",
-                o->session.boot.image, o->session.boot.image);
-        return fail(o, &e);
-    }
+    if (trace_is(o->session.boot.image))
+        return browse(o);
     return o->sub == SUB_RUN ? run(o, died_of) : workbench(o);
 }
 

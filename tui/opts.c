@@ -178,7 +178,7 @@ static const struct {
     const char *name, *usage, *help;
 } subs[SUBCOMMANDS] = {
     [SUB_WORKBENCH] = {"", "[OPTIONS] GUEST",
-                       "the workbench: guest, registers, code and exits on the screen"},
+                       "the workbench: guest, registers, code and exits on the screen; a recorded trace (FILE.vtr) opens without a machine"},
     [SUB_RUN] = {"run", "[OPTIONS] GUEST",
                  "the same without a screen: the guest's serial line on standard output"},
     [SUB_DOCTOR] = {"doctor", "[--json]",

@@ -138,23 +138,19 @@ static void format_brief(const struct exit_event *ev, const char *reg_name, cons
                             : "");
 }
 
-static void format_exit(struct session *s, const struct view_exits *ex, uint64_t index,
-                        struct view_exit *out)
+void view_exit_format(const struct exit_event *ev, const char *reg_name, const char *text,
+                      uint64_t first_ns, struct view_exit *out)
 {
-    const struct exit_event *ev = &ex->ring[index % VIEW_EXITS];
-    uint64_t ns = ev->at_ns > ex->first_ns ? ev->at_ns - ex->first_ns : 0;
-    uint64_t at = ev->mode == MODE_LONG64 ? ev->rip : ev->cs_base + ev->rip;
-    const char *reg_name = session_reg_name(s, ev);
-    struct buf text = {0};
+    uint64_t ns = ev->at_ns > first_ns ? ev->at_ns - first_ns : 0;
+    struct buf what = {0};
 
-    *out = (struct view_exit){.index = index,
-                              .vcpu = ev->vcpu,
+    *out = (struct view_exit){.vcpu = ev->vcpu,
                               .no_cpu = !exit_has_cpu(ev),
                               .source = ev->reason == EXIT_DEVICE   ? "device"
                                         : ev->reason == EXIT_KERNEL ? "kernel"
                                                                     : NULL,
                               .kind = exit_kind_name(ev->reason),
-                              .rip = at,
+                              .rip = ev->mode == MODE_LONG64 ? ev->rip : ev->cs_base + ev->rip,
                               .seq = ev->seq,
                               .guest_ns = ev->guest_ns,
                               .host_ns = ev->host_ns,
@@ -163,18 +159,34 @@ static void format_exit(struct session *s, const struct view_exits *ex, uint64_t
                               .stepped = ev->flags & EXIT_F_STEPPED};
     snprintf(out->when, sizeof out->when, "%" PRIu64 ".%06u", ns / 1000000000,
              (unsigned)(ns % 1000000000 / 1000));
-    if (session_exit_text(s, ev, &text)) {
-        snprintf(out->brief, sizeof out->brief, "%s", buf_str(&text));
+    if (text) {
+        snprintf(out->brief, sizeof out->brief, "%s", text);
+        snprintf(out->what, sizeof out->what, "%s", text);
     } else {
-        exit_format(ev, reg_name, &text);
-        format_brief(ev, reg_name, buf_str(&text), out);
+        exit_format(ev, reg_name, &what);
+        format_brief(ev, reg_name, buf_str(&what), out);
+        snprintf(out->what, sizeof out->what, "%s", buf_str(&what));
     }
-    snprintf(out->what, sizeof out->what, "%s", buf_str(&text));
-    buf_fini(&text);
-    if (ev->reason == EXIT_DEVICE)
-        return; /* at no instruction */
-    if (!view_symbol(s, at, out->where, sizeof out->where))
-        snprintf(out->where, sizeof out->where, "0x%" PRIx64, at);
+    /* Those are at no instruction. */
+    if (ev->reason != EXIT_DEVICE && ev->reason != EXIT_RUN && ev->reason != EXIT_STOP)
+        snprintf(out->where, sizeof out->where, "0x%" PRIx64, out->rip);
+    buf_fini(&what);
+}
+
+static void format_exit(struct session *s, const struct view_exits *ex, uint64_t index,
+                        struct view_exit *out)
+{
+    const struct exit_event *ev = &ex->ring[index % VIEW_EXITS];
+    struct buf own = {0};
+    bool has_own = session_exit_text(s, ev, &own);
+    char name[sizeof out->where];
+
+    view_exit_format(ev, session_reg_name(s, ev), has_own ? buf_str(&own) : NULL, ex->first_ns,
+                     out);
+    out->index = index;
+    if (out->where[0] && view_symbol(s, out->rip, name, sizeof name))
+        memcpy(out->where, name, sizeof name);
+    buf_fini(&own);
 }
 
 static void fill_exits(struct view *v, struct session *s)

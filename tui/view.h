@@ -225,4 +225,9 @@ void view_goto_code(struct view *v, uint64_t linear);
 void view_goto_memory(struct view *v, uint64_t addr, enum space sp);
 void view_code_back(struct view *v);
 
+/* One record for the exits panel: `reg_name` as in exit_format, `text` a client's own words or
+ * NULL; `where` is an address until a symbol is put there. */
+void view_exit_format(const struct exit_event *ev, const char *reg_name, const char *text,
+                      uint64_t first_ns, struct view_exit *out);
+
 #endif

@@ -4,8 +4,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "debug/trace_disk.h"
@@ -308,6 +311,82 @@ static void other_files_are_refused(void)
 
 /* ---- statistics ------------------------------------------------------------------------------ */
 
+/* Bytes this process has read by system calls, from /proc/self/io; 0 when it does not say. */
+static uint64_t bytes_read(void)
+{
+    FILE *f = fopen("/proc/self/io", "r");
+    unsigned long long n = 0;
+
+    if (f && fscanf(f, "rchar: %llu", &n) != 1)
+        n = 0;
+    if (f)
+        fclose(f);
+    return n;
+}
+
+/* A storm as it is recorded, as many records as wanted. */
+static bool write_storm(const char *file, uint64_t records)
+{
+    struct trace_names *names = names_new();
+    struct trace_writer *w;
+    struct err e = {0};
+    bool good;
+
+    good = trace_create(&w, file, 1, "guest=long\n", names, &e) == 0;
+    for (uint64_t i = 0; good && i < records; i++) {
+        struct exit_event ev = {.seq = i,
+                                .at_ns = 1000000 + i * 7000,
+                                .guest_ns = 6000,
+                                .host_ns = 300,
+                                .rip = 0x100000,
+                                .reason = KVM_EXIT_IO,
+                                .size = 1};
+
+        ev.u.io.port = 0x80;
+        ev.u.io.count = 1;
+        ev.u.io.value = i;
+        trace_put(w, &ev);
+    }
+    good = good && trace_finish(w, &e) == 0;
+    names_free(names);
+    return good;
+}
+
+/* Opening reads the index alone, however long the file is, and any record is a block away. In the
+ * slow tests the file has 100 million records, and opening it may take 2 s of processor time. */
+static void long_files_open_by_their_index(void)
+{
+    const char *slow = getenv("TESTS_SLOW"), *dir = getenv("TEST_DIR");
+    uint64_t records = slow && !strcmp(slow, "true") ? 100000000 : 1000000, before, used;
+    struct timespec a, b;
+    struct trace_reader *r;
+    struct exit_event ev;
+    struct err e = {0};
+    char file[300];
+
+    snprintf(file, sizeof file, "%s/long.vtr", dir ? dir : ".");
+    CHECK(write_storm(file, records));
+    before = bytes_read();
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
+    CHECK_EQ(trace_open(&r, file, &e), 0);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
+    used = bytes_read() - before;
+    CHECK_EQ(trace_info(r)->records, records);
+    CHECK(trace_info(r)->finished && !trace_info(r)->problem[0]);
+    if (before)
+        CHECK(used < 8192 + records / TRACE_BLOCK_RECORDS * 64);
+    if (records > 1000000)
+        CHECK(b.tv_sec - a.tv_sec < 2);
+    for (uint64_t at = 12345; at < records; at += records / 7) {
+        trace_seek(r, at);
+        CHECK_EQ(trace_position(r), at);
+        CHECK_EQ(trace_read(r, &ev, 1), 1);
+        CHECK_EQ(ev.seq, at);
+    }
+    trace_close(r);
+    unlink(file);
+}
+
 static void buckets(void)
 {
     unsigned last = 0;
@@ -437,6 +516,7 @@ static const struct test tests[] = {
     {"trace: cut files give their whole blocks", cut_files_give_their_whole_blocks},
     {"trace: damage costs one block", damage_costs_one_block},
     {"trace: other files are refused", other_files_are_refused},
+    {"trace: long files open by their index", long_files_open_by_their_index},
     {"trace: buckets", buckets},
     {"trace: quantiles", quantiles},
     {"trace: counts are exact", counts_are_exact},
