@@ -190,6 +190,19 @@ static void where_text(unsigned modes, char dst[64])
 }
 
 /* One row for all modes that share method and reason. */
+/* What is taken where the first is used up or does not reach. */
+static void then_cell(const struct methods *m, enum method_feature f, enum probe_mode mode,
+                      struct out *o)
+{
+    const struct method_pick *pick = &m->pick[f][mode];
+    struct buf b = {0};
+
+    for (unsigned i = 1; i < METHOD_RUNGS_MAX && pick->ladder[i] != METHOD_NONE; i++)
+        buf_addf(&b, "%s%s", b.len ? ", " : "", method_name(pick->ladder[i]));
+    out_cell(o, "%s", buf_str(&b));
+    buf_fini(&b);
+}
+
 static void report_feature(const struct probe *p, const struct methods *m, enum method_feature f,
                            struct out *o)
 {
@@ -207,7 +220,8 @@ static void report_feature(const struct probe *p, const struct methods *m, enum 
             struct buf other = {0};
 
             method_reason(p, m, f, k, &other);
-            if (method_applies(f, k) && method_of(m, f, k) == method_of(m, f, mode) &&
+            if (method_applies(f, k) &&
+                !memcmp(&m->pick[f][k], &m->pick[f][mode], sizeof m->pick[f][k]) &&
                 !strcmp(buf_str(&other), buf_str(&why)))
                 same |= 1u << k;
             buf_fini(&other);
@@ -218,6 +232,7 @@ static void report_feature(const struct probe *p, const struct methods *m, enum 
         out_cell(o, "%s", method_feature_name(f));
         out_cell(o, "%s", where);
         out_cell(o, "%s", method_name(method_of(m, f, mode)));
+        then_cell(m, f, mode, o);
         out_cell(o, "%s", buf_str(&why));
         buf_fini(&why);
     }
@@ -225,7 +240,7 @@ static void report_feature(const struct probe *p, const struct methods *m, enum 
 
 static void report_methods(const struct probe *p, struct out *o)
 {
-    static const char *const columns[] = {"feature", "where", "method", "because", NULL};
+    static const char *const columns[] = {"feature", "where", "method", "then", "because", NULL};
     bool used[METHODS] = {false};
     struct methods m;
 
@@ -236,12 +251,12 @@ static void report_methods(const struct probe *p, struct out *o)
     for (enum method_feature f = 0; f < METHOD_FEATURES; f++) {
         report_feature(p, &m, f, o);
         for (enum probe_mode mode = 0; mode < PROBE_MODES; mode++)
-            if (method_applies(f, mode))
-                used[method_of(&m, f, mode)] = true;
+            for (unsigned i = 0; i < METHOD_RUNGS_MAX; i++)
+                used[m.pick[f][mode].ladder[i]] |= method_applies(f, mode);
     }
     out_table_end(o);
     out_text(o, "%s", "");
-    for (enum method how = 0; how < METHODS; how++)
+    for (enum method how = METHOD_NONE + 1; how < METHODS; how++)
         if (used[how])
             out_text(o, "  %-15s %s", method_name(how), method_help(how));
 }

@@ -374,9 +374,17 @@ static bool event_queued(const struct vcpu *v)
     return v->events->exception.injected || v->events->interrupt.injected;
 }
 
+/* Points that nothing but a look finds; those by physical address are looked for in any case. */
+static bool stepped_here(struct engine *g, struct vcpu *v)
+{
+    return g->points.step_points &&
+           (g->points.phys_points || points_at(&g->points, linear_rip(v)) != NULL);
+}
+
 static bool points_here(struct engine *g, struct vcpu *v)
 {
-    return g->points.exec_points && !event_queued(v) && (plant_here(g, v) || dr_here(g, v));
+    return g->points.exec_points && !event_queued(v) &&
+           (plant_here(g, v) || dr_here(g, v) || stepped_here(g, v));
 }
 
 static void want_debug(struct engine *g, struct vcpu_debug *want)
@@ -1003,7 +1011,8 @@ static void body_once(struct engine *g, struct vcpu *v)
         step_job(g, v, job);
         return;
     }
-    if (g->points.watches.stepped || g->points.catch_steps || await_handlers(g)) {
+    if (g->points.watches.stepped || g->points.catch_steps || g->points.step_points ||
+        await_handlers(g)) {
         run_by_steps(g, v);
         return;
     }

@@ -18,10 +18,11 @@
 const char *bp_method_name(enum bp_method m)
 {
     static const char *const names[] = {
-        [BP_NONE] = "disabled",     [BP_PENDING] = "pending: nothing is mapped there yet",
-        [BP_DR] = "debug register", [BP_INT3] = "int3",
-        [BP_ICEBP] = "icebp",       [BP_GATE] = "int3; in ring 3 caught at the guest's gate",
-        [BP_CATCH] = "exit",        [BP_WATCH] = "watched",
+        [BP_NONE] = "disabled",      [BP_PENDING] = "pending: nothing is mapped there yet",
+        [BP_DR] = "debug register",  [BP_INT3] = "int3",
+        [BP_ICEBP] = "icebp",        [BP_GATE] = "int3; in ring 3 caught at the guest's gate",
+        [BP_STEPS] = "single steps", [BP_CATCH] = "exit",
+        [BP_WATCH] = "watched",
     };
 
     return names[m];
@@ -178,27 +179,42 @@ static int free_dr(const struct points *p)
     return -1;
 }
 
-/* The byte that leaves the guest on this host, or 0 when no byte does. With paging on a page may be
- * executed by ring 3 one day, where an emulating KVM catches only int3, at the guest's gate; in
- * ring 0 it refuses int3 with RIP at it. */
-static uint8_t plant_byte(const struct points *p, bool real, bool paged, enum bp_method *m)
+/* The row of the method table that stands for code at such an address. */
+static enum probe_mode mode_there(const struct points *p, bool user, bool real)
 {
-    const struct probe *pr = &p->vm->probe;
-    enum probe_mode mode = real ? PM_REAL : PM_LONG0;
+    if (real)
+        return PM_REAL;
+    if (!(p->vm->cpu[0]->sregs->cr0 >> 31))
+        return PM_PROT;
+    return user ? PM_LONG3 : PM_LONG0;
+}
 
-    if (paged && pr->int3[PM_LONG3] == HOW_GUEST && pr->int3[PM_LONG0] == HOW_INTERNAL) {
-        *m = BP_GATE;
-        return 0xcc;
-    }
-    if (pr->int3[mode] == HOW_DEBUG) {
-        *m = BP_INT3;
-        return 0xcc;
-    }
-    if (pr->icebp[mode] == HOW_INTERNAL) {
-        *m = BP_ICEBP;
-        return 0xf1;
+/* The byte that leaves the guest on this host, or 0 when no byte does. */
+static uint8_t plant_byte(const struct points *p, enum probe_mode mode, enum bp_method *m)
+{
+    const struct method_pick *pick = &p->vm->methods.pick[MF_BREAK][mode];
+
+    for (unsigned i = 0; i < METHOD_RUNGS_MAX; i++) {
+        switch (pick->ladder[i]) {
+        case METHOD_INT3:
+            *m = BP_INT3;
+            return 0xcc;
+        case METHOD_GATE:
+            *m = BP_GATE;
+            return 0xcc;
+        case METHOD_ICEBP:
+            *m = BP_ICEBP;
+            return 0xf1;
+        default:
+            break;
+        }
     }
     return 0;
+}
+
+static bool by_register(const struct points *p, enum probe_mode mode)
+{
+    return method_usable(&p->vm->methods, MF_BREAK, mode, METHOD_DEBUG_REG);
 }
 
 static bool put_byte(struct points *p, uint64_t gpa, uint8_t byte)
@@ -234,9 +250,9 @@ static void take_byte(struct points *p, uint64_t gpa)
 
 bool points_plant_hook(struct points *p, uint64_t gpa)
 {
-    const struct kvm_sregs *sregs = p->vm->cpu[0]->sregs;
+    bool real = !(p->vm->cpu[0]->sregs->cr0 & 1);
     enum bp_method m;
-    uint8_t byte = plant_byte(p, !(sregs->cr0 & 1), sregs->cr0 >> 31, &m);
+    uint8_t byte = plant_byte(p, mode_there(p, false, real), &m);
 
     if (!byte || !put_byte(p, gpa, byte))
         return false;
@@ -256,11 +272,11 @@ void points_unplant_hook(struct points *p, uint64_t gpa)
     take_byte(p, gpa);
 }
 
-static enum bp_method choose_byte(struct points *p, struct bp *b, bool there, bool real,
+static enum bp_method choose_byte(struct points *p, struct bp *b, bool there, enum probe_mode mode,
                                   uint64_t gpa)
 {
     enum bp_method m;
-    uint8_t byte = there ? plant_byte(p, real, p->vm->cpu[0]->sregs->cr0 >> 31, &m) : 0;
+    uint8_t byte = there ? plant_byte(p, mode, &m) : 0;
 
     if (!byte || !put_byte(p, gpa, byte))
         return BP_PENDING;
@@ -282,7 +298,7 @@ static int evict_dr(struct points *p)
         if (!b)
             continue;
         there = locate(p, b, &gpa, &user, &real);
-        m = choose_byte(p, b, there, real, gpa);
+        m = choose_byte(p, b, there, mode_there(p, user, real), gpa);
         if (m == BP_PENDING)
             continue;
         b->method = m;
@@ -306,17 +322,21 @@ static enum bp_method choose(struct points *p, struct bp *b)
 {
     bool user, real, there, may_dr;
     enum bp_method m = BP_PENDING;
+    enum probe_mode mode;
     uint64_t gpa;
     int dr;
 
     there = locate(p, b, &gpa, &user, &real);
-    may_dr = b->pub.spec.space == SPACE_LINEAR && !b->pub.spec.unresolved &&
-             p->vm->probe.hw_exec[user ? PM_LONG3 : PM_LONG0] == HOW_DEBUG;
+    mode = mode_there(p, user, real);
+    may_dr = b->pub.spec.space == SPACE_LINEAR && !b->pub.spec.unresolved && by_register(p, mode);
     dr = may_dr ? free_dr(p) : -1;
     if (dr < 0)
-        m = choose_byte(p, b, there, real, gpa);
+        m = choose_byte(p, b, there, mode, gpa);
     if (dr < 0 && m == BP_PENDING && may_dr)
         dr = evict_dr(p);
+    if (dr < 0 && m == BP_PENDING && there &&
+        method_usable(&p->vm->methods, MF_BREAK, mode, METHOD_STEPPING))
+        return BP_STEPS;
     if (dr < 0)
         return m;
     p->dr_owner[dr] = b;
@@ -326,6 +346,12 @@ static enum bp_method choose(struct points *p, struct bp *b)
 
 /* ---- catchpoints -------------------------------------------------------------------------------
  */
+
+/* Where no byte leaves the guest its handlers cannot be watched either. */
+static bool catches_by_steps(const struct points *p)
+{
+    return method_of(&p->vm->methods, MF_CATCH, PM_LONG0) == METHOD_STEPPING;
+}
 
 static void catch_sums(struct points *p)
 {
@@ -338,6 +364,7 @@ static void catch_sums(struct points *p)
             p->catch_vectors |= spec->catch_vector < 0 ? UINT32_MAX : 1u << spec->catch_vector;
         p->catch_steps += spec->catch_what == CATCH_MODE || spec->catch_what == CATCH_CR3 ||
                           spec->catch_what == CATCH_CPUID;
+        p->catch_steps += spec->catch_what == CATCH_EXCEPTION && catches_by_steps(p);
         p->catch_cpuids += spec->catch_what == CATCH_CPUID;
         p->catch_texts += spec->catch_what == CATCH_CONSOLE;
     }
@@ -364,11 +391,11 @@ static void catch_del(struct points *p, const struct bp *b)
     catch_sums(p);
 }
 
-static const char *catch_method(const struct point_spec *spec)
+static const char *catch_method(const struct points *p, const struct point_spec *spec)
 {
     switch (spec->catch_what) {
     case CATCH_EXCEPTION:
-        return "break at the guest's handler";
+        return catches_by_steps(p) ? "single steps" : "break at the guest's handler";
     case CATCH_MODE:
     case CATCH_CR3:
     case CATCH_CPUID:
@@ -394,11 +421,11 @@ static int place(struct points *p, struct bp *b, struct err *e)
             index_add(p, b);
         else
             p->phys_points++;
-        if (b->method == BP_PENDING)
-            p->pending++;
+        p->pending += b->method == BP_PENDING;
+        p->step_points += b->method == BP_STEPS;
     }
     b->pub.pending = b->method == BP_PENDING;
-    b->pub.method = b->method == BP_CATCH    ? catch_method(&b->pub.spec)
+    b->pub.method = b->method == BP_CATCH    ? catch_method(p, &b->pub.spec)
                     : b->pub.spec.unresolved ? "pending: no symbol says where it is yet"
                                              : bp_method_name(b->method);
     return 0;
@@ -428,6 +455,9 @@ static void unplace(struct points *p, struct bp *b)
     case BP_PENDING:
         p->pending--;
         break;
+    case BP_STEPS:
+        p->step_points--;
+        break;
     }
     if (is_exec) {
         if (b->pub.spec.space == SPACE_LINEAR)
@@ -448,8 +478,8 @@ static bool outgrew_dr(struct points *p, const struct bp *b)
     bool user, real;
     uint64_t gpa;
 
-    return b->method == BP_DR && p->vm->probe.hw_exec[PM_LONG3] != HOW_DEBUG &&
-           locate(p, b, &gpa, &user, &real) && user;
+    return b->method == BP_DR && !by_register(p, PM_LONG3) && locate(p, b, &gpa, &user, &real) &&
+           user;
 }
 
 bool points_stale(struct points *p)

@@ -24,6 +24,7 @@ enum bp_method {
     BP_INT3,    /* 0xCC */
     BP_ICEBP,   /* 0xF1, which an emulating KVM refuses with RIP at it */
     BP_GATE,    /* 0xCC in ring 3, caught at the guest's handler and taken back */
+    BP_STEPS,   /* nothing stops there by itself: the guest is single-stepped */
     BP_CATCH,   /* looked at after each exit */
     BP_WATCH,   /* see watch.h */
 };
@@ -63,6 +64,7 @@ struct points {
     unsigned addr_buckets;
     unsigned exec_points; /* enabled execution points */
     unsigned phys_points; /* of these, by physical address */
+    unsigned step_points; /* of these, by single steps */
     struct bp **catch_bp; /* enabled catchpoints */
     unsigned catches, catch_cap;
     uint32_t catch_vectors; /* exceptions that some of them want */

@@ -20,6 +20,7 @@
 #define COMPAT3 (1u << PM_COMPAT3)
 #define RING0   (REAL | PROT | LONG0)
 #define RING3   (LONG3 | COMPAT3)
+#define LONG    (LONG0 | RING3)
 #define ALL     (RING0 | RING3)
 #define PAGED   (ALL & ~REAL) /* an IDT with gates */
 
@@ -31,16 +32,14 @@ static const struct word method_words[METHODS] = {
     [METHOD_NONE] = {"none", "not possible on this host"},
     [METHOD_TRAP] = {"trap", "KVM's single step"},
     [METHOD_EXACT] = {"exact", "trap flag with hidden IDT, special instructions by hand"},
-    [METHOD_SUCCESSORS] = {"successors", "temporary breakpoints on the next instructions"},
     [METHOD_INT3] = {"int3", "planted 0xCC"},
     [METHOD_ICEBP] = {"icebp", "planted 0xF1, seen as emulation failure"},
-    [METHOD_GATE] = {"gate", "planted 0xCC, debug register on its IDT gate"},
-    [METHOD_HIDDEN_IDT] = {"hidden-idt", "hidden IDT turns the exception into an exit"},
-    [METHOD_HLT] = {"hlt", "planted 0xF4, seen as halt exit"},
+    [METHOD_GATE] = {"gate",
+                     "planted 0xCC: ring 0 fails at it, ring 3 is caught at the guest's handler"},
     [METHOD_DEBUG_REG] = {"debug-register", "debug register"},
     [METHOD_RO_SLOT] = {"read-only-slot", "page made read-only memory"},
     [METHOD_NO_SLOT] = {"no-slot", "page taken out of memory"},
-    [METHOD_STEPPING] = {"stepping", "single steps, compared after each"},
+    [METHOD_STEPPING] = {"stepping", "single steps, with a look after each"},
     [METHOD_HANDLERS] = {"handlers", "breakpoints on the guest's handlers"},
     [METHOD_HALT_EXIT] = {"exit", "halt exit ends the step"},
     [METHOD_HALT_DECODE] = {"decode", "recognised before the step, idled by vmscope"},
@@ -50,7 +49,6 @@ static const struct word method_words[METHODS] = {
     [METHOD_RESCUE] = {"rescue", "carried out by vmscope"},
     [METHOD_LIVE] = {"live", "registers intact at the exit"},
     [METHOD_HISTORY] = {"history", "KVM resets the vCPU; from the last records"},
-    [METHOD_COUNTER] = {"counter", "KVM's statistic insn_emulation"},
 };
 
 static const struct {
@@ -59,17 +57,14 @@ static const struct {
 } features[METHOD_FEATURES] = {
     [MF_STEP] = {{"step", "single step"}, ALL},
     [MF_BREAK] = {{"break", "breakpoints"}, ALL},
-    [MF_BREAK_ROM] = {{"break-rom", "breakpoints in ROM"}, ALL},
     [MF_WATCH_WRITE] = {{"watch-write", "write watchpoints"}, ALL},
     [MF_WATCH_ACCESS] = {{"watch-access", "access watchpoints"}, ALL},
     [MF_CATCH] = {{"catch", "catch exceptions"}, ALL},
-    [MF_EXEC_RANGE] = {{"exec-range", "break on a range"}, ALL},
     [MF_HALT] = {{"halt", "stepping over HLT"}, LONG0},
     [MF_REINJECT] = {{"reinject", "the guest's own INT3"}, LONG0},
     [MF_SYSCALL] = {{"syscall", "SYSCALL from ring 3"}, LONG3},
     [MF_SOFT_INT] = {{"soft-int", "INT n"}, LONG0 | LONG3},
     [MF_AUTOPSY] = {{"autopsy", "triple fault autopsy"}, LONG0},
-    [MF_ICOUNT] = {{"icount", "instruction count"}, LONG0},
 };
 
 enum test {
@@ -80,7 +75,6 @@ enum test {
     T_BOOL_NOT,
     T_DELTA, /* inject_bp_rip_delta is above 0 */
     T_DELTA_ZERO,
-    T_BREAKS,  /* breakpoints that need no step exist in this mode */
     T_BREAKS0, /* breakpoints in handlers (ring 0) exist */
     T_STEPS,   /* stepping by KVM exists in this mode */
 };
@@ -127,22 +121,19 @@ struct rung {
 /* clang-format off */
 /* Best first within a feature. MF_BREAK before MF_STEP and MF_CATCH, which build on it. */
 static const struct rung rungs[] = {
+    /* At most four, so the next rung is as often in use. */
+    {MF_BREAK, METHOD_DEBUG_REG,  RING0, {PER(hw_exec, HOW_DEBUG, "debug register")}},
+    /* A page of ring 3 says nothing of the mode that it is executed in. */
+    {MF_BREAK, METHOD_DEBUG_REG,  RING3, {ONE(hw_exec[PM_LONG3], HOW_DEBUG, "debug register in long ring 3"), ONE(hw_exec[PM_COMPAT3], HOW_DEBUG, "and 32-bit ring 3")}},
     {MF_BREAK, METHOD_INT3,       ALL,   {PER(int3, HOW_DEBUG, "int3")}},
+    /* A page of ring 0 may be executed by ring 3 one day: the same byte for both. */
+    {MF_BREAK, METHOD_GATE,       LONG,  {ONE(int3[PM_LONG0], HOW_INTERNAL, "int3 in ring 0"), ONE(int3[PM_LONG3], HOW_GUEST, "int3 in ring 3")}},
     {MF_BREAK, METHOD_ICEBP,      ALL,   {PER(icebp, HOW_INTERNAL, "icebp")}},
-    {MF_BREAK, METHOD_GATE,       RING3, {PER(int3, HOW_GUEST, "int3"), ONE(gate_exec, HOW_DEBUG, "debug register on the gate")}},
-    {MF_BREAK, METHOD_HIDDEN_IDT, RING3, {PER(int3, HOW_GUEST, "int3"), IS(hidden_idt, "hidden IDT")}},
-    {MF_BREAK, METHOD_HLT,        RING0, {ONE(planted_hlt, HOW_HLT, "planted hlt")}},
-    {MF_BREAK, METHOD_DEBUG_REG,  ALL,   {PER(hw_exec, HOW_DEBUG, "debug register")}},
     {MF_BREAK, METHOD_STEPPING,   ALL,   {SYM(T_STEPS, "single step")}},
 
     {MF_STEP, METHOD_TRAP,       ALL,   {PER(step, HOW_DEBUG, "trap flag"), ONE(step_iret, HOW_DEBUG, "step over iretq")}},
     {MF_STEP, METHOD_EXACT,      PAGED, {IS(hidden_idt, "hidden IDT"), ONE(step_hidden, HOW_SHUTDOWN, "ring-3 step with hidden IDT"), SYM(T_BREAKS0, "breakpoint on a handler")}},
     {MF_STEP, METHOD_TRAP,       ALL,   {PER(step, HOW_DEBUG, "trap flag")}},
-    {MF_STEP, METHOD_SUCCESSORS, ALL,   {SYM(T_BREAKS, "breakpoints")}},
-
-    {MF_BREAK_ROM, METHOD_DEBUG_REG, ALL, {PER(hw_exec, HOW_DEBUG, "debug register")}},
-    {MF_BREAK_ROM, METHOD_NO_SLOT,   ALL, {PER(hole_fetch, HOW_INTERNAL, "fetch without memory")}},
-    {MF_BREAK_ROM, METHOD_STEPPING,  ALL, {SYM(T_STEPS, "single step")}},
 
     {MF_WATCH_WRITE, METHOD_DEBUG_REG, ALL, {PER(hw_write, HOW_DEBUG, "debug register")}},
     {MF_WATCH_WRITE, METHOD_RO_SLOT,   ALL, {PER(ro_slot_write, HOW_MMIO, "write to a read-only slot")}},
@@ -153,12 +144,8 @@ static const struct rung rungs[] = {
     {MF_WATCH_ACCESS, METHOD_NO_SLOT,   ALL, {PER(hole_read, HOW_MMIO, "access without memory")}},
     {MF_WATCH_ACCESS, METHOD_STEPPING,  ALL, {SYM(T_STEPS, "single step")}},
 
-    {MF_CATCH, METHOD_HIDDEN_IDT, PAGED, {IS(hidden_idt, "hidden IDT")}},
     {MF_CATCH, METHOD_HANDLERS,   ALL,   {SYM(T_BREAKS0, "breakpoint on a handler")}},
     {MF_CATCH, METHOD_STEPPING,   ALL,   {SYM(T_STEPS, "single step")}},
-
-    {MF_EXEC_RANGE, METHOD_NO_SLOT,  ALL, {PER(hole_fetch, HOW_INTERNAL, "fetch without memory")}},
-    {MF_EXEC_RANGE, METHOD_STEPPING, ALL, {SYM(T_STEPS, "single step")}},
 
     {MF_HALT, METHOD_HALT_EXIT,   LONG0, {ONE(step_hlt, HOW_HLT, "step over hlt")}},
     {MF_HALT, METHOD_HALT_DECODE, LONG0, {NOT(step_hlt, HOW_HLT, "step over hlt")}},
@@ -177,9 +164,6 @@ static const struct rung rungs[] = {
 
     {MF_AUTOPSY, METHOD_LIVE,    LONG0, {IS(shutdown_keeps_state, "registers after a shutdown exit")}},
     {MF_AUTOPSY, METHOD_HISTORY, LONG0, {OFF(shutdown_keeps_state, "registers after a shutdown exit")}},
-
-    {MF_ICOUNT, METHOD_COUNTER,  LONG0, {IS(insn_counter_exact, "exact insn_emulation statistic")}},
-    {MF_ICOUNT, METHOD_STEPPING, LONG0, {SYM(T_STEPS, "single step")}},
 };
 /* clang-format on */
 
@@ -190,12 +174,12 @@ static enum probe_how how_at(const struct probe *p, const struct cond *c, enum p
     return how[c->per_mode ? mode : 0];
 }
 
-/* Breakpoints that stop by themselves, not by comparing after each step. */
+/* Breakpoints that stop by themselves, not by a look after each step, and any number of them. */
 static bool has_breaks(const struct methods *m, enum probe_mode mode)
 {
-    enum method how = method_of(m, MF_BREAK, mode);
-
-    return how != METHOD_NONE && how != METHOD_STEPPING;
+    return method_usable(m, MF_BREAK, mode, METHOD_INT3) ||
+           method_usable(m, MF_BREAK, mode, METHOD_GATE) ||
+           method_usable(m, MF_BREAK, mode, METHOD_ICEBP);
 }
 
 /* Handlers run in ring 0 of the same family of modes. */
@@ -221,8 +205,6 @@ static bool holds(const struct probe *p, const struct methods *m, const struct c
         return p->inject_bp_rip_delta > 0;
     case T_DELTA_ZERO:
         return p->inject_bp_rip_delta == 0;
-    case T_BREAKS:
-        return has_breaks(m, mode);
     case T_BREAKS0:
         return has_breaks(m, handler_mode(mode));
     case T_STEPS:

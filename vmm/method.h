@@ -4,7 +4,7 @@
  * engine uses what is picked here and `vmscope doctor` prints the same.
  *
  * VMSCOPE_FORCE_METHODS picks a lower rung, for tests: "FEATURE[.MODE]=METHOD,…", for example
- * "step=exact,break.long0=hlt,watch-write=read-only-slot". Modes are those of probe_mode_key. A
+ * "step=exact,break.long0=icebp,watch-write=read-only-slot". Modes are those of probe_mode_key. A
  * method that this host cannot do, or an unknown word, is logged and changes nothing.
  */
 #ifndef VMM_METHOD_H
@@ -18,18 +18,15 @@
 
 enum method_feature {
     MF_STEP,         /* one instruction */
-    MF_BREAK,        /* breakpoints in memory that can be written, any number */
-    MF_BREAK_ROM,    /* breakpoints in memory that cannot: ROM, read-only */
+    MF_BREAK,        /* breakpoints, any number */
     MF_WATCH_WRITE,  /* stop when data is written */
     MF_WATCH_ACCESS, /* stop when data is read or written */
     MF_CATCH,        /* stop at a chosen exception of the guest */
-    MF_EXEC_RANGE,   /* stop when anything of a page range is executed */
     MF_HALT,         /* HLT while stepping (long0 row: all of ring 0) */
     MF_REINJECT,     /* give the guest its own INT3 back (long0 row: all modes) */
     MF_SYSCALL,      /* SYSCALL from ring 3 (long3 alone) */
     MF_SOFT_INT,     /* INT n */
     MF_AUTOPSY,      /* state after a triple fault (long0 row: all modes) */
-    MF_ICOUNT,       /* counting instructions in ring 0 (long0 row) */
     METHOD_FEATURES,
 };
 
@@ -37,12 +34,9 @@ enum method {
     METHOD_NONE,        /* not possible here */
     METHOD_TRAP,        /* step: KVM_GUESTDBG_SINGLESTEP is enough */
     METHOD_EXACT,       /* step: trap flag with hidden IDT; HLT, IRET, INT and faults by hand */
-    METHOD_SUCCESSORS,  /* step: temporary breakpoints on every possible next instruction */
     METHOD_INT3,        /* 0xCC, KVM_EXIT_DEBUG exception 3, RIP at it */
     METHOD_ICEBP,       /* 0xF1, emulation failure with RIP at it */
-    METHOD_GATE,        /* 0xCC and a debug register on the target of its IDT gate */
-    METHOD_HIDDEN_IDT,  /* IDT limit 0 turns exceptions into a shutdown exit that keeps all */
-    METHOD_HLT,         /* 0xF4, halt exit with RIP after it; user-space interrupt chips only */
+    METHOD_GATE,        /* 0xCC: in ring 0 as ICEBP, in ring 3 caught at its handler */
     METHOD_DEBUG_REG,   /* KVM_GUESTDBG_USE_HW_BP: at most four */
     METHOD_RO_SLOT,     /* the page becomes read-only memory */
     METHOD_NO_SLOT,     /* the page has no memory */
@@ -56,7 +50,6 @@ enum method {
     METHOD_RESCUE,      /* carried out by vmscope after KVM gave up or did half */
     METHOD_LIVE,        /* autopsy: registers are intact at the exit */
     METHOD_HISTORY,     /* autopsy: KVM has reset the vCPU; from the last stop and records */
-    METHOD_COUNTER,     /* KVM's statistic insn_emulation */
     METHODS,
 };
 

@@ -36,11 +36,11 @@ static void says_what_is_used(void)
     doctor_report(&p, &o);
     out_end(&o);
     CHECK_HAS(buf_str(&o.text), "hardware virtualisation and intercepts");
-    CHECK_HAS(buf_str(&o.text), "int3: debug exit");
+    CHECK_HAS(buf_str(&o.text), "debug register: debug exit");
     CHECK_HAS(buf_str(&o.text), "read-only-slot");
     CHECK_HAS(buf_str(&o.text), "lzcnt");
     CHECK_HAS(buf_str(&o.text), "pushes RIP+1");
-    CHECK_HAS(buf_str(&o.json), "\"method\":\"int3\"");
+    CHECK_HAS(buf_str(&o.json), "\"method\":\"debug-register\",\"then\":\"int3, stepping\"");
     out_fini(&o);
 }
 
@@ -52,13 +52,12 @@ static void forced(void)
 
     memset(&p, 0, sizeof p);
     for (int i = 0; i < PROBE_MODES; i++)
-        p.int3[i] = HOW_DEBUG;
-    p.planted_hlt = HOW_HLT;
-    setenv("VMSCOPE_FORCE_METHODS", "break.long0=hlt", 1);
+        p.int3[i] = p.hw_exec[i] = HOW_DEBUG;
+    setenv("VMSCOPE_FORCE_METHODS", "break.long0=int3", 1);
     doctor_report(&p, &o);
     unsetenv("VMSCOPE_FORCE_METHODS");
     out_end(&o);
-    CHECK_HAS(buf_str(&o.text), "forced; planted hlt: halt exit");
+    CHECK_HAS(buf_str(&o.text), "forced; int3: debug exit");
     out_fini(&o);
 }
 

@@ -106,28 +106,25 @@ static void sw(void)
     CHECK_STR(PICK(STEP, LONG0), "exact");
     CHECK_STR(PICK(STEP, LONG3), "exact");
     CHECK_STR(PICK(STEP, COMPAT3), "exact");
-    CHECK_STR(PICK(BREAK, REAL), "icebp");
-    CHECK_STR(PICK(BREAK, PROT), "icebp");
-    CHECK_STR(PICK(BREAK, LONG0), "icebp");
+    CHECK_STR(PICK(BREAK, REAL), "debug-register");
+    CHECK_STR(PICK(BREAK, PROT), "debug-register");
+    CHECK_STR(PICK(BREAK, LONG0), "debug-register");
     CHECK_STR(PICK(BREAK, LONG3), "gate");
     CHECK_STR(PICK(BREAK, COMPAT3), "gate");
-    CHECK(method_usable(&m, MF_BREAK, PM_LONG3, METHOD_HIDDEN_IDT));
+    CHECK_EQ(m.pick[MF_BREAK][PM_PROT].ladder[1], METHOD_ICEBP);
+    CHECK_EQ(m.pick[MF_BREAK][PM_LONG0].ladder[1], METHOD_GATE);
+    CHECK_EQ(m.pick[MF_BREAK][PM_LONG3].ladder[1], METHOD_STEPPING);
     CHECK(!method_usable(&m, MF_BREAK, PM_LONG3, METHOD_DEBUG_REG));
-    CHECK(method_usable(&m, MF_BREAK, PM_COMPAT3, METHOD_DEBUG_REG));
-    CHECK_STR(PICK(BREAK_ROM, LONG0), "debug-register");
-    CHECK_STR(PICK(BREAK_ROM, LONG3), "no-slot");
     CHECK_STR(PICK(WATCH_WRITE, LONG0), "read-only-slot");
     CHECK_STR(PICK(WATCH_ACCESS, LONG3), "no-slot");
-    CHECK_STR(PICK(CATCH, LONG0), "hidden-idt");
+    CHECK_STR(PICK(CATCH, LONG0), "handlers");
     CHECK_STR(PICK(CATCH, REAL), "handlers");
-    CHECK_STR(PICK(EXEC_RANGE, LONG3), "no-slot");
     CHECK_STR(PICK(HALT, LONG0), "decode");
     CHECK_STR(PICK(REINJECT, LONG0), "inject-past");
     CHECK_STR(PICK(SYSCALL, LONG3), "rescue");
     CHECK_STR(PICK(SOFT_INT, LONG0), "rescue");
     CHECK_STR(PICK(SOFT_INT, LONG3), "rescue");
     CHECK_STR(PICK(AUTOPSY, LONG0), "live");
-    CHECK_STR(PICK(ICOUNT, LONG0), "counter");
     CHECK_EQ(m.hw_breaks[PM_LONG0], 4);
     CHECK_EQ(m.hw_breaks[PM_LONG3], 0);
     CHECK_EQ(m.hw_watches[PM_LONG0], 0);
@@ -140,22 +137,19 @@ static void hw(void)
     methods_choose_forced(&p, NULL, &m, NULL);
     for (int mode = 0; mode < PROBE_MODES; mode++) {
         CHECK_EQ(method_of(&m, MF_STEP, mode), METHOD_TRAP);
-        CHECK_EQ(method_of(&m, MF_BREAK, mode), METHOD_INT3);
-        CHECK_EQ(method_of(&m, MF_BREAK_ROM, mode), METHOD_DEBUG_REG);
+        CHECK_EQ(method_of(&m, MF_BREAK, mode), METHOD_DEBUG_REG);
+        CHECK_EQ(m.pick[MF_BREAK][mode].ladder[1], METHOD_INT3);
         CHECK_EQ(method_of(&m, MF_WATCH_WRITE, mode), METHOD_DEBUG_REG);
         CHECK_EQ(method_of(&m, MF_WATCH_ACCESS, mode), METHOD_DEBUG_REG);
         CHECK_EQ(method_of(&m, MF_CATCH, mode), METHOD_HANDLERS);
         /* The fifth watchpoint has somewhere to go. */
         CHECK_EQ(m.pick[MF_WATCH_WRITE][mode].ladder[1], METHOD_RO_SLOT);
     }
-    CHECK_STR(PICK(EXEC_RANGE, LONG0), "no-slot");
-    CHECK_STR(PICK(EXEC_RANGE, LONG3), "stepping");
     CHECK_STR(PICK(HALT, LONG0), "exit");
     CHECK_STR(PICK(REINJECT, LONG0), "inject-at");
     CHECK_STR(PICK(SYSCALL, LONG3), "native");
     CHECK_STR(PICK(SOFT_INT, LONG0), "native");
     CHECK_STR(PICK(AUTOPSY, LONG0), "history");
-    CHECK_STR(PICK(ICOUNT, LONG0), "stepping");
     CHECK(m.rf_skips_break && m.step_enters_free && !m.is_emulated);
     CHECK_EQ(m.hw_watches[PM_LONG3], 4);
 }
@@ -165,14 +159,12 @@ static void third_kind(void)
     make_third(&p);
     methods_choose_forced(&p, NULL, &m, NULL);
     CHECK_STR(PICK(STEP, LONG0), "trap");
-    CHECK_STR(PICK(BREAK, REAL), "hlt");
-    CHECK_STR(PICK(BREAK, LONG0), "hlt");
+    CHECK_STR(PICK(BREAK, REAL), "stepping");
+    CHECK_STR(PICK(BREAK, LONG0), "stepping");
     CHECK_STR(PICK(BREAK, LONG3), "stepping");
-    CHECK_STR(PICK(BREAK_ROM, LONG0), "no-slot");
-    CHECK_STR(PICK(BREAK_ROM, LONG3), "stepping");
     CHECK_STR(PICK(WATCH_WRITE, LONG3), "read-only-slot");
     CHECK_STR(PICK(WATCH_ACCESS, LONG3), "no-slot");
-    CHECK_STR(PICK(CATCH, LONG3), "handlers");
+    CHECK_STR(PICK(CATCH, LONG3), "stepping");
     CHECK_STR(PICK(REINJECT, LONG0), "rescue");
 }
 
@@ -199,14 +191,14 @@ static void forcing(void)
     struct buf b = {0};
 
     make_sw(&p);
-    methods_choose_forced(&p, "step=trap,break.long0=hlt,break.long3=hidden-idt", &m, &b);
+    methods_choose_forced(&p, "step=trap,break.long0=icebp,break.long3=stepping", &m, &b);
     CHECK_STR(buf_str(&b), "");
     CHECK_STR(PICK(STEP, LONG0), "trap");
     CHECK_STR(PICK(STEP, LONG3), "exact"); /* the guest gets the trap there: unchanged */
-    CHECK_STR(PICK(BREAK, LONG0), "hlt");
-    CHECK(!method_usable(&m, MF_BREAK, PM_LONG0, METHOD_ICEBP));
-    CHECK_STR(PICK(BREAK, PROT), "icebp");
-    CHECK_STR(PICK(BREAK, LONG3), "hidden-idt");
+    CHECK_STR(PICK(BREAK, LONG0), "icebp");
+    CHECK(!method_usable(&m, MF_BREAK, PM_LONG0, METHOD_DEBUG_REG));
+    CHECK_STR(PICK(BREAK, PROT), "debug-register");
+    CHECK_STR(PICK(BREAK, LONG3), "stepping");
     CHECK(m.pick[MF_BREAK][PM_LONG0].is_forced && !m.pick[MF_BREAK][PM_PROT].is_forced);
     make_hw(&p);
     methods_choose_forced(&p, "watch-write=read-only-slot,watch-access=no-slot", &m, &b);
@@ -235,10 +227,10 @@ static void forcing_nonsense(void)
     }
     methods_choose_forced(&p, ",,,", &m, NULL);
     CHECK(!memcmp(&m, &plain, sizeof m));
-    setenv("VMSCOPE_FORCE_METHODS", "break=hlt", 1);
+    setenv("VMSCOPE_FORCE_METHODS", "break=int3", 1);
     methods_choose(&p, &m);
-    CHECK_STR(PICK(BREAK, LONG0), "hlt");
-    CHECK_STR(PICK(BREAK, LONG3), "int3");
+    CHECK_STR(PICK(BREAK, LONG0), "int3");
+    CHECK_STR(PICK(WATCH_WRITE, LONG0), "debug-register");
     unsetenv("VMSCOPE_FORCE_METHODS");
 }
 
@@ -249,7 +241,7 @@ static void reasons(void)
     make_sw(&p);
     methods_choose_forced(&p, NULL, &m, NULL);
     method_reason(&p, &m, MF_BREAK, PM_LONG0, &b);
-    CHECK_STR(buf_str(&b), "int3: emulation failure exit; icebp: emulation failure exit");
+    CHECK_STR(buf_str(&b), "debug register: debug exit");
     buf_clear(&b);
     method_reason(&p, &m, MF_WATCH_WRITE, PM_LONG0, &b);
     CHECK_STR(buf_str(&b), "debug register: not noticed; write to a read-only slot: MMIO exit");
