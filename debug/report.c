@@ -220,16 +220,28 @@ static void check_step(void *arg, const struct exit_event *ev)
 }
 
 /* 0, 1 when --fail-if is true, or -errno. */
+static int print_check(struct report_check *check, const struct trace_stats *stats, struct out *o,
+                       struct err *e)
+{
+    struct buf told = {0};
+    int rc = check_value(check, stats, &told, e);
+
+    if (rc >= 0)
+        out_text(o, "%s", buf_str(&told));
+    out_json_bool(o, "failed", rc > 0);
+    buf_fini(&told);
+    return rc;
+}
+
 static int print_tables(struct report *p, const struct report_ask *ask, struct out *o,
                         struct err *e)
 {
     struct report_check check = {0};
     struct table_ask t = {0};
-    struct buf told = {0};
     int rc = parse_ask(ask, &t, e);
 
     if (rc == 0 && ask->fail_if)
-        rc = check_parse(&check, ask->fail_if, trace_names(p->reader), e);
+        rc = check_parse(&check, ask->fail_if, trace_names(p->reader), false, e);
     if (rc < 0) {
         check_fini(&check);
         return rc;
@@ -249,32 +261,39 @@ static int print_tables(struct report *p, const struct report_ask *ask, struct o
             table_print(&p->stats, trace_names(p->reader), &t, o);
     }
     print_problem(p, o);
-    if (ask->fail_if) {
-        rc = check_value(&check, &p->stats, &told, e);
-        if (rc >= 0)
-            out_text(o, "%s", buf_str(&told));
-        out_json_bool(o, "failed", rc > 0);
+    if (ask->fail_if && (ask->list || ask->counters || ask->storms)) {
+        stat_clear(&p->stats);
+        report_count(p, check_step, &check);
     }
+    if (ask->fail_if)
+        rc = print_check(&check, &p->stats, o, e);
     check_fini(&check);
-    buf_fini(&told);
     return rc;
 }
 
 static int print_diff(struct report *b, const struct report_ask *ask, struct out *o, struct err *e)
 {
+    struct report_check check = {0};
+    struct check_diff found;
     struct table_ask t = {0};
     struct report a;
     int rc = report_open(&a, ask->diff, ask, e);
 
     if (rc == 0)
         rc = parse_ask(ask, &t, e);
+    if (rc == 0 && ask->fail_if)
+        rc = check_parse(&check, ask->fail_if, trace_names(b->reader), true, e);
     if (rc == 0) {
         print_head(&a, o);
         print_head(b, o);
-        diff_print(&a, b, &t, o);
+        diff_print(&a, b, &t, ask->fail_if ? &check : NULL, &found, o);
         print_problem(&a, o);
         print_problem(b, o);
+        check.diff = &found;
+        if (ask->fail_if)
+            rc = print_check(&check, &b->stats, o, e);
     }
+    check_fini(&check);
     report_close(&a);
     return rc;
 }

@@ -14,6 +14,7 @@
 struct check_fn {
     const char *name;
     const char *help;
+    bool diff; /* has a meaning with --diff alone */
     uint64_t (*value)(const struct report_check *c, const struct report_term *t);
 };
 
@@ -59,14 +60,28 @@ static uint64_t v_max(const struct report_check *c, const struct report_term *t)
     return t->sum.host_max;
 }
 
+static uint64_t v_before(const struct report_check *c, const struct report_term *t)
+{
+    (void)c;
+    return t->before;
+}
+
+static uint64_t v_differ(const struct report_check *c, const struct report_term *t)
+{
+    (void)t;
+    return c->diff ? c->diff->differ : 0;
+}
+
 static const struct check_fn fns[] = {
-    {"count", "exits", v_count},
-    {"rate", "exits a second", v_rate},
-    {"share", "percent of all exits", v_share},
-    {"mean", "ns in handlers", v_mean},
-    {"p50", "ns in handlers", v_p50},
-    {"p99", "ns in handlers", v_p99},
-    {"max", "ns in handlers", v_max},
+    {"count", "exits", false, v_count},
+    {"rate", "exits a second", false, v_rate},
+    {"share", "percent of all exits", false, v_share},
+    {"mean", "ns in handlers", false, v_mean},
+    {"p50", "ns in handlers", false, v_p50},
+    {"p99", "ns in handlers", false, v_p99},
+    {"max", "ns in handlers", false, v_max},
+    {"before", "exits of the other recording", true, v_before},
+    {"differ", "exits that are in one of the two recordings alone", true, v_differ},
 };
 
 static bool word_char(char c)
@@ -105,7 +120,7 @@ static const struct check_fn *fn_at(const char *text, const char *p)
     return NULL;
 }
 
-int check_parse(struct report_check *c, const char *text, const struct trace_names *n,
+int check_parse(struct report_check *c, const char *text, const struct trace_names *n, bool diff,
                 struct err *e)
 {
     *c = (struct report_check){.text = text};
@@ -117,6 +132,9 @@ int check_parse(struct report_check *c, const char *text, const struct trace_nam
 
         if (!fn)
             continue;
+        if (fn->diff && !diff)
+            return err_set(e, EINVAL, "--fail-if: %s() compares two recordings and needs --diff",
+                           fn->name);
         if (c->terms == CHECK_TERMS_MAX)
             return err_set(e, E2BIG, "--fail-if has more than %u counts", CHECK_TERMS_MAX);
         end = closing(p + strlen(fn->name));
@@ -138,8 +156,16 @@ int check_parse(struct report_check *c, const char *text, const struct trace_nam
         return err_set(e, EINVAL,
                        "--fail-if needs a number over the records, as in 'count(kind=="
                        "mmio) > 1000'; there are count, rate, share, mean, p50, p99 and "
-                       "max");
+                       "max, and with --diff before and differ");
     return 0;
+}
+
+void check_add_before(struct report_check *c, const struct exit_event *ev)
+{
+    if (stat_is_note(ev->reason) && ev->reason != EXIT_INJECT)
+        return;
+    for (unsigned i = 0; i < c->terms; i++)
+        c->term[i].before += filter_match(c->term[i].filter, ev);
 }
 
 void check_add(struct report_check *c, const struct exit_event *ev)

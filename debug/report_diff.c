@@ -1,7 +1,7 @@
 /*
- * Two recordings side by side: where they first part, vCPU by vCPU, and how counts and rates
- * changed. What differs from run to run anyway is left out of the comparison: times, kicks and
- * interrupts, and values read from devices that count.
+ * Two recordings side by side: where they part and meet again, vCPU by vCPU (report_align.c), and
+ * how counts and rates changed. What differs from run to run anyway is left out of the comparison:
+ * times, kicks and interrupts, and values read from devices.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -10,83 +10,7 @@
 #include "debug/report_int.h"
 #include "vmm/base/x.h"
 
-/* ---- the first divergence -------------------------------------------------------------------- */
-
-/* What two runs of a deterministic guest have in common. */
-static bool matters(const struct exit_event *ev, unsigned vcpu)
-{
-    return ev->vcpu == vcpu && ev->reason != EXIT_KICK && !stat_is_note(ev->reason) &&
-           ev->reason != KVM_EXIT_IRQ_WINDOW_OPEN && ev->reason != KVM_EXIT_DEBUG;
-}
-
-static bool written(const struct exit_event *ev, uint64_t *value)
-{
-    if (ev->reason == KVM_EXIT_IO && ev->u.io.write)
-        *value = ev->u.io.value;
-    else if (ev->reason == KVM_EXIT_MMIO && ev->u.mmio.write)
-        *value = ev->u.mmio.value;
-    else if (ev->reason == KVM_EXIT_X86_WRMSR)
-        *value = ev->u.msr.value;
-    else
-        return false;
-    return true;
-}
-
-static bool alike(const struct exit_event *a, const struct exit_event *b)
-{
-    struct stat_key x = stat_key_of(a), y = stat_key_of(b);
-    uint64_t v = 0, w = 0;
-
-    return !memcmp(&x, &y, sizeof x) && written(a, &v) == written(b, &w) && v == w;
-}
-
-struct stream {
-    struct trace_reader *r;
-    unsigned vcpu;
-    struct exit_event batch[64];
-    size_t at, have;
-};
-
-static bool next(struct stream *s, struct exit_event *ev)
-{
-    for (;;) {
-        while (s->at < s->have) {
-            *ev = s->batch[s->at++];
-            if (matters(ev, s->vcpu))
-                return true;
-        }
-        s->have = trace_read(s->r, s->batch, ARRAY_LEN(s->batch));
-        s->at = 0;
-        if (!s->have)
-            return false;
-    }
-}
-
-struct parting {
-    bool a_ended, b_ended;
-    uint64_t same; /* exits that are alike */
-    struct exit_event a, b;
-};
-
-static bool part(struct report *a, struct report *b, unsigned vcpu, struct parting *d)
-{
-    static struct stream x, y;
-    bool more_a, more_b;
-
-    x = (struct stream){.r = a->reader, .vcpu = vcpu};
-    y = (struct stream){.r = b->reader, .vcpu = vcpu};
-    trace_seek(x.r, 0);
-    trace_seek(y.r, 0);
-    for (d->same = 0;; d->same++) {
-        more_a = next(&x, &d->a);
-        more_b = next(&y, &d->b);
-        if (!more_a || !more_b || !alike(&d->a, &d->b))
-            break;
-    }
-    d->a_ended = !more_a;
-    d->b_ended = !more_b;
-    return more_a || more_b;
-}
+/* ---- where they part ------------------------------------------------------------------------- */
 
 static void print_side(const char *side, struct report *p, const struct exit_event *ev, bool ended,
                        struct out *o)
@@ -110,26 +34,88 @@ static void print_side(const char *side, struct report *p, const struct exit_eve
     buf_fini(&what);
 }
 
-static void print_partings(struct report *a, struct report *b, struct out *o)
+static void what_text(struct report *p, const struct exit_event *ev, bool ended, struct buf *out)
+{
+    char place[200];
+
+    buf_clear(out);
+    if (ended) {
+        buf_adds(out, "(end)");
+        return;
+    }
+    names_what(trace_names(p->reader), ev, out);
+    if (names_place(trace_names(p->reader), ev->cs_base + ev->rip, ev->flags & EXIT_F_PAST, place,
+                    sizeof place)[0])
+        buf_addf(out, " at %s", place);
+}
+
+/* Where they differ, after the first place. */
+static void print_differences(struct report *a, struct report *b, const struct alignment *al,
+                              struct out *o)
+{
+    static const char *const columns[] = {">exit of a", ">of b", ">only a", ">only b",
+                                          "a has",      "b has", NULL};
+    struct buf text = {0};
+
+    out_table(o, "differences", NULL, columns);
+    for (unsigned i = 0; i < al->differences && i < ALIGN_SHOWN; i++) {
+        const struct difference *d = &al->difference[i];
+
+        out_row(o);
+        out_cell_u64(o, d->at_a + 1);
+        out_cell_u64(o, d->at_b + 1);
+        out_cell_u64(o, d->only_a);
+        out_cell_u64(o, d->only_b);
+        what_text(a, &d->a, d->a_ended, &text);
+        out_cell(o, "%s", buf_str(&text));
+        what_text(b, &d->b, d->b_ended, &text);
+        out_cell(o, "%s", buf_str(&text));
+    }
+    out_table_end(o);
+    buf_fini(&text);
+    if (al->differences > ALIGN_SHOWN)
+        out_text(o, "and %" PRIu64 " more places", al->differences - ALIGN_SHOWN);
+    if (al->lost)
+        out_text(o, "Behind the last of these they are too different to be aligned.");
+    out_text(o,
+             "in all: %" PRIu64 " of a's %" PRIu64 " exits and b's %" PRIu64 " are alike; %" PRIu64
+             " are only in a, %" PRIu64 " only in b",
+             al->alike, al->exits_a, al->exits_b, al->only_a, al->only_b);
+}
+
+static void print_alignment(struct report *a, struct report *b, unsigned cpu,
+                            const struct alignment *al, struct out *o)
+{
+    const struct difference *d = &al->difference[0];
+
+    out_json_bool(o, "diverges", al->differences != 0);
+    out_json_u64(o, "alike", al->alike);
+    out_json_u64(o, "only_in_a", al->only_a);
+    out_json_u64(o, "only_in_b", al->only_b);
+    if (!al->differences) {
+        out_text(o, "vCPU %u: all %" PRIu64 " exits are alike", cpu, al->alike);
+        return;
+    }
+    out_text(o, "vCPU %u: %" PRIu64 " exits are alike, then", cpu, d->at_a);
+    print_side("a", a, &d->a, d->a_ended, o);
+    print_side("b", b, &d->b, d->b_ended, o);
+    print_differences(a, b, al, o);
+}
+
+static void print_partings(struct report *a, struct report *b, struct check_diff *found,
+                           struct out *o)
 {
     unsigned cpus = trace_info(a->reader)->cpus > trace_info(b->reader)->cpus
                         ? trace_info(a->reader)->cpus
                         : trace_info(b->reader)->cpus;
+    struct alignment *al = xcalloc(1, sizeof *al);
 
     for (unsigned c = 0; c < cpus && c < MACHINE_CPUS_MAX; c++) {
-        struct parting d;
-        bool parts = part(a, b, c, &d);
-
-        out_json_bool(o, "diverges", parts);
-        out_json_u64(o, "alike", d.same);
-        if (!parts) {
-            out_text(o, "vCPU %u: all %" PRIu64 " exits are alike", c, d.same);
-            continue;
-        }
-        out_text(o, "vCPU %u: %" PRIu64 " exits are alike, then", c, d.same);
-        print_side("a", a, &d.a, d.a_ended, o);
-        print_side("b", b, &d.b, d.b_ended, o);
+        align(a, b, c, al);
+        found->differ += al->only_a + al->only_b;
+        print_alignment(a, b, c, al, o);
     }
+    free(al);
 }
 
 /* ---- what changed ---------------------------------------------------------------------------- */
@@ -228,11 +214,23 @@ static void print_changes(struct report *a, struct report *b, const struct table
     free(list);
 }
 
-void diff_print(struct report *a, struct report *b, const struct table_ask *ask, struct out *o)
+static void step_before(void *arg, const struct exit_event *ev)
 {
-    print_partings(a, b, o);
-    report_count(a, NULL, NULL);
-    report_count(b, NULL, NULL);
+    check_add_before(arg, ev);
+}
+
+static void step_now(void *arg, const struct exit_event *ev)
+{
+    check_add(arg, ev);
+}
+
+void diff_print(struct report *a, struct report *b, const struct table_ask *ask,
+                struct report_check *check, struct check_diff *found, struct out *o)
+{
+    *found = (struct check_diff){0};
+    print_partings(a, b, found, o);
+    report_count(a, check ? step_before : NULL, check);
+    report_count(b, check ? step_now : NULL, check);
     print_changes(a, b, ask, o);
     out_text(o, "a ran %.3f s, b %.3f s", (double)stat_span_ns(&a->stats) / 1e9,
              (double)stat_span_ns(&b->stats) / 1e9);

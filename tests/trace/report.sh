@@ -67,6 +67,7 @@ got=$(r --export folded --if 'kind!=inject' "$TEST_DIR/hlt.vtr" | awk '{n += $NF
 
 has "diff: the same run is alike" 'vCPU 0: all [0-9]{5} exits are alike' --diff "$TEST_DIR/pio.vtr" "$TEST_DIR/pio2.vtr"
 has "diff: one write more" 'vCPU 0: 60[0-9]{3} exits are alike, then' --diff "$TEST_DIR/pio.vtr" "$TEST_DIR/pio3.vtr"
+has "diff: they meet again" 'in all: 600[0-9]{2} of a.s 600[0-9]{2} exits and b.s 600[0-9]{2} are alike; [0-9] are only in a, [0-9] only in b' --diff "$TEST_DIR/pio.vtr" "$TEST_DIR/pio3.vtr"
 has "diff: what changed" '^out 0x80 .* 60000 +60001 +\+1 ' --by what --diff "$TEST_DIR/pio.vtr" "$TEST_DIR/pio3.vtr"
 has "storms are named" '(9[0-9]|100)% of exits: 1-byte writes to port 0x80 \(POST code\) at guest_main\+0x[0-9a-f]+, [0-9.]+k?/s, [0-9]+% of time; .*delays' --storms "$TEST_DIR/pio.vtr"
 has "calm is no storm" 'No storm' --storms "$TEST_DIR/hlt.vtr"
@@ -81,6 +82,10 @@ status_of() {
 }
 status_of "fail-if: true" 8 --fail-if 'count(kind==hlt) == 60 && rate() > 0' "$TEST_DIR/hlt.vtr"
 status_of "fail-if: false" 0 --fail-if 'count(kind==hlt && cpl==3) || share(kind==mmio) > 1' "$TEST_DIR/hlt.vtr"
+status_of "fail-if of a comparison: true" 8 --diff "$TEST_DIR/pio.vtr" "$TEST_DIR/pio3.vtr" --fail-if 'differ() > 0 && count(port==0x80) == before(port==0x80) + 1'
+status_of "fail-if of a comparison: false" 0 --diff "$TEST_DIR/pio.vtr" "$TEST_DIR/pio2.vtr" --fail-if 'differ() > 0'
+status_of "fail-if: nothing to compare with" 2 --fail-if 'differ() > 0' "$TEST_DIR/pio.vtr"
+status_of "fail-if beside a list" 8 --list 3 --fail-if 'count(kind==hlt) == 60' "$TEST_DIR/hlt.vtr"
 status_of "fail-if: not an expression" 2 --fail-if 'count(kind==hlt) >' "$TEST_DIR/hlt.vtr"
 status_of "no such key" 2 --by colour "$TEST_DIR/hlt.vtr"
 status_of "no such field" 2 --if 'prot==1' "$TEST_DIR/hlt.vtr"

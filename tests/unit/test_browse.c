@@ -250,7 +250,7 @@ static void small_and_empty(void)
     for (int key = 1; key < 256; key++)
         if (key != 'q')
             browse_key(b, key, 5, 5);
-    screen();
+    free(screen());
     browse_close(b);
     CHECK(browse_open(b, "/nonexistent.vtr", NULL, &e) < 0 && e.msg[0]);
     free(b);
