@@ -574,8 +574,9 @@ static void give_back_int3(struct vcpu *v)
     queue_event(v, 3, false, false, 0);
 }
 
-/* The assist, seen by watchpoints: what it touches passes no trap. */
-static bool assist(struct engine *g, struct vcpu *v, struct exit_event *ev,
+/* The assist, seen by watchpoints: what it touches passes no trap, so they want to see each
+ * instruction `singly`, as steps do. */
+static bool assist(struct engine *g, struct vcpu *v, struct exit_event *ev, bool singly,
                    struct assist_event *raise)
 {
     struct watches *w = &g->points.watches;
@@ -586,7 +587,7 @@ static bool assist(struct engine *g, struct vcpu *v, struct exit_event *ev,
         return false;
     if (w->trapped || w->stepped)
         watch_expect_all(w, v);
-    done = vcpu_assist(v, ev, raise, &g->why_refused[v->id]);
+    done = vcpu_assist(v, ev, singly || w->trapped || w->stepped, raise, &g->why_refused[v->id]);
     if (w->trapped || w->stepped)
         watch_expected(w, v, done && raise->vector < 0);
     return done;
@@ -598,7 +599,7 @@ static bool assisted(struct engine *g, struct vcpu *v, struct exit_event *ev)
 {
     struct assist_event raise;
 
-    if (!assist(g, v, ev, &raise))
+    if (!assist(g, v, ev, false, &raise))
         return false;
     if (raise.vector >= 0)
         queue_event(v, raise.vector, raise.is_interrupt, raise.has_ec, raise.ec);
@@ -744,8 +745,7 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
     }
 }
 
-/* ---- stepping
- * ------------------------------------------------------------------------------------------ */
+/* ---- stepping -------------------------------------------------------------------------------- */
 
 /* An #UD under a step: the same as KVM's refusal, when the processor has the instruction. */
 static bool undefined(void *arg, struct vcpu *v, struct exit_event *ev, struct assist_event *raise)
@@ -753,7 +753,7 @@ static bool undefined(void *arg, struct vcpu *v, struct exit_event *ev, struct a
     struct exit_event again = *ev;
 
     again.u.internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
-    if (!assist(arg, v, &again, raise) || raise->vector == 6)
+    if (!assist(arg, v, &again, true, raise) || raise->vector == 6)
         return false;
     *ev = again;
     vcpu_commit(v, ev);
@@ -769,7 +769,7 @@ static bool assisted_step(struct engine *g, struct vcpu *v, const struct onestep
     const struct plant *pl = plant_here(g, v);
     struct assist_event raise;
 
-    if ((pl && pl != lifted) || !assist(g, v, &info->last, &raise))
+    if ((pl && pl != lifted) || !assist(g, v, &info->last, true, &raise))
         return false;
     vcpu_commit(v, &info->last);
     return raise.vector < 0 || vcpu_deliver(v, ops, raise.vector, raise.has_ec, raise.ec,

@@ -236,7 +236,7 @@ static bool retry_undefined(struct engine *g, struct vcpu *v, const struct user_
     ev->cpl = (uint8_t)cpu_cpl(v->sregs);
     ev->rip = v->regs->rip;
     ev->cs_base = v->sregs->cs.base;
-    if (vcpu_assist(v, ev, &raise, &why) && raise.vector != 6) {
+    if (vcpu_assist(v, ev, true, &raise, &why) && raise.vector != 6) {
         if (raise.vector >= 0)
             queue_event(v, raise.vector, raise.is_interrupt, raise.has_ec, raise.ec);
         return true;

@@ -240,6 +240,7 @@ int session_open(struct session **out, const struct session_config *cfg, struct 
         .cpus = cfg->cpus ? cfg->cpus : 1,
         .cpu_features = cfg->cpu_features,
         .irqchip_kernel = cfg->irqchip_kernel,
+        .slow_clock = cfg->slow_clock,
         .visible_all = cfg->visible_all,
         .boot = cfg->boot,
         .ring_records = cfg->ring_records ? cfg->ring_records : 65536,

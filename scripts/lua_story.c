@@ -24,9 +24,16 @@ static void ended(struct story *st, lua_State *L)
 
 static void failed(struct scripts *h, struct story *st, lua_State *L)
 {
-    const char *text = luaL_tolstring(st->co, -1, NULL);
+    bool is_sentence = luaL_getmetafield(st->co, -1, "__tostring") != LUA_TNIL;
+    const char *text;
 
-    luaL_traceback(L, st->co, text, 0);
+    if (is_sentence)
+        lua_pop(st->co, 1);
+    text = luaL_tolstring(st->co, -1, NULL);
+    if (is_sentence) /* an error object that speaks for itself is for users */
+        lua_pushstring(L, text);
+    else
+        luaL_traceback(L, st->co, text, 0);
     st->failed = true;
     if (st->for_hook)
         hook_failed(st->for_hook, host_error_text(L));

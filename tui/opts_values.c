@@ -205,6 +205,18 @@ int opt_irqchip(struct opts *o, const char *value, struct err *e)
     return k < 0 ? -EINVAL : 0;
 }
 
+int opt_slow_clock(struct opts *o, const char *value, struct err *e)
+{
+    uint64_t n;
+
+    if (number(value, "a factor", &n, e))
+        return -EINVAL;
+    if (n < 1 || n > 1000)
+        return err_set(e, EINVAL, "`%s` is not a factor of 1 to 1000", value);
+    o->session.slow_clock = (unsigned)n;
+    return 0;
+}
+
 static int add_command(struct opts *o, bool is_file, const char *text)
 {
     o->command = xrealloc(o->command, o->commands + 1, sizeof *o->command);

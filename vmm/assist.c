@@ -289,8 +289,39 @@ static void finish(struct vcpu *v, uint64_t flags, struct assist_event *raise)
     raises(raise, VECTOR_DB, false, 0);
 }
 
-static bool assist_other(struct vcpu *v, struct exit_event *ev, struct assist_event *raise,
-                         const char **why)
+/* Classes that a batch may hold: what the processor does and CR0, CR4 and XCR0 allow. The answers
+ * hold for a whole batch, since nothing in it changes them. */
+struct batch_may {
+    struct vcpu *v;
+    uint8_t known[IC_VMCALL + 1]; /* 0: not asked yet, 1: no, 2: yes */
+};
+
+static bool batch_may(void *arg, enum insn_class c)
+{
+    struct batch_may *m = arg;
+
+    if (!m->known[c])
+        m->known[c] = classes[c].how >= BY_CPU && c != IC_XSAVE && c != IC_XSAVE_SYSTEM &&
+                              fpu_forbidden(m->v, c) < 0
+                          ? 2
+                          : 1;
+    return m->known[c] == 2;
+}
+
+static bool batch(struct vcpu *v)
+{
+    struct batch_may may = {.v = v};
+    uint8_t class_of[NATIVE_BATCH];
+    unsigned n = native_batch(v, batch_may, &may, class_of);
+
+    for (unsigned i = 0; i < n; i++)
+        if (class_of[i] != IC_NONE)
+            count(v, classes[class_of[i]].what);
+    return n > 0;
+}
+
+static bool assist_other(struct vcpu *v, struct exit_event *ev, bool singly,
+                         struct assist_event *raise, const char **why)
 {
     uint64_t flags = v->regs->rflags;
     struct exit_event record = *ev;
@@ -304,6 +335,11 @@ static bool assist_other(struct vcpu *v, struct exit_event *ev, struct assist_ev
     if (classes[c].how == BY_NOBODY)
         return false;
     fill_record(v, &record, classes[c].what, s.len);
+    if (!singly && s.bits == 64 && classes[c].how >= BY_CPU && batch(v)) {
+        finish(v, flags, raise);
+        *ev = record;
+        return true;
+    }
     if (classes[c].how == BY_US ? !assist_system(v, &s, c, raise) : !native(v, &s, c, raise, why))
         return false;
     finish(v, flags, raise);
@@ -312,7 +348,7 @@ static bool assist_other(struct vcpu *v, struct exit_event *ev, struct assist_ev
     return true;
 }
 
-bool vcpu_assist(struct vcpu *v, struct exit_event *ev, struct assist_event *raise,
+bool vcpu_assist(struct vcpu *v, struct exit_event *ev, bool singly, struct assist_event *raise,
                  const char **why)
 {
     *raise = (struct assist_event){.vector = -1};
@@ -321,7 +357,7 @@ bool vcpu_assist(struct vcpu *v, struct exit_event *ev, struct assist_event *rai
         return false;
     if ((v->sregs->cr0 & CR0_PE) && assist_transfer(v, ev, raise))
         return true;
-    return assist_other(v, ev, raise, why);
+    return assist_other(v, ev, singly, raise, why);
 }
 
 const char *vcpu_paging_refused(struct vcpu *v, uint64_t at)

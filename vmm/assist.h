@@ -60,8 +60,10 @@ struct assist_event {
 
 /* True when the refused instruction at RIP was carried out, or found to raise an event that the
  * caller must give to the guest; `ev` becomes an EXIT_ASSIST record. False: it stays refused, and
- * `why` is a phrase about it (static text) or NULL when there is nothing to say. */
-bool vcpu_assist(struct vcpu *v, struct exit_event *ev, struct assist_event *raise,
+ * `why` is a phrase about it (static text) or NULL when there is nothing to say. Unless `singly`,
+ * refused instructions close behind it may be carried out with it: one record tells of the first,
+ * the counts of all. */
+bool vcpu_assist(struct vcpu *v, struct exit_event *ev, bool singly, struct assist_event *raise,
                  const char **why);
 
 /* Makes `ev` the record of an assisted SYSCALL or int n of ring 3, before registers change. */
@@ -75,7 +77,7 @@ const char *vcpu_paging_refused(struct vcpu *v, uint64_t at);
 const char *assist_name(unsigned what);
 /* One line about it for people; NULL past the end. */
 const char *assist_help(unsigned what);
-/* How often this vCPU was assisted so; any thread. */
+/* How many instructions of that kind were carried out for this vCPU; any thread. */
 uint64_t vcpu_assist_count(const struct vcpu *v, unsigned what);
 
 #endif

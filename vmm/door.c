@@ -17,7 +17,7 @@ struct door_queue {
 
 void door_init(struct door *d, bool manual)
 {
-    *d = (struct door){.manual = manual};
+    *d = (struct door){.manual = manual, .slow = 1};
     for (unsigned i = 0; i < DOOR_INPUTS; i++)
         d->input[i] = xcalloc(1, sizeof *d->input[i]);
     if (manual) {
@@ -39,7 +39,17 @@ void door_fini(struct door *d)
 
 uint64_t door_now(const struct door *d)
 {
-    return d->base_ns + (d->running && !d->manual ? clock_ns() - d->host_at_ns : 0);
+    return d->base_ns + (d->running && !d->manual ? (clock_ns() - d->host_at_ns) / d->slow : 0);
+}
+
+uint64_t door_host_time(const struct door *d, uint64_t at_ns)
+{
+    uint64_t wait = at_ns > d->base_ns ? at_ns - d->base_ns : 0;
+
+    if (!wait)
+        return 1;
+    return wait < (UINT64_MAX - d->host_at_ns) / d->slow ? d->host_at_ns + wait * d->slow
+                                                         : DOOR_NEVER;
 }
 
 void door_run(struct door *d)

@@ -4,7 +4,9 @@
  * a device with a clock it moves by hand.
  *
  * Guest time is a virtual nanosecond count that runs while at least one vCPU runs and stands while
- * the machine is stopped: a timer never fires because a person looked at a breakpoint.
+ * the machine is stopped: a timer never fires because a person looked at a breakpoint. It may run
+ * slower than the host's clock: a KVM that emulates carries out a thousandth of the instructions
+ * that a guest expects between two ticks.
  *
  * All calls need the machine lock (machine.h) unless said otherwise.
  */
@@ -40,6 +42,7 @@ struct door {
     bool running;        /* live: guest time follows the host's clock */
     uint64_t base_ns;    /* guest time when it last started or stopped */
     uint64_t host_at_ns; /* host clock at that moment */
+    unsigned slow;       /* nanoseconds of the host that make one of the guest, 1 and up */
     int64_t wall_offset; /* seconds: wall clock minus guest time, fixed at start and by reset */
     struct alarm *alarms;
     struct door_queue *input[DOOR_INPUTS];
@@ -58,6 +61,8 @@ void door_fini(struct door *d);
 
 /* Guest time in ns since power-on. Monotonic. */
 uint64_t door_now(const struct door *d);
+/* The host's clock when a running door's guest time will be `at_ns`; 1, long past, when it was. */
+uint64_t door_host_time(const struct door *d, uint64_t at_ns);
 /* Starts and stops guest time; calling twice is harmless. */
 void door_run(struct door *d);
 void door_pause(struct door *d);

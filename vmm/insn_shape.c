@@ -90,6 +90,14 @@ static unsigned take_map(struct insn_shape *s, unsigned i)
     return i + 1;
 }
 
+/* One-byte opcodes with a ModRM: the arithmetic of the first four rows, and by rows below. */
+static bool plain_modrm(uint8_t o)
+{
+    return (o < 0x40 && (o & 7) < 4) || o == 0x69 || o == 0x6b || (o >= 0x80 && o <= 0x8b) ||
+           o == 0x8d || o == 0xc0 || o == 0xc1 || o == 0xc6 || o == 0xc7 ||
+           (o >= 0xd0 && o <= 0xd3) || o == 0xf6 || o == 0xf7 || o == 0xfe || o == 0xff;
+}
+
 static bool has_modrm(const struct insn_shape *s)
 {
     uint8_t o = s->opcode;
@@ -97,11 +105,29 @@ static bool has_modrm(const struct insn_shape *s)
     if (s->map >= 2)
         return true;
     if (s->map == 0)
-        return (o >= 0xd8 && o <= 0xdf) || o == 0x62 || o == 0x63;
+        return (o >= 0xd8 && o <= 0xdf) || o == 0x62 || o == 0x63 || plain_modrm(o);
     /* Two-byte opcodes without ModRM. */
     return !((o >= 0x05 && o <= 0x0b) || o == 0x0e || (o >= 0x30 && o <= 0x37) || o == 0x77 ||
              (o >= 0x80 && o <= 0x8f) || (o >= 0xa0 && o <= 0xa2) || (o >= 0xa8 && o <= 0xaa) ||
              (o >= 0xc8 && o <= 0xcf));
+}
+
+/* Immediates of one-byte opcodes in 64-bit code. */
+static uint8_t plain_immediate(const struct insn_shape *s)
+{
+    uint8_t o = s->opcode, word = s->opsize && !(s->rex & 8) ? 2 : 4;
+    bool test = (s->modrm >> 3 & 7) < 2; /* of groups F6 and F7 */
+
+    if (o < 0x40)
+        return (o & 7) == 4 ? 1 : (o & 7) == 5 ? word : 0;
+    if (o == 0x69 || o == 0x81 || o == 0xa9 || o == 0xc7)
+        return word;
+    if (o == 0x6b || o == 0x80 || o == 0x82 || o == 0x83 || o == 0xa8 || o == 0xc0 || o == 0xc1 ||
+        o == 0xc6 || (o >= 0xb0 && o <= 0xb7))
+        return 1;
+    if (o >= 0xb8 && o <= 0xbf)
+        return s->rex & 8 ? 8 : word;
+    return !test ? 0 : o == 0xf6 ? 1 : o == 0xf7 ? word : 0;
 }
 
 static uint8_t immediate_bytes(const struct insn_shape *s)
@@ -109,8 +135,10 @@ static uint8_t immediate_bytes(const struct insn_shape *s)
     uint8_t o = s->opcode;
 
     if (s->map == 0)
-        return o == 0xc8 ? 3 : 0;
+        return o == 0xc8 ? 3 : s->bits == 64 ? plain_immediate(s) : 0;
     if (s->map == 3)
+        return 1;
+    if (s->map == 1 && s->vex == VEX_NO && (o == 0xa4 || o == 0xac || o == 0xba))
         return 1;
     if (s->map == 1 && ((o >= 0x70 && o <= 0x73) || o == 0xc2 || (o >= 0xc4 && o <= 0xc6)))
         return 1;
@@ -377,6 +405,42 @@ enum insn_class insn_classify(const struct insn_shape *s)
     default:
         return s->opcode == 0xf0 ? IC_NONE : IC_SSE;
     }
+}
+
+static bool plain_one_byte(uint8_t o, unsigned reg)
+{
+    if (o < 0x40)
+        return (o & 7) < 6;
+    if (o == 0xc6 || o == 0xc7)
+        return reg == 0;
+    if (o == 0xfe || o == 0xff)
+        return reg < 2; /* the rest of FF are jumps and PUSH */
+    return o == 0x63 || o == 0x69 || o == 0x6b || o == 0x80 || o == 0x81 ||
+           (o >= 0x83 && o <= 0x8b) || o == 0x8d || (o >= 0x90 && o <= 0x99) || o == 0xa8 ||
+           o == 0xa9 || (o >= 0xb0 && o <= 0xc1) || (o >= 0xd0 && o <= 0xd3) || o == 0xf6 ||
+           o == 0xf7;
+}
+
+static bool plain_two_byte(uint8_t o, unsigned reg)
+{
+    return o == 0x18 || o == 0x1f || (o >= 0x40 && o <= 0x4f) || (o >= 0x90 && o <= 0x9f) ||
+           (o >= 0xa3 && o <= 0xa5) || (o >= 0xab && o <= 0xad) || o == 0xaf || o == 0xb0 ||
+           o == 0xb1 || o == 0xb3 || o == 0xb6 || o == 0xb7 || (o == 0xba && reg >= 4) ||
+           (o >= 0xbb && o <= 0xc1) || (o >= 0xc8 && o <= 0xcf);
+}
+
+bool insn_is_plain(const struct insn_shape *s)
+{
+    unsigned reg = s->modrm >> 3 & 7;
+
+    if (s->bits != 64 || s->vex != VEX_NO || s->rep || s->map > 1)
+        return false;
+    return s->map ? plain_two_byte(s->opcode, reg) : plain_one_byte(s->opcode, reg);
+}
+
+bool insn_rip_relative(const struct insn_shape *s)
+{
+    return s->bits == 64 && s->modrm_at && (s->modrm & 0xc7) == 5;
 }
 
 /* ---- operands -------------------------------------------------------------------------------- */

@@ -67,10 +67,16 @@ struct insn_shape {
 };
 
 /* Reads the shape of the instruction in `bytes` (n of them) for code of `bits`. False when they
- * end too early or are longer than an instruction may be. Lengths are right for the classes above;
- * for other instructions only the class (IC_NONE) means something. */
+ * end too early or are longer than an instruction may be. Lengths are right for the classes above
+ * and where insn_is_plain says yes; for other instructions only the class (IC_NONE) means
+ * something. */
 bool insn_shape(struct insn_shape *s, unsigned bits, const uint8_t *bytes, unsigned n);
 enum insn_class insn_classify(const struct insn_shape *s);
+/* Is it a move or an integer operation of 64-bit code that means the same in every ring: no stack,
+ * no jump, no segment register, no string? */
+bool insn_is_plain(const struct insn_shape *s);
+/* Is its memory operand relative to RIP? */
+bool insn_rip_relative(const struct insn_shape *s);
 /* Does the ModRM name memory? */
 bool insn_has_memory(const struct insn_shape *s);
 /* The offset of the memory operand within its segment, cut to the address size, and which segment

@@ -45,6 +45,9 @@
 /* Tables that one instruction may need: a gather over 16 distant pages. */
 #define TABLES_SPARE 60u
 
+#define VECTOR_DB 1
+#define VECTOR_BP 3
+
 #define FLAGS_ARITH 0x8d5u /* CF PF AF ZF SF OF */
 #define FLAG_TF     0x100u
 #define FLAG_IF     0x200u
@@ -396,15 +399,14 @@ static int fpu_out(struct vcpu *v, struct native *n)
     return kvm_set_xsave(v->fd, &x);
 }
 
-/* The guest's general registers; RIP at the instruction or at its rewritten form. */
-static void regs_in(struct vcpu *v, struct native *n, uint64_t rip)
+/* The guest's general registers; RIP at the instruction or at its copy. `tf`: FLAG_TF or 0. */
+static void regs_in(struct vcpu *v, struct native *n, uint64_t rip, uint64_t tf)
 {
     struct kvm_sregs *s = &n->run->s.regs.sregs;
 
     n->run->s.regs.regs = *v->regs;
     n->run->s.regs.regs.rip = rip;
-    n->run->s.regs.regs.rflags =
-        (v->regs->rflags & (FLAGS_ARITH | FLAG_DF)) | 2 | FLAG_IF | FLAG_TF;
+    n->run->s.regs.regs.rflags = (v->regs->rflags & (FLAGS_ARITH | FLAG_DF)) | 2 | FLAG_IF | tf;
     n->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
     if (s->fs.base != v->sregs->fs.base || s->gs.base != v->sregs->gs.base) {
         s->fs.base = v->sregs->fs.base;
@@ -447,8 +449,9 @@ static bool has_error_code(int vector)
     return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
 }
 
-/* Lets the instruction run, mapping what it faults on. True when it ended, or in a fault. */
-static bool run_mapped(struct vcpu *v, struct native *n, uint64_t rip, struct native_fault *fault,
+/* Lets the code run until the event `end`, mapping what it faults on: #DB ends one instruction, #BP
+ * the copy of several. True when it ended, or in a fault. */
+static bool run_mapped(struct vcpu *v, struct native *n, int end, struct native_fault *fault,
                        const char **why)
 {
     struct walk_regs r;
@@ -460,7 +463,7 @@ static bool run_mapped(struct vcpu *v, struct native *n, uint64_t rip, struct na
         const struct kvm_sync_regs *s = &n->run->s.regs;
         int vector = enter(n);
 
-        if (vector == 1)
+        if (vector == end)
             return true;
         if (vector != 14) {
             *why = "the second VM did not run it";
@@ -485,9 +488,9 @@ static bool run_mapped(struct vcpu *v, struct native *n, uint64_t rip, struct na
         case MAP_CANNOT:
             return false;
         }
-        /* RF is set by the fault; the rest is as it was. */
-        n->run->s.regs.regs.rip = rip;
-        n->run->s.regs.regs.rflags |= FLAG_TF;
+        /* RIP is at what faulted, RF is set; TF is not kept. */
+        if (end == VECTOR_DB)
+            n->run->s.regs.regs.rflags |= FLAG_TF;
         n->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
     }
     *why = "it faults without end";
@@ -547,7 +550,7 @@ static void disbelieve_ud(struct vcpu *v, struct native *n, const struct insn_sh
     if (fault->vector != 6 || !insn_has_memory(s) || !put_scratch(n, s, &holder))
         return;
     memset(n->area + DUMMY_PAGE * PAGE_BYTES, 0, PAGE_BYTES);
-    regs_in(v, n, SCRATCH_AT);
+    regs_in(v, n, SCRATCH_AT, FLAG_TF);
     *insn_reg(&n->run->s.regs.regs, (unsigned)holder) = DUMMY_AT;
     n->xsave_known = false;
     if (enter(n) == 6)
@@ -556,26 +559,35 @@ static void disbelieve_ud(struct vcpu *v, struct native *n, const struct insn_sh
     *fault = (struct native_fault){seg == 2 && !canonical(at) ? 12 : 13, true, 0};
 }
 
+/* The second VM, ready for something new; NULL when there is none, and then `why`. */
+static struct native *begin(struct vcpu *v, const char **why)
+{
+    struct native *n = v->native;
+
+    *why = "this host does not keep a VM's state at a shutdown";
+    if (!v->vm->probe.hidden_idt || !v->vm->probe.shutdown_keeps_state)
+        return NULL;
+    *why = "the second VM could not be made";
+    if (!n)
+        n = v->native = v->native_broken ? NULL : native_new(v->vm);
+    v->native_broken = !n;
+    if (!n || (n->tables + TABLES_SPARE > AREA_PAGES && start_over(n) < 0))
+        return NULL;
+    n->stamp++;
+    return n;
+}
+
 bool native_run(struct vcpu *v, const struct insn_shape *s, bool fpu, struct native_fault *fault,
                 const char **why)
 {
     bool in_place = s->bits == 64 && !s->edited;
     uint64_t rip = v->regs->rip;
-    struct native *n = v->native;
+    struct native *n = begin(v, why);
     int holder = -1;
 
     *fault = (struct native_fault){.vector = -1};
-    *why = "the second VM could not be made";
-    if (!v->vm->probe.hidden_idt || !v->vm->probe.shutdown_keeps_state) {
-        *why = "this host does not keep a VM's state at a shutdown";
-        return false;
-    }
     if (!n)
-        n = v->native = v->native_broken ? NULL : native_new(v->vm);
-    v->native_broken = !n;
-    if (!n || (n->tables + TABLES_SPARE > AREA_PAGES && start_over(n) < 0))
         return false;
-    n->stamp++;
     if (!in_place) {
         if (!put_scratch(n, s, &holder)) {
             *why = "it has a form that is not understood";
@@ -583,13 +595,13 @@ bool native_run(struct vcpu *v, const struct insn_shape *s, bool fpu, struct nat
         }
         rip = SCRATCH_AT;
     }
-    regs_in(v, n, rip);
+    regs_in(v, n, rip, FLAG_TF);
     if (holder >= 0)
         *insn_reg(&n->run->s.regs.regs, (unsigned)holder) = linear_operand(v, s);
     *why = "KVM refused the FPU state";
     if (fpu && fpu_in(v, n) < 0)
         return false;
-    if (!run_mapped(v, n, rip, fault, why))
+    if (!run_mapped(v, n, VECTOR_DB, fault, why))
         return false;
     if (fault->vector >= 0) {
         /* #MF and #XM leave their cause in the status words. */
@@ -605,4 +617,120 @@ bool native_run(struct vcpu *v, const struct insn_shape *s, bool fpu, struct nat
     }
     regs_out(v, n, in_place ? n->run->s.regs.regs.rip : v->regs->rip + s->len, holder);
     return true;
+}
+
+/* ---- several instructions at once ------------------------------------------------------------ */
+
+struct batch {
+    unsigned count, bytes; /* bytes of code, from the first instruction on */
+    bool fpu;
+    uint16_t at[NATIVE_BATCH + 1]; /* offset of each instruction, and of the end */
+};
+
+/* Must the guest stand before this address? Data points are for watchpoints to decide: then nothing
+ * is batched. */
+static bool debug_register_at(const struct vcpu *v, uint64_t linear)
+{
+    for (unsigned i = 0; i < 4; i++)
+        if ((v->debug_set.dr7 >> 2 * i & 3) && v->debug_set.dr[i] == linear)
+            return true;
+    return false;
+}
+
+/* Does anything want to see each instruction by itself: a step, a data point, the guest's own debug
+ * registers? */
+static bool must_go_singly(const struct vcpu *v)
+{
+    struct kvm_debugregs d;
+
+    if (v->debug_set.step || v->data.dr7 || (v->regs->rflags & FLAG_TF))
+        return true;
+    return kvm_get_debugregs(v->fd, &d) < 0 || (d.dr7 & 0xff);
+}
+
+/* Does it keep to what the copy can do: nothing relative to its own address, no jump? */
+static bool goes_along(const struct insn_shape *s, bool (*may)(void *arg, enum insn_class c),
+                       void *arg, enum insn_class *c)
+{
+    if (insn_rip_relative(s))
+        return false;
+    *c = insn_classify(s);
+    if (*c == IC_NONE)
+        return insn_is_plain(s);
+    return may(arg, *c);
+}
+
+/* Chooses the instructions and copies them to the scratch page, an int3 behind them. */
+static void gather(struct vcpu *v, struct native *n, bool (*may)(void *arg, enum insn_class c),
+                   void *arg, struct batch *b, uint8_t class_of[NATIVE_BATCH])
+{
+    uint8_t *code = n->area + SCRATCH_PAGE * PAGE_BYTES;
+    uint64_t at = v->regs->rip;
+    size_t room = PAGE_BYTES - (at & (PAGE_BYTES - 1)), got;
+    struct walk_regs r;
+    struct insn_shape s;
+    enum insn_class c;
+
+    if (room > PAGE_BYTES - 1)
+        room = PAGE_BYTES - 1;
+    vcpu_walk_regs(v, &r);
+    got = walk_read(n->mem, &r, at, code, room);
+    *b = (struct batch){0};
+    while (b->count < NATIVE_BATCH &&
+           insn_shape(&s, 64, code + b->bytes, (unsigned)(got - b->bytes)) &&
+           goes_along(&s, may, arg, &c) && (!b->count || !debug_register_at(v, at + b->bytes))) {
+        class_of[b->count++] = (uint8_t)c;
+        b->fpu |= c != IC_NONE && c != IC_BITS && c != IC_CX16;
+        b->bytes += s.len;
+        b->at[b->count] = (uint16_t)b->bytes;
+    }
+    /* What came last and asks for nothing is KVM's. */
+    while (b->count && class_of[b->count - 1] == IC_NONE)
+        b->bytes = b->at[--b->count];
+    code[b->bytes] = 0xcc;
+}
+
+/* How many instructions are done when the copy stands at `rip`. */
+static unsigned done_before(const struct batch *b, uint64_t rip)
+{
+    for (unsigned i = 0; i < b->count; i++)
+        if (rip == SCRATCH_AT + b->at[i])
+            return i;
+    return rip == SCRATCH_AT + b->bytes + 1 ? b->count : 0;
+}
+
+unsigned native_batch(struct vcpu *v, bool (*may)(void *arg, enum insn_class c), void *arg,
+                      uint8_t class_of[NATIVE_BATCH])
+{
+    struct native_fault fault = {.vector = -1};
+    uint64_t rip = v->regs->rip, cr2 = v->sregs->cr2;
+    struct native *n;
+    const char *why;
+    struct batch b;
+    unsigned done;
+
+    if (must_go_singly(v))
+        return 0;
+    n = begin(v, &why);
+    if (!n)
+        return 0;
+    gather(v, n, may, arg, &b, class_of);
+    if (b.count < 2)
+        return 0;
+    map_own(n, SCRATCH_AT, SCRATCH_PAGE);
+    regs_in(v, n, SCRATCH_AT, 0);
+    if (b.fpu && fpu_in(v, n) < 0)
+        return 0;
+    (void)run_mapped(v, n, VECTOR_BP, &fault, &why);
+    /* Whatever ended it stands before an instruction; that one gets its turn, and its fault, by
+     * itself. */
+    v->sregs->cr2 = cr2;
+    done = done_before(&b, n->run->s.regs.regs.rip);
+    if (!done || (b.fpu && fpu_out(v, n) < 0)) {
+        n->xsave_known = false;
+        return 0;
+    }
+    n->xsave_known = n->xsave_known && fault.vector < 0;
+    regs_out(v, n, rip + b.at[done], -1);
+    return done;
 }

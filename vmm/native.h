@@ -32,6 +32,17 @@ struct native_fault {
  * cannot be done here: `why` then is a phrase, static text. */
 bool native_run(struct vcpu *v, const struct insn_shape *s, bool fpu, struct native_fault *fault,
                 const char **why);
+/* Instructions that native_batch carries out at most. */
+#define NATIVE_BATCH 128u
+
+/* Carries out the instruction at RIP together with those behind it: entering the second VM and
+ * carrying the FPU state there and back costs more than a hundred instructions do. 64-bit code
+ * only. It goes on while `may` (called with `arg`) allows the class of the next, or it is a plain
+ * one (insn_is_plain), and ends before one that jumps, faults, is at a debug register's address or
+ * lies on another page. Returns how many were carried out, their classes in class_of (IC_NONE: a
+ * plain one); 0 when native_run has to do it, with nothing changed. */
+unsigned native_batch(struct vcpu *v, bool (*may)(void *arg, enum insn_class c), void *arg,
+                      uint8_t class_of[NATIVE_BATCH]);
 void native_free(struct native *n);
 
 #endif

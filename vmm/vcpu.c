@@ -75,7 +75,7 @@ void vm_alarm_update(struct vm *vm)
     struct itimerspec when = {0};
 
     if (next != DOOR_NEVER && d->running)
-        at = next > d->base_ns ? d->host_at_ns + (next - d->base_ns) : 1;
+        at = door_host_time(d, next);
     if (at == atomic_load(&vm->alarm_host_ns))
         return;
     atomic_store(&vm->alarm_host_ns, at);

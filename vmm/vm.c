@@ -253,9 +253,15 @@ static int build(struct vm *vm, struct err *e)
         return err_set(e, ENOSYS,
                        "this kernel's KVM has no KVM_CAP_SYNC_REGS (Linux 4.17 and "
                        "later do); vmscope reads registers through it");
+    if (vm->cfg.slow_clock > 1 && vm->cfg.irqchip_kernel)
+        return err_set(e, EINVAL,
+                       "--slow-clock has no effect on the timers of --irqchip kernel, which KVM "
+                       "keeps; use --irqchip user with it");
     rc = mem_init(&vm->mem, vm->cfg.mem_bytes, e);
     if (rc == 0)
         rc = machine_init(&vm->m, vm->cpus, &vm->mem, vm->cfg.irqchip_kernel, false, &hooks, e);
+    if (rc == 0 && vm->cfg.slow_clock)
+        vm->m.door.slow = vm->cfg.slow_clock;
     if (rc < 0)
         return rc;
     vm->machine_made = true;
