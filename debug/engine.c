@@ -1020,6 +1020,10 @@ static void body_once(struct engine *g, struct vcpu *v)
         g->past[v->id] = !go_past(g, v);
         return;
     }
+    /* Before the entry, not after the exit: the instructions since the last free run may have been
+     * stepped, and the guest's tables come to be meanwhile. */
+    if (g->vm->probe.emulated || (g->points.catch_vectors | g->hooks.look[v->id].vectors))
+        hooks_refresh(g, v);
     want_debug(g, &want);
     g->judged[v->id] = UINT64_MAX;
     vcpu_enter(v, &want, &ev);
@@ -1031,8 +1035,6 @@ static void body_once(struct engine *g, struct vcpu *v)
         ev.flags |= EXIT_F_STOPPED;
     vcpu_commit(v, &ev);
     watch_renew(g, v);
-    if (g->vm->probe.emulated || (g->points.catch_vectors | g->hooks.look[v->id].vectors))
-        hooks_refresh(g, v);
     g->past[v->id] = next == GO_PAST;
     note_delivered(g, v, false);
 }
@@ -1042,6 +1044,7 @@ void engine_body(void *arg, struct vcpu *v)
     struct engine *g = arg;
 
     body_count(g, 1);
+    hooks_look(g, v);
     v->hold_irq = g->job[v->id].kind == JOB_STEP && !g->step_irq;
     while (!vcpu_parking(v)) {
         if (atomic_load_explicit(&g->alone_wanted, memory_order_acquire))

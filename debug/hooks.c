@@ -119,6 +119,11 @@ void hooks_refresh(struct engine *g, struct vcpu *v)
     note_often(g);
 }
 
+void hooks_look(struct engine *g, const struct vcpu *v)
+{
+    g->hooks.look[v->id].countdown = 0;
+}
+
 bool hooks_missing(const struct engine *g)
 {
     /* Who catches all is content with what gates there are. */

@@ -743,10 +743,16 @@ static void dp_cut(struct program *p, unsigned n)
 {
     static const uint8_t end[] = {0xb0, 0, 0xe6, TESTDEV_EXIT, 0xeb, 0xfe};
 
-    if (n < p->units)
-        memcpy(p->image + p->unit[n] - DP_AT, end, sizeof end);
-    if (n < p->units)
-        p->last = p->unit[n] + 4;
+    unsigned kept = 0;
+
+    if (n >= p->units)
+        return;
+    memcpy(p->image + p->unit[n] - DP_AT, end, sizeof end);
+    p->last = p->unit[n] + 4;
+    for (unsigned i = 0; i < p->count; i++) /* those that the end overwrote are none any more */
+        if (p->ins[i].at <= p->unit[n] || p->ins[i].at >= p->unit[n] + sizeof end)
+            p->ins[kept++] = p->ins[i];
+    p->count = kept;
 }
 
 struct dp_gate {

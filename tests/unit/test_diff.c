@@ -8,8 +8,9 @@
  *   DIFF_KIND=N      only that kind of program (0 real16, 1 prot32, 2 long ring 0, 3 long ring 3)
  *   DIFF_WAY=NAME    only ways whose name contains this
  *   DIFF_FORCE=N     only that row of `forces`
+ *   DIFF_CUT=N       only the first N units of the program
  *   DIFF_DUMP=1      print the program
- *   DIFF_LOG=1       print every stop
+ *   DIFF_LOG=1       print every stop, and each step of the model
  */
 #include "tests/test.h"
 
@@ -176,7 +177,8 @@ static bool same_ending(void)
                                        "r12", "r13", "r14", "r15", "rip", "rflags"};
 
     for (size_t i = 0; i < sizeof name / sizeof name[0]; i++)
-        if (a[i] != b[i])
+        /* QEMU, as a processor for KVM, drops RF only at the end of a block of instructions. */
+        if ((a[i] ^ b[i]) & (i == 17 ? ~0x10000ull : ~0ull))
             return complain("%s is 0x%llx at the end, freely 0x%llx", name[i],
                             (unsigned long long)b[i], (unsigned long long)a[i]);
     for (size_t i = 0; i < MEM; i++)
@@ -233,6 +235,8 @@ static bool model_step(void *arg, const struct vcpu_state *st)
 
     (void)arg;
     model.steps++;
+    if (getenv("DIFF_LOG"))
+        printf("  step %llx rsp %llx\n", (unsigned long long)at, (unsigned long long)st->regs.rsp);
     if (!known(at) && !model.strange && at != prog.last && at != prog.last - 2) {
         model.strange = true;
         model.strange_at = at;
@@ -398,17 +402,23 @@ static bool wait_end(uint64_t timeout_ns)
 
 static bool resume(unsigned how)
 {
+    const char *what = "run";
     struct err e = {0};
     int rc;
 
-    if (how & GO_STEPS && below(3) == 0)
+    if (how & GO_STEPS && below(3) == 0) {
         rc = session_step(s, 0, 1 + below(40), &e);
-    else if (how & GO_OVER && below(3) == 0)
+        what = "step";
+    } else if (how & GO_OVER && below(3) == 0) {
         rc = session_step_over(s, 0, 1 + below(3), &e);
-    else
+        what = "over";
+    } else {
         rc = session_run(s, &e);
+    }
     if (rc < 0)
         return complain("resuming: %.400s", e.msg);
+    if (getenv("DIFF_LOG"))
+        printf("  %s\n", what);
     if (how & GO_STOPS && below(4)) {
         if (wait_end(below(3) ? 1000 * below(300) : 0))
             return true;
@@ -743,6 +753,13 @@ static bool is_open(enum dp_kind kind, const struct way *w)
            (prog.bits == 64 && w->run == way_all);
 }
 
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text && *text ? strtoull(text, NULL, 0) : otherwise;
+}
+
 static bool try_program(enum dp_kind kind, uint64_t seed, unsigned force, bool narrowing)
 {
     const char *only = getenv("DIFF_WAY");
@@ -750,6 +767,7 @@ static bool try_program(enum dp_kind kind, uint64_t seed, unsigned force, bool n
     bool ok;
 
     dp_make(&prog, kind, seed);
+    dp_cut(&prog, (unsigned)number("DIFF_CUT", prog.units));
     if (getenv("DIFF_DUMP"))
         show(DP_CODE, prog.at);
     why[0] = 0;
@@ -771,13 +789,6 @@ static bool try_program(enum dp_kind kind, uint64_t seed, unsigned force, bool n
     if (narrowing)
         narrow(kind, seed, force, w);
     return false;
-}
-
-static uint64_t number(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text && *text ? strtoull(text, NULL, 0) : otherwise;
 }
 
 static void programs(enum dp_kind kind)
