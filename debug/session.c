@@ -595,6 +595,10 @@ static void all_parked(struct session *s)
         return;
     }
     if (s->over_left && (si.kind == STOP_STEP || si.kind == STOP_TEMPORARY) && --s->over_left) {
+        const struct vcpu *v = s->vm->cpu[si.vcpu];
+
+        /* Nobody is shown this stop, but the points here were asked. */
+        s->told_rip[si.vcpu] = v->sregs->cs.base + v->regs->rip;
         points_drop_hidden(&s->engine.points);
         session_over_once(s, si.vcpu);
         return;

@@ -746,13 +746,6 @@ static void narrow(enum dp_kind kind, uint64_t seed, unsigned force, const struc
     memcpy(why, said, sizeof why);
 }
 
-/* Ways that are known to go wrong now and then on a KVM that emulates; DIFF_WAY runs them still. */
-static bool is_open(enum dp_kind kind, const struct way *w)
-{
-    return (kind == DP_LONG3 && (w->run == way_breaks_toggled || w->run == way_steps_and_stops)) ||
-           (prog.bits == 64 && w->run == way_all);
-}
-
 static uint64_t number(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
@@ -774,7 +767,7 @@ static bool try_program(enum dp_kind kind, uint64_t seed, unsigned force, bool n
     ok = open_program(forces[force]) && run_model();
     for (size_t i = 0; ok && i < sizeof ways / sizeof ways[0]; i++) {
         w = &ways[i];
-        if (only ? strstr(w->name, only) != NULL : !is_open(kind, w))
+        if (!only || strstr(w->name, only))
             ok = run_way(w, seed, force);
     }
     drop_points();
