@@ -782,14 +782,16 @@ static bool after_odd_step(struct engine *g, struct vcpu *v, const struct oneste
 {
     struct vcpu_debug none = {0};
     struct exit_event ev = info->last;
+    bool ours;
 
     if (info->last.reason == EXIT_KICK)
         return false;
     if (info->last.reason == KVM_EXIT_INTERNAL_ERROR && assisted_step(g, v, ops, lifted, info))
         return true;
-    /* The byte planted where the step began is lifted. */
-    if ((!plant_here(g, v) || linear_rip(v) == g->points.watches.cpu[v->id].step_from) &&
-        watch_recover(g, v, &ev, ops, info))
+    /* A refusal at a planted byte is no trap's fault, but where the step began it is lifted. */
+    ours = info->last.reason == KVM_EXIT_INTERNAL_ERROR && plant_here(g, v) &&
+           linear_rip(v) != g->points.watches.cpu[v->id].step_from;
+    if (!ours && watch_recover(g, v, &ev, ops, info))
         return info->last.reason != EXIT_KICK;
     on_exit(g, v, &none, &info->last);
     return false;
