@@ -18,10 +18,15 @@
 const char *bp_method_name(enum bp_method m)
 {
     static const char *const names[] = {
-        [BP_NONE] = "disabled",      [BP_PENDING] = "pending: nothing is mapped there yet",
-        [BP_DR] = "debug register",  [BP_INT3] = "int3",
-        [BP_ICEBP] = "icebp",        [BP_GATE] = "int3; in ring 3 caught at the guest's gate",
-        [BP_STEPS] = "single steps", [BP_CATCH] = "exit",
+        [BP_NONE] = "disabled",
+        [BP_PENDING] = "pending: nothing is mapped there yet",
+        [BP_DR] = "debug register",
+        [BP_BOTH] = "debug register and int3",
+        [BP_INT3] = "int3",
+        [BP_ICEBP] = "icebp",
+        [BP_GATE] = "int3; in ring 3 caught at the guest's gate",
+        [BP_STEPS] = "single steps",
+        [BP_CATCH] = "exit",
         [BP_WATCH] = "watched",
     };
 
@@ -214,7 +219,10 @@ static uint8_t plant_byte(const struct points *p, enum probe_mode mode, enum bp_
 
 static bool by_register(const struct points *p, enum probe_mode mode)
 {
-    return method_usable(&p->vm->methods, MF_BREAK, mode, METHOD_DEBUG_REG);
+    const struct method_pick *pick = &p->vm->methods.pick[MF_BREAK][mode];
+
+    return pick->is_forced ? pick->ladder[0] == METHOD_DEBUG_REG
+                           : method_usable(&p->vm->methods, MF_BREAK, mode, METHOD_DEBUG_REG);
 }
 
 static bool put_byte(struct points *p, uint64_t gpa, uint8_t byte)
@@ -297,8 +305,11 @@ static int evict_dr(struct points *p)
 
         if (!b)
             continue;
-        there = locate(p, b, &gpa, &user, &real);
-        m = choose_byte(p, b, there, mode_there(p, user, real), gpa);
+        m = BP_INT3;
+        if (b->method != BP_BOTH) {
+            there = locate(p, b, &gpa, &user, &real);
+            m = choose_byte(p, b, there, mode_there(p, user, real), gpa);
+        }
         if (m == BP_PENDING)
             continue;
         b->method = m;
@@ -314,6 +325,19 @@ int points_spare_dr(struct points *p)
     int dr = free_dr(p);
 
     return dr < 0 ? evict_dr(p) : dr;
+}
+
+/* Processors pass a debug register by when the guest returns there with RFLAGS.RF set, as handlers
+ * of faults do, and right after MOV SS. There the byte is planted as well. */
+static enum bp_method back_dr(struct points *p, struct bp *b)
+{
+    bool user, real, there;
+    uint64_t gpa;
+
+    if (!p->vm->methods.rf_skips_break)
+        return BP_DR;
+    there = locate(p, b, &gpa, &user, &real);
+    return choose_byte(p, b, there, mode_there(p, user, real), gpa) == BP_INT3 ? BP_BOTH : BP_DR;
 }
 
 /* Chooses a method: a debug register is best (it survives overwriting, needs no page and no byte),
@@ -341,7 +365,7 @@ static enum bp_method choose(struct points *p, struct bp *b)
         return m;
     p->dr_owner[dr] = b;
     b->dr = dr;
-    return BP_DR;
+    return back_dr(p, b);
 }
 
 /* ---- catchpoints -------------------------------------------------------------------------------
@@ -444,6 +468,10 @@ static void unplace(struct points *p, struct bp *b)
     case BP_DR:
         p->dr_owner[b->dr] = NULL;
         break;
+    case BP_BOTH:
+        p->dr_owner[b->dr] = NULL;
+        take_byte(p, b->gpa);
+        break;
     case BP_INT3:
     case BP_ICEBP:
     case BP_GATE:
@@ -501,6 +529,10 @@ bool points_refresh(struct points *p)
             unplace(p, b);
             place(p, b, NULL);
             changed = true;
+        }
+        if (b && b->method == BP_DR && back_dr(p, b) == BP_BOTH) { /* its page has appeared */
+            b->method = BP_BOTH;
+            b->pub.method = bp_method_name(BP_BOTH);
         }
     }
 

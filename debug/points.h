@@ -21,6 +21,7 @@ enum bp_method {
     BP_NONE,    /* disabled */
     BP_PENDING, /* nothing is mapped there yet; looked at again at every stop and kick */
     BP_DR,      /* an execution debug register */
+    BP_BOTH,    /* that and an int3: RFLAGS.RF and the instruction before may hold it back */
     BP_INT3,    /* 0xCC */
     BP_ICEBP,   /* 0xF1, which an emulating KVM refuses with RIP at it */
     BP_GATE,    /* 0xCC in ring 3, caught at the guest's handler and taken back */
@@ -34,7 +35,7 @@ struct bp {
     struct expr *cond, *filter;
     struct point_log *log; /* DO_LOG with a format */
     enum bp_method method;
-    int dr;           /* BP_DR: which */
+    int dr;           /* BP_DR, BP_BOTH: which */
     uint64_t gpa;     /* of the planted byte */
     uint64_t min_rsp; /* hidden ones: counts only when RSP is at least this (finish, over) */
     _Atomic uint64_t hits, false_hits, ignore_left;

@@ -36,16 +36,19 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
     uint8_t b[15];
     unsigned n = vcpu_fetch(v, b), i = 0;
     bool rep = false;
+    unsigned rexb = 0;
 
-    *h = (struct insn_head){.vector = -1};
+    *h = (struct insn_head){.vector = -1, .ss_from = -1};
     while (i < n && is_prefix(b[i])) {
         h->opsize |= b[i] == 0x66;
         h->locked |= b[i] == 0xf0;
         rep |= b[i] == 0xf2 || b[i] == 0xf3;
         i++;
     }
-    if (i < n && v->sregs->cs.l && (v->sregs->efer & 0x400) && (b[i] & 0xf0) == 0x40)
-        h->rexw = b[i++] >> 3 & 1;
+    if (i < n && v->sregs->cs.l && (v->sregs->efer & 0x400) && (b[i] & 0xf0) == 0x40) {
+        h->rexw = b[i] >> 3 & 1;
+        rexb = b[i++] & 1;
+    }
     if (i >= n)
         return;
     h->len = i + 1;
@@ -81,6 +84,7 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
         if (i + 1 < n && (b[i + 1] & 0xf8) == 0xd0) { /* mov reg, ss */
             h->special = SP_SHADOW;
             h->len = i + 2;
+            h->ss_from = (int)(rexb << 3 | (b[i + 1] & 7));
         }
         break;
     case 0xcf:

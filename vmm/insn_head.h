@@ -34,6 +34,7 @@ struct insn_head {
     bool rexw, opsize;
     bool is_int_n, icebp; /* which of the SP_INT kind */
     bool locked;          /* read-modify-write as one: lock prefix, xchg */
+    int ss_from;          /* mov ss, reg: number of that register; -1 no such instruction */
 };
 
 /* Reads the bytes at CS:RIP. SP_NONE also when they cannot be read. */

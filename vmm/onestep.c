@@ -209,6 +209,27 @@ static bool popfq_user(struct vcpu *v, const struct insn_head *h)
     return true;
 }
 
+/* MOV SS in ring 3 with the selector that ring 3 has: it changes nothing, but processors hold the
+ * trap back over it and one instruction more. Natively run ring 3 sees the host's selectors, which
+ * are this program's own. Others fault, and nothing is held back. */
+static bool mov_ss_user(struct vcpu *v, const struct insn_head *h)
+{
+    const uint64_t gpr[16] = {
+        v->regs->rax, v->regs->rcx, v->regs->rdx, v->regs->rbx, v->regs->rsp, v->regs->rbp,
+        v->regs->rsi, v->regs->rdi, v->regs->r8,  v->regs->r9,  v->regs->r10, v->regs->r11,
+        v->regs->r12, v->regs->r13, v->regs->r14, v->regs->r15,
+    };
+    uint16_t own;
+
+    __asm__("mov %%ss, %0" : "=r"(own));
+    if (h->ss_from < 0 || (uint16_t)gpr[h->ss_from] != own)
+        return false;
+    v->regs->rip += h->len;
+    v->regs->rflags &= ~(uint64_t)0x10000;
+    vcpu_dirty(v, VS_REGS);
+    return true;
+}
+
 static enum onestep step_sysret(struct vcpu *v)
 {
     vcpu_show_idt(v);
@@ -440,6 +461,8 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
         if (h.special == SP_IRET && cpl == 3 && h.rexw && v->sregs->cs.l && iretq_user(v))
             return ONE_DONE;
         if (h.special == SP_POPF && cpl == 3 && v->sregs->cs.l && popfq_user(v, &h))
+            return ONE_DONE;
+        if (h.special == SP_SHADOW && cpl == 3 && v->sregs->cs.l && mov_ss_user(v, &h))
             return ONE_DONE;
         /* That KVM forgets the trap after swapgs and runs one instruction more. */
         if (h.special == SP_SWAPGS && cpl == 0 && swapgs_load(v)) {

@@ -12,12 +12,21 @@
 #define EXCEPTIONS 32
 #define TF_BYTE    0x01 /* the trap flag is bit 8 of the flags */
 
+/* Handlers that were never set lead into the table itself in real mode (0:0): a byte there would
+ * change the gates that the processor is about to read. */
+static bool is_gate(const struct vcpu *v, uint64_t linear)
+{
+    return linear - v->sregs->idt.base <= v->sregs->idt.limit;
+}
+
 static void add(struct vcpu *v, struct step_guard *g, uint64_t linear, int vector)
 {
     struct walk_regs r;
     struct walk w;
     uint8_t *hva;
 
+    if (is_gate(v, linear))
+        return;
     for (unsigned i = 0; i < g->count; i++)
         if (g->at[i].linear == linear)
             return; /* several vectors share one handler */

@@ -49,7 +49,6 @@ static const char *const dp_kind_name[DP_KINDS] = {"real16", "prot32", "long rin
 struct dp_ins {
     uint16_t at;
     uint8_t access; /* to DP_WATCHED, DP_READS | DP_WRITES */
-    bool shadowed;  /* processors may make one step of it and the instruction before */
 };
 
 #define DP_INS_MAX   1500u
@@ -115,7 +114,6 @@ static struct dp_ins *dp_start(struct program *p)
 
     i->at = (uint16_t)p->at;
     i->access = 0;
-    i->shadowed = false;
     return i;
 }
 
@@ -185,13 +183,19 @@ struct dp_mem {
     bool watched;
 };
 
+/* A lock across two cache lines: hosts slow programs down that use it, down to a standstill. */
+static uint32_t dp_unsplit(const struct program *p, uint32_t addr)
+{
+    return p->kind == DP_LONG3 && (addr & 63) > 56 ? addr & ~7u : addr;
+}
+
 /* Chooses a memory operand and emits what sets its base register up. */
 static struct dp_mem dp_mem(struct program *p)
 {
     static const unsigned bases[] = {6, 7, 3};
     struct dp_mem m = {.watched = dp_below(p, 5) == 0, .by_reg = dp_below(p, 3) == 0};
 
-    m.addr = m.watched ? DP_WATCHED : dp_data(p);
+    m.addr = m.watched ? DP_WATCHED : dp_unsplit(p, dp_data(p));
     if (m.by_reg) {
         m.base = bases[dp_below(p, 3)];
         m.disp = (int8_t)dp_below(p, 256);
@@ -366,7 +370,7 @@ static void dp_odd_mem(struct program *p)
             dp_put(p, 0xf0, 1);
         dp_size(p);
         DP_CODE_BYTES(p, 0x0f, 0xb1); /* cmpxchg */
-        dp_modrm_abs(p, dp_below(p, 8), a);
+        dp_modrm_abs(p, dp_below(p, 8), dp_unsplit(p, a));
         break;
     case 1:
         DP_CODE_BYTES(p, 0x0f, 0xba); /* bt, bts, btr, btc */
@@ -472,8 +476,6 @@ static void dp_mov_ss(struct program *p)
         DP_I(p, 0x16);
         DP_I(p, 0x17);
     }
-    dp_start(p)->shadowed = true;
-    dp_put(p, 0x90, 1);
 }
 
 static void dp_repeat(struct program *p)

@@ -316,8 +316,6 @@ static void breaks(unsigned n, bool is_false)
         const struct dp_ins *in = &prog.ins[below(prog.count)];
         uint64_t at = in->at;
 
-        if (in->shadowed)
-            continue;
         if (below(12) == 0)
             at = dp_handler_at(below(DP_GATES));
         break_at(at, is_false, below(8) == 0);
