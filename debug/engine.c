@@ -438,7 +438,8 @@ static void saw(void *arg, struct vcpu *v, struct exit_event *ev)
     if (exit_hooks_any(&g->exit_hooks) && !(ev->flags & EXIT_F_RAM))
         exit_hooks_saw(g, v, ev);
     if (ev->reason == KVM_EXIT_DEBUG && ev->u.debug.exception == 1 && v->data.dr7)
-        watch_fired(&g->points.watches, v, ev->u.debug.dr6);
+        watch_fired(&g->points.watches, v, ev->u.debug.dr6, ev->flags & EXIT_F_STEPPED,
+                    ev->u.debug.dr6 & 0xf & ~watch_dr_bits(&g->points.watches));
     if (g->points.catches)
         catch_exits(g, v, ev);
     if (atomic_load_explicit(&g->console.due, memory_order_relaxed))
@@ -585,10 +586,11 @@ static bool assist(struct engine *g, struct vcpu *v, struct exit_event *ev, bool
     g->why_refused[v->id] = NULL;
     if (g->assist_off)
         return false;
-    if (w->trapped || w->stepped)
+    if (w->trapped || w->stepped || v->data.dr7)
         watch_expect_all(w, v);
-    done = vcpu_assist(v, ev, singly || w->trapped || w->stepped, raise, &g->why_refused[v->id]);
-    if (w->trapped || w->stepped)
+    done = vcpu_assist(v, ev, singly || w->trapped || w->stepped || v->data.dr7, raise,
+                       &g->why_refused[v->id]);
+    if (w->trapped || w->stepped || v->data.dr7)
         watch_expected(w, v, done && raise->vector < 0);
     return done;
 }
@@ -816,7 +818,7 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
         engine_alone_begin(g, v);
     if (hva)
         *hva = pl->original;
-    if (w->stepped)
+    if (w->stepped || v->data.dr7)
         watch_expect(w, v);
     r = vcpu_onestep(v, &ops, info);
     if (w->stepped)
@@ -918,6 +920,16 @@ static void step_job(struct engine *g, struct vcpu *v, struct cpu_job *job)
         report_steps(g, v, &info);
 }
 
+/* A vCPU that was running freely may come to be stepped or parked at a gate hook that has not had
+ * its turn: nobody is to see the guest in a handler that it never entered. */
+static bool left_at_hook(struct engine *g, struct vcpu *v)
+{
+    struct exit_event ev = {.reason = EXIT_KICK, .vcpu = (uint8_t)v->id};
+    const struct plant *pl = plant_here(g, v);
+
+    return pl && pl->hook && !was_delivered(g, v) && hook_taken(g, v, &ev);
+}
+
 /* A vCPU that parks where a point is, before it could be hit there, hits it now: whoever goes on
  * from an instruction that was shown passes its points. Not while it halts: an interrupt may come
  * first and bring it here again. */
@@ -928,7 +940,7 @@ static void hit_while_parking(struct engine *g, struct vcpu *v)
         return;
     g->judged[v->id] = linear_rip(v);
     if (points_here(g, v))
-        engine_points_hit(g, v);
+        g->past[v->id] = !engine_points_hit(g, v); /* they have counted */
 }
 
 /* ---- the body
@@ -950,16 +962,6 @@ static bool go_past(struct engine *g, struct vcpu *v)
     if (watch_noted(g, v))
         watch_judge(g, v);
     return made && !info.partial;
-}
-
-/* A vCPU that was running freely may come to be stepped at a gate hook that has not had its turn.
- */
-static bool left_at_hook(struct engine *g, struct vcpu *v)
-{
-    struct exit_event ev = {.reason = EXIT_KICK, .vcpu = (uint8_t)v->id};
-    const struct plant *pl = plant_here(g, v);
-
-    return pl && pl->hook && !was_delivered(g, v) && hook_taken(g, v, &ev);
 }
 
 /* Running while a watchpoint or catchpoint needs a look after each instruction. */
@@ -1070,6 +1072,9 @@ void engine_body(void *arg, struct vcpu *v)
     vcpu_settle(v);
     if (watch_noted(g, v))
         watch_judge(g, v); /* what the last access did is not lost with the stop */
+    if (g->job[v->id].kind == JOB_RUN && !g->past[v->id] && v->injected < 0 &&
+        g->judged[v->id] != linear_rip(v) && !hook_taken_early(g, v))
+        (void)left_at_hook(g, v);
     hit_while_parking(g, v);
     vcpu_show_idt(v);
     vcpu_dr6_restore(v);

@@ -192,6 +192,20 @@ static bool plant_at(struct engine *g, struct vcpu *v, uint64_t linear)
     return pl && pl->byte == 0xcc;
 }
 
+bool hook_taken_early(struct engine *g, struct vcpu *v)
+{
+    struct kvm_vcpu_events *e = v->events;
+    uint64_t at = v->sregs->cs.base + v->regs->rip - 1;
+
+    if (!g->vm->probe.emulated || cpu_cpl(v->sregs) != 3 || e->exception.nr != 3 ||
+        !(e->exception.injected || e->exception.pending) || !plant_at(g, v, at))
+        return false;
+    e->exception.injected = e->exception.pending = 0;
+    v->regs->rip--;
+    vcpu_dirty(v, VS_REGS | VS_EVENTS);
+    return true;
+}
+
 /* `int n` of ring 3 that arrived as #UD: done over with its own vector. */
 static bool retry_int(struct engine *g, struct vcpu *v, const struct user_frame *f,
                       struct exit_event *ev)

@@ -17,6 +17,7 @@
 #include "vmm/base/x.h"
 
 #define NOT_MAPPED UINT64_MAX
+#define INSN_MAX   15
 
 static uint64_t page_of(uint64_t at)
 {
@@ -594,12 +595,38 @@ static void note_access(struct watches *w, struct vcpu *v, const struct watch_pa
         note_nodes(w, v, p->line[i], from, to, write);
 }
 
+/* An access that KVM or we carried out passes no debug register of the processor's. */
+static void note_drs(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        struct bp *b = w->dr[i];
+        uint64_t from = 0, at;
+
+        if (!b || (i && b == w->dr[i - 1]))
+            continue;
+        while (from < b->pub.spec.len) {
+            at = linear_page(w, b->pub.spec.addr + from);
+            at |= (b->pub.spec.addr + from) & (PAGE_BYTES - 1);
+            if (at - gpa < len) {
+                struct watch_node n = {.bp = b, .to = 1, .off = from};
+
+                note_nodes(w, v, &n, 0, 1, write);
+                break;
+            }
+            from++;
+        }
+    }
+}
+
 static void take_new_values(struct watches *w, struct vcpu *v)
 {
     struct watch_cpu *c = &w->cpu[v->id];
 
-    for (unsigned i = 0; i < c->hits; i++)
+    for (unsigned i = 0; i < c->hits; i++) {
         c->hit[i].new_value = value(w, c->hit[i].bp, c->hit[i].off, c->hit[i].len);
+        if (c->hit[i].bp->watch.drs)
+            dr_remember(w, c->hit[i].bp);
+    }
 }
 
 /* A push outside long mode: the page must be compared instead (watch_pages.c says why). */
@@ -627,6 +654,8 @@ void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len
     }
     if (p && len)
         note_access(w, v, p, from, from + len < PAGE_BYTES ? from + len : PAGE_BYTES, write);
+    if (v->data.dr7)
+        note_drs(w, v, gpa, len, write);
     store_bytes(w, gpa, len, write, bytes);
     if (write)
         take_new_values(w, v);
@@ -656,6 +685,8 @@ static void expect(struct watches *w, struct vcpu *v, uint64_t linear, unsigned 
     p = k.result == WALK_OK ? watch_page_at(w, k.gpa) : NULL;
     if (p && (w->cpu[v->id].no_traps || is_open(w, p)))
         note_access(w, v, p, from, from + len, write);
+    if (w->cpu[v->id].no_traps && v->data.dr7 && k.result == WALK_OK)
+        note_drs(w, v, k.gpa, len, write);
 }
 
 static void expect_range(struct watches *w, struct vcpu *v, uint64_t linear, uint64_t len,
@@ -694,7 +725,7 @@ void watch_expect(struct watches *w, struct vcpu *v)
     uint64_t from = c->step_from;
     struct operands o;
 
-    c->expect.count = 0;
+    c->expect.count = -1;
     if (v->injected >= 0)
         return; /* the step ends at the interrupt's handler */
     if (!c->disasm)
@@ -739,7 +770,50 @@ void watch_expected(struct watches *w, struct vcpu *v, bool made)
 /* ---- by debug registers ------------------------------------------------------------------------
  */
 
-void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6)
+/* `elements`: how many a repeated string instruction made. */
+static bool touches_linear(const struct vcpu *v, const struct operands *o, uint64_t elements,
+                           uint64_t from, uint64_t len)
+{
+    for (int i = 0; i < o->count; i++) {
+        uint64_t n = o->at[i].is_repeated ? elements : 1, at = o->at[i].linear;
+
+        if (v->regs->rflags >> 10 & 1)
+            at -= (n - 1) * o->at[i].len;
+        if (n && at < from + len && from < at + n * o->at[i].len)
+            return true;
+    }
+    return false;
+}
+
+/* The instruction just before RIP, by every start that ends there. */
+static bool touched_before(struct watch_cpu *c, struct vcpu *v, uint64_t from, uint64_t len)
+{
+    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    struct operands o;
+
+    if (!c->disasm)
+        c->disasm = disasm_new();
+    for (unsigned n = 1; n <= INSN_MAX; n++)
+        if (operands_read(c->disasm, v, at - n, true, &o) && o.insn_len == n &&
+            touches_linear(v, &o, 1, from, len))
+            return true;
+    return false;
+}
+
+/* A value that is as before was read, or written again, or not touched at all: an emulated
+ * processor (QEMU's) goes on reporting its last hit. */
+static bool is_old_report(struct watch_cpu *c, struct vcpu *v, const struct bp *b, bool stepped,
+                          bool merged)
+{
+    uint64_t from = b->pub.spec.addr, len = b->pub.spec.len;
+
+    if (stepped && c->step_from)
+        return c->expect.count >= 0 &&
+               !touches_linear(v, &c->expect, c->rcx - v->regs->rcx, from, len);
+    return merged && !touched_before(c, v, from, len);
+}
+
+void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6, bool stepped, bool merged)
 {
     for (unsigned i = 0; i < 4; i++) {
         struct bp *b = w->dr[i];
@@ -754,6 +828,8 @@ void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6)
             now[k] = (uint8_t)value(w, b, k, 1);
         while (at < len && now[at] == b->watch.seen[at])
             at++;
+        if (at == len && is_old_report(&w->cpu[v->id], v, b, stepped, merged))
+            continue;
         h = hit_get(w, v, b, at < len ? at : v->data.dr[i] - b->pub.spec.addr);
         /* The value as before: read, or written again; watch_by.c tells from the instruction. */
         h->write = true;

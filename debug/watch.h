@@ -77,7 +77,7 @@ struct watch_cpu {
     uint64_t step_from;     /* while a step is made: where; 0 otherwise */
     uint64_t kicked_at;     /* linear RIP at the last kick */
     struct disasm *disasm;  /* its own; made when first needed */
-    struct operands expect; /* of the step being made */
+    struct operands expect; /* of the step being made; count -1: not known */
     uint64_t rcx;           /* before it */
     bool no_traps;          /* it runs where no page is trapped */
 };
@@ -124,8 +124,9 @@ bool watch_waits(const struct watches *w);
 /* The `trapped` call of vm_config; `w` is the engine's. Machine lock held. */
 void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
                    uint8_t *bytes);
-/* Data debug registers that fired, from DR6. */
-void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6);
+/* Data debug registers that fired, from DR6. `stepped`: at the end of a step; `merged`: an execution
+ * debug register is reported along with them. Then hosts report old hits once more. */
+void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6, bool stepped, bool merged);
 /* Before a step: notes what the instruction at RIP is going to touch on pages that are compared or
  * whose trap is lifted. */
 void watch_expect(struct watches *w, struct vcpu *v);
