@@ -192,15 +192,18 @@ static bool plant_at(struct engine *g, struct vcpu *v, uint64_t linear)
     return pl && pl->byte == 0xcc;
 }
 
+/* KVM does not tell of a software exception that it has still to deliver ("injected" and "pending"
+ * stay 0): only its number is there, and RIP is past the byte. vcpu_forget_bp takes the number away
+ * once it was delivered. */
 bool hook_taken_early(struct engine *g, struct vcpu *v)
 {
     struct kvm_vcpu_events *e = v->events;
-    uint64_t at = v->sregs->cs.base + v->regs->rip - 1;
 
     if (!g->vm->probe.emulated || cpu_cpl(v->sregs) != 3 || e->exception.nr != 3 ||
-        !(e->exception.injected || e->exception.pending) || !plant_at(g, v, at))
+        !plant_at(g, v, v->sregs->cs.base + v->regs->rip - 1))
         return false;
     e->exception.injected = e->exception.pending = 0;
+    e->exception.nr = 0;
     v->regs->rip--;
     vcpu_dirty(v, VS_REGS | VS_EVENTS);
     return true;
@@ -290,6 +293,7 @@ bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev)
 
     if (vector < 0 || !g->vm->probe.emulated || !(v->sregs->efer & EFER_LMA))
         return false;
+    vcpu_forget_bp(v);
     if (has_error_code(vector)) {
         struct walk_regs r;
         uint8_t raw[8];

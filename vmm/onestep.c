@@ -116,6 +116,15 @@ static enum onestep run_to(struct vcpu *v, const struct onestep_ops *ops, uint64
     return ONE_OTHER;
 }
 
+void vcpu_forget_bp(struct vcpu *v)
+{
+    if (v->events->exception.nr != 3 || v->events->exception.injected ||
+        v->events->exception.pending || !v->vm->probe.emulated)
+        return;
+    v->events->exception.nr = 0;
+    vcpu_dirty(v, VS_EVENTS);
+}
+
 enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops, int vector, bool has_ec,
                           uint32_t error_code, bool is_interrupt, struct onestep_info *out)
 {
@@ -126,8 +135,12 @@ enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops, int vec
     known = vcpu_gate_target(v, vector, &target);
     queue_event(v, vector, is_interrupt, has_ec, error_code);
     out->vector = vector;
-    if (known)
-        return run_to(v, ops, target, out);
+    if (known) {
+        enum onestep r = run_to(v, ops, target, out);
+
+        vcpu_forget_bp(v);
+        return r;
+    }
     /* No gate: the processor goes on to #GP, #DF, shutdown; the next exit tells. */
     enter(v, ops, &(struct vcpu_debug){0}, &out->last);
     return ONE_OTHER;

@@ -45,6 +45,10 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
 enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops, int vector, bool has_ec,
                           uint32_t error_code, bool is_interrupt, struct onestep_info *out);
 
+/* The vCPU stands at the handler of an exception: where a #BP leaves its number in the events, it
+ * goes, so that a number found there later is that of one still to be delivered. */
+void vcpu_forget_bp(struct vcpu *v);
+
 /* Linear address of a vector's handler by the guest's IDT or IVT; false when there is none. */
 bool vcpu_gate_target(struct vcpu *v, int vector, uint64_t *linear);
 
