@@ -344,13 +344,15 @@ const struct cmd cmd_table[] = {
  "records, `hist` histograms of times, `clear` begins anew.\n"
  "Example: info exits by site top 10 if kind==io && port==0x3f8",
  0, cmd_info_exits_run, cmd_complete_exits},
-{EXI, "trace", NULL, "[on FILE | off | filter EXPR | filter KIND… | filter off | kernel on|off|all|NAME… | KIND…]",
+{EXI, "trace", NULL, "[on FILE | off | filter EXPR | filter KIND… | filter off | kernel on|off|all|NAME… | stacks on [DEPTH]|off | KIND…]",
  "Stream the record of every exit to a file, and say what is counted.\n"
  "The file is compressed and can be read while it grows or after a crash: `vmscope report FILE`.\n"
  "A filter is an expression over the exit's words, as in `catch`; it decides what is counted by\n"
  "`info exits` and written to the file from then on. `kernel` adds what KVM deals with itself, from\n"
  "its trace points: exit, cpuid, msr, page_fault, inj_virq, inj_exception, apic, cr and hypercall, and\n"
  "with `all` or by name also entry, pio, mmio and emulate_insn; it needs root or CAP_PERFMON.\n"
+ "`stacks` records the callers of the guest's code with each exit (16 unless given), by frame\n"
+ "information or frame pointers, for flame graphs (`report --export folded`).\n"
  "`trace KIND [WHAT] [if EXPR] [do ACTION]` logs what `catch` would stop at; both have the same words,\n"
  "and `trace filter KIND [WHAT] [if EXPR]` has them too. Without arguments: how things stand.\n"
  "Example: trace filter kind==io && value<0x20 && symbol(rip)==\"uart_putc\"",

@@ -11,6 +11,7 @@
 #include "debug/fields.h"
 #include "debug/hooks.h"
 #include "debug/point_log.h"
+#include "debug/stacks.h"
 #include "debug/watch_run.h"
 #include "disasm/disasm.h"
 #include "vmm/assist.h"
@@ -1038,6 +1039,8 @@ static void body_once(struct engine *g, struct vcpu *v)
     if (next == STOPPED)
         ev.flags |= EXIT_F_STOPPED;
     vcpu_commit(v, &ev);
+    if (atomic_load_explicit(&g->stack_depth, memory_order_relaxed))
+        stacks_put(g, v, &ev);
     watch_renew(g, v);
     g->past[v->id] = next == GO_PAST;
     note_delivered(g, v, false);

@@ -75,6 +75,8 @@ struct engine {
     struct session *session; /* for callbacks; the engine does not look inside */
     struct vm *vm;
     struct points points;
+    _Atomic unsigned stack_depth; /* callers recorded with each exit (stacks.h); 0: none */
+    const struct symbols *stack_symbols;
     bool step_irq;
     bool assist_off;
     bool stop_on_reset;

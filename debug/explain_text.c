@@ -140,6 +140,7 @@ static const struct explain_kind table[] = {
  "Its handler, with RFLAGS, CS and RIP on the stack.", "Intel SDM vol. 3, \"Event Injection\"; AMD APM vol. 2, \"Event Injection\""},
 {EXIT_ERROR, "Nothing: KVM_RUN itself failed.", "no exit.", "no exit.", NULL, "The machine stops and names the error.", "It does not run.", "KVM api.rst, KVM_RUN"},
 {EXIT_KERNEL, "Not an exit to user space: KVM dealt with this itself, and its trace point told.", "the exit, if there was one, is the `kernel: exit` record before it, with the basic exit reason.", "the exit, if there was one, is the `kernel: exit` record before it, with the exit code.", "this KVM interprets ring 0, so that there is no processor's exit behind it.", "Nothing: it was told afterwards.", "What KVM gave it.", "Linux arch/x86/kvm/trace.h"},
+{EXIT_STACK, "Not an exit: the callers of the code that the exit before it came from, found by frame information or frame pointers.", "-", "-", NULL, "It read them from the guest's stack, as `trace stacks on` asked.", "Nothing.", "docs/tracing.md"},
 {EXIT_DEVICE, "Not an exit: something that one of vmscope's devices did.", "no exit.", "no exit.", NULL, "It is done.", "An interrupt, if the device wants one.", "docs/trace-format.md"},
 {EXIT_RUN, "Not an exit: the machine was set running.", "-", "-", NULL, "-", "-", "docs/trace-format.md"},
 {EXIT_STOP, "Not an exit: the machine stopped for whoever debugs it.", "-", "-", NULL, "-", "-", "docs/trace-format.md"},

@@ -76,12 +76,13 @@ void report_close(struct report *p)
 void report_count(struct report *p, report_fn *each, void *arg)
 {
     static struct exit_event batch[REPORT_BATCH];
+    struct filter_stream stream = {0};
     size_t n;
 
     trace_seek(p->reader, 0);
     while ((n = trace_read(p->reader, batch, REPORT_BATCH))) {
         for (size_t i = 0; i < n; i++) {
-            bool wanted = !p->filter || filter_match(p->filter, &batch[i]);
+            bool wanted = !p->filter || filter_next(&stream, p->filter, &batch[i]);
 
             stat_add(&p->stats, &batch[i], wanted);
             if (each && wanted)
@@ -150,11 +151,12 @@ static void print_list(struct report *p, const struct report_ask *ask, struct ou
 {
     struct exit_event ev;
     uint64_t zero = trace_info(p->reader)->first_ns, left = ask->list;
+    struct filter_stream stream = {0};
 
     out_table(o, "records", "No record matches.", table_list_columns);
     trace_seek(p->reader, ask->from ? ask->from - 1 : 0);
     while (left && trace_read(p->reader, &ev, 1)) {
-        if (!filter_match(p->filter, &ev))
+        if (!filter_next(&stream, p->filter, &ev))
             continue;
         table_list_row(&ev, trace_names(p->reader), zero, o);
         left--;

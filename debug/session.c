@@ -268,6 +268,7 @@ int session_open(struct session **out, const struct session_config *cfg, struct 
         rc = vm_open(&s->vm, &vc, e);
     if (rc == 0) {
         engine_init(&s->engine, s->vm);
+        s->engine.stack_symbols = s->symbols;
         s->engine.symbol_text = symbol_text;
         s->engine.symbol_arg = s;
         s->engine.log = session_on_log;
@@ -892,13 +893,24 @@ bool session_trace_get(const struct session *s, unsigned source, uint64_t seq,
     return source < trace_sources(s) && ring_get(trace_ring(s, source), seq, out);
 }
 
+void session_set_stacks(struct session *s, unsigned depth)
+{
+    atomic_store(&s->engine.stack_depth, depth);
+}
+
+unsigned session_stacks(const struct session *s)
+{
+    return atomic_load(&s->engine.stack_depth);
+}
+
 uint64_t session_exit_count(const struct session *s)
 {
     uint64_t n = 0, oldest, end;
 
     for (unsigned i = 0; i < s->vm->cpus; i++) {
         ring_range(&s->vm->cpu[i]->ring, &oldest, &end);
-        n += end;
+        n += end - atomic_load_explicit(&s->vm->cpu[i]->counts[64 + EXIT_STACK - EXIT_OUR_FIRST],
+                                        memory_order_relaxed);
     }
     return n;
 }

@@ -357,6 +357,9 @@ void session_set_exit_text(struct session *s,
 bool session_exit_text(struct session *s, const struct exit_event *ev, struct buf *out);
 /* Tells all clients that something they show may look different now (EV_STATE). */
 void session_changed(struct session *s);
+/* Callers recorded with each exit from now on (stacks.h), 0 none; and how many it is now. */
+void session_set_stacks(struct session *s, unsigned depth);
+unsigned session_stacks(const struct session *s);
 /* Statistics, trace file, filter (tracer.h). */
 struct tracer *session_tracer(struct session *s);
 /* Count of all records of all vCPUs since start. */

@@ -25,12 +25,14 @@ struct symbols *symbols_new(void)
 
 void symbols_clear(struct symbols *t)
 {
+    BUG_ON(pthread_mutex_lock(&t->dwarf_lock) != 0);
     while (t->images) {
         struct sym_image *m = t->images;
 
         t->images = m->next;
         sym_image_free(m);
     }
+    BUG_ON(pthread_mutex_unlock(&t->dwarf_lock) != 0);
     for (size_t i = 0; i < t->count; i++) {
         free((void *)(uintptr_t)t->by_addr[i]->s.name);
         free(t->by_addr[i]);

@@ -227,7 +227,9 @@ int64_t symbols_load(struct symbols *t, const char *path, int64_t slide, struct 
         m->dwarf = dwarf_begin_elf(m->elf, DWARF_C_READ, NULL);
     if (read_symbols(t, m->elf, slide))
         sym_index(t);
+    BUG_ON(pthread_mutex_lock(&t->dwarf_lock) != 0); /* unwinding on other threads */
     m->next = t->images;
     t->images = m;
+    BUG_ON(pthread_mutex_unlock(&t->dwarf_lock) != 0);
     return (int64_t)(t->count - before);
 }

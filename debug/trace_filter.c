@@ -113,6 +113,18 @@ bool filter_match(const struct trace_filter *f, const struct exit_event *ev)
     return expr_eval(f->x, &env, &v, NULL) == 0 && v;
 }
 
+bool filter_next(struct filter_stream *s, const struct trace_filter *f, const struct exit_event *ev)
+{
+    bool *last = &s->wanted[ev->vcpu % MACHINE_CPUS_MAX];
+
+    if (ev->reason == EXIT_STACK)
+        return *last;
+    if (ev->reason == EXIT_DEVICE || ev->reason == EXIT_KERNEL)
+        return filter_match(f, ev);
+    *last = filter_match(f, ev);
+    return *last;
+}
+
 bool filter_needs_records(const struct trace_filter *f, const char **word)
 {
     static const char *const words[] = {"value", "count",   "cr3",      "seq",

@@ -10,6 +10,7 @@
 #include "debug/trace_names.h"
 #include "vmm/base/err.h"
 #include "vmm/exit.h"
+#include "vmm/machine.h"
 
 struct trace_filter;
 
@@ -20,6 +21,12 @@ void filter_names(struct trace_filter *f, const struct trace_names *n);
 const char *filter_text(const struct trace_filter *f);
 /* A record without a field that is asked for does not match. NULL matches everything. */
 bool filter_match(const struct trace_filter *f, const struct exit_event *ev);
+/* The same in a stream of records, where callers (EXIT_STACK) go the way of their vCPU's exit. */
+struct filter_stream {
+    bool wanted[MACHINE_CPUS_MAX]; /* the last exit */
+};
+bool filter_next(struct filter_stream *s, const struct trace_filter *f,
+                 const struct exit_event *ev);
 /* True when the expression reads a field that sites of statistics do not keep (value, seq, times):
  * it can only be applied record by record. `word` is set to the field's name. */
 bool filter_needs_records(const struct trace_filter *f, const char **word);

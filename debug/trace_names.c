@@ -297,12 +297,29 @@ const char *names_assisted(const struct exit_event *ev, char *dst, size_t cap)
     return dst;
 }
 
+static void add_callers(const struct trace_names *n, const struct exit_stack *s, struct buf *out)
+{
+    char name[200];
+
+    for (unsigned i = 0; i < s->count && i < ARRAY_LEN(s->frame); i++) {
+        buf_adds(out, i ? ", " : s->first ? "\u2026 from " : "called from ");
+        if (names_place(n, s->frame[i], false, name, sizeof name)[0])
+            buf_adds(out, name);
+        else
+            buf_addf(out, "0x%" PRIx64, s->frame[i]);
+    }
+}
+
 void names_what(const struct trace_names *n, const struct exit_event *ev, struct buf *out)
 {
     char text[200];
 
     if (n->live.what && n->live.what(n->live.arg, ev, out))
         return;
+    if (ev->reason == EXIT_STACK) {
+        add_callers(n, &ev->u.stack, out);
+        return;
+    }
     exit_format(
         ev, ev->reason == EXIT_ASSIST ? names_assisted(ev, text, sizeof text) : names_reg(n, ev),
         out);

@@ -13,7 +13,8 @@
 const struct trace_export trace_exports[] = {
     {"perfetto", "timeline for ui.perfetto.dev and chrome://tracing (trace event format, JSON)",
      export_perfetto},
-    {"folded", "folded stacks for flame graphs: vCPU, ring, function, operation", export_folded},
+    {"folded", "folded stacks for flame graphs: vCPU, ring, callers, function, operation",
+     export_folded},
     {"csv", "one line a record, comma-separated, with a heading", export_csv},
     {"jsonl", "one JSON object a record", export_jsonl},
     {"svg", "a picture: exits over time, and what they were", export_svg},
@@ -25,8 +26,8 @@ void export_what(const struct exit_event *ev, const struct trace_names *n, struc
 {
     struct stat_key k = stat_key_of(ev);
 
-    if (ev->reason == EXIT_DEVICE)
-        exit_format(ev, names_reg(n, ev), out); /* with times and addresses */
+    if (ev->reason == EXIT_DEVICE || ev->reason == EXIT_STACK)
+        names_what(n, ev, out); /* with times and addresses */
     else
         table_label(BY_WHAT, &k, n, out);
 }
@@ -171,44 +172,4 @@ static void json_row(void *arg, const struct exit_event *ev)
 void export_jsonl(struct report *p, FILE *f)
 {
     lines_of(p, f, json_row);
-}
-
-/* ---- folded stacks --------------------------------------------------------------------------- */
-
-/* A frame's name must not have the characters that part frames and count. */
-static void frame(struct buf *out, const char *name)
-{
-    buf_addc(out, ';');
-    for (; *name; name++)
-        buf_addc(out, *name == ';' ? ':' : *name);
-}
-
-void export_folded(struct report *p, FILE *f)
-{
-    const struct trace_names *n = trace_names(p->reader);
-    struct buf line = {0}, what = {0};
-
-    report_count(p, NULL, NULL);
-    for (unsigned i = 0; i < p->stats.cells; i++) {
-        const struct stat_cell *c = &p->stats.cell[i];
-        char place[200];
-        uint64_t start;
-        const char *name =
-            names_symbol(n, c->key.rip - (c->key.flags & EXIT_F_PAST ? 1 : 0), &start);
-
-        if (c->key.reason == EXIT_DEVICE)
-            continue; /* at no instruction */
-
-        buf_clear(&line);
-        buf_clear(&what);
-        buf_addf(&line, "vCPU %u", c->key.vcpu);
-        frame(&line, c->key.cpl == 3 ? "user" : "kernel");
-        snprintf(place, sizeof place, "0x%" PRIx64, c->key.rip);
-        frame(&line, name ? name : place);
-        table_label(BY_WHAT, &c->key, n, &what);
-        frame(&line, buf_str(&what));
-        fprintf(f, "%s %" PRIu64 "\n", buf_str(&line), c->count);
-    }
-    buf_fini(&line);
-    buf_fini(&what);
 }

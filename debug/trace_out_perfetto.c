@@ -143,6 +143,8 @@ static void put(void *arg, const struct exit_event *ev)
 
     if (ev->vcpu >= MACHINE_CPUS_MAX)
         return; /* a broken file; there is no such track */
+    if (ev->reason == EXIT_STACK)
+        return;
     if (ev->reason == EXIT_DEVICE) {
         perfetto_device(w, ev);
         return;

@@ -291,7 +291,7 @@ void stat_key_event(const struct stat_key *k, struct exit_event *ev)
 bool stat_is_note(unsigned reason)
 {
     return reason == EXIT_INJECT || reason == EXIT_RUN || reason == EXIT_STOP ||
-           reason == EXIT_KERNEL || reason == EXIT_DEVICE;
+           reason == EXIT_KERNEL || reason == EXIT_DEVICE || reason == EXIT_STACK;
 }
 
 static bool is_device(unsigned reason)
@@ -363,6 +363,8 @@ static void count(struct trace_stats *t, const struct exit_event *ev)
 
 void stat_add(struct trace_stats *t, const struct exit_event *ev, bool counted)
 {
+    if (ev->reason == EXIT_STACK)
+        return; /* a part of the exit before it */
     if (!t->first_ns)
         t->first_ns = ev->at_ns - ev->guest_ns;
     if (ev->at_ns > t->last_ns)

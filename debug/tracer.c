@@ -43,6 +43,7 @@ struct tracer {
     struct trace_names *names;
     size_t names_symbols; /* of the session when the names were made */
     struct trace_filter *filter;
+    struct filter_stream stream;
     struct trace_writer *file;
     uint64_t flushed_ns;
     int file_error;
@@ -59,7 +60,7 @@ struct tracer {
 
 static void take(struct tracer *t, const struct exit_event *ev)
 {
-    bool wanted = filter_match(t->filter, ev);
+    bool wanted = filter_next(&t->stream, t->filter, ev);
 
     stat_add(&t->stats, ev, wanted);
     if (t->file && wanted)

@@ -113,7 +113,8 @@ static int frameless_slots(const struct walker *w)
 {
     uint8_t code[4] = {0};
     uint64_t pc = linear_pc(w);
-    const struct symbol *s = w->env->symbols ? symbols_lookup(w->env->symbols, pc) : NULL;
+    const struct symbol *s =
+        w->env->symbols && !w->env->foreign_thread ? symbols_lookup(w->env->symbols, pc) : NULL;
 
     if (!w->env->mem(w->env->arg, pc, code, sizeof code) && !w->env->mem(w->env->arg, pc, code, 1))
         return -1;

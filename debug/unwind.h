@@ -33,6 +33,7 @@ struct unwind_env {
     void *arg;
     unsigned bits;                 /* code size: 16, 32 or 64; fixed for the whole trace */
     const struct symbols *symbols; /* for frame information; may be NULL */
+    bool foreign_thread;           /* names are not asked for: that is for the main thread */
     /* Registers by enum reg_id; at least RIP, RSP and RBP, and the bases of CS and SS where they
      * are not 0. False: unknown. */
     bool (*reg)(void *arg, int reg_id, uint64_t *value);
@@ -44,8 +45,8 @@ struct unwind_env {
 #define UNWIND_FRAMES_MAX 1024u
 
 /* Fills frames[0..] from the innermost out; at most `max` and UNWIND_FRAMES_MAX. Returns how many:
- * 0 only without RIP or RSP. Thread: whichever may call the callbacks; a table of symbols that is
- * not being loaded. */
+ * 0 only without RIP or RSP. Thread: whichever may call the callbacks (not the main one:
+ * `foreign_thread`). */
 size_t unwind(struct unwind_env *env, struct unwind_frame *frames, size_t max);
 /* "frame information", "frame pointer", … Static text. */
 const char *unwind_how_name(enum unwind_how how);

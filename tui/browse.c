@@ -192,7 +192,7 @@ static void fill_row(struct browse *b, unsigned i, const struct exit_event *ev)
     struct buf own = {0};
     char place[sizeof row->where];
 
-    if (ev->reason == EXIT_ASSIST)
+    if (ev->reason == EXIT_ASSIST || ev->reason == EXIT_STACK)
         names_what(n, ev, &own);
     view_exit_format(ev, names_reg(n, ev), own.len ? buf_str(&own) : NULL,
                      trace_info(b->reader)->first_ns, row);

@@ -102,6 +102,8 @@ static void take_exits(struct view_exits *ex, const struct session *s)
     while (total < 4 * VIEW_EXITS &&
            (n = session_trace_next(s, &ex->cursor, some, ARRAY_LEN(some))) != 0) {
         for (size_t i = 0; i < n; i++) {
+            if (some[i].reason == EXIT_STACK)
+                continue; /* a part of the exit before it */
             if (!ex->next)
                 ex->first_ns = some[i].at_ns;
             ex->ring[ex->next++ % VIEW_EXITS] = some[i];

@@ -518,6 +518,16 @@ static void format_device(const struct exit_event *ev, const char *reg_name, str
         buf_addf(out, ", vCPU %u", d->cpu);
 }
 
+static void format_stack(const struct exit_event *ev, const char *reg_name, struct buf *out)
+{
+    const struct exit_stack *s = &ev->u.stack;
+
+    (void)reg_name;
+    buf_adds(out, "called from");
+    for (unsigned i = 0; i < s->count && i < ARRAY_LEN(s->frame); i++)
+        buf_addf(out, "%s 0x%llx", i ? " from" : "", ull(s->frame[i]));
+}
+
 /* ---- the table --------------------------------------------------------------------------- */
 
 typedef void format_fn(const struct exit_event *ev, const char *reg_name, struct buf *out);

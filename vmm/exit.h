@@ -13,7 +13,8 @@
 
 #include "vmm/base/buf.h"
 
-/* Records of every version up to this one can be read: 2 added EXIT_DEVICE and inject.line. */
+/* Records of every version up to this one can be read: 2 added EXIT_DEVICE, EXIT_STACK and
+ * inject.line. */
 #define EXIT_RECORD_VERSION 2
 
 /* Reasons of our own, beside KVM_EXIT_* (linux/kvm.h). */
@@ -27,6 +28,7 @@ enum {
     EXIT_STOP,                  /* the machine stopped: u.stop; likewise */
     EXIT_KERNEL,                /* an event inside KVM, from its trace points: u.kernel */
     EXIT_DEVICE,                /* something a device did: u.device */
+    EXIT_STACK,                 /* callers of the exit before it on the vCPU: u.stack */
     EXIT_OUR_END,
 };
 
@@ -78,6 +80,13 @@ struct exit_device {
     uint16_t vector;
     uint64_t value, len;
     uint8_t write;
+};
+
+/* Some of the callers of the code at an exit; a deep stack takes several records. */
+struct exit_stack {
+    uint8_t first, count; /* which callers these are, 0 the innermost */
+    uint8_t total;        /* callers in all records of the exit */
+    uint64_t frame[4];    /* linear, inside the call instruction */
 };
 
 /* flags */
@@ -164,6 +173,7 @@ struct exit_event {
             uint64_t value[3];
         } kernel;
         struct exit_device device;
+        struct exit_stack stack;
         uint64_t raw[5];
     } u;
 };

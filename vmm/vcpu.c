@@ -116,6 +116,19 @@ static void take_init(struct vcpu *v)
     atomic_store(&v->idle, v->id == 0 ? VCPU_ACTIVE : VCPU_WAIT_SIPI);
 }
 
+static unsigned counter_of(unsigned reason)
+{
+    if (reason >= EXIT_OUR_FIRST)
+        return 64 + (reason - EXIT_OUR_FIRST) % 16;
+    return reason < 63 ? reason : 63;
+}
+
+void vcpu_note(struct vcpu *v, struct exit_event *ev)
+{
+    ring_put(&v->ring, ev);
+    atomic_fetch_add_explicit(&v->counts[counter_of(ev->reason)], 1, memory_order_relaxed);
+}
+
 static void note_injected(struct vcpu *v, unsigned vector, bool nmi)
 {
     struct exit_event ev = {
@@ -132,9 +145,7 @@ static void note_injected(struct vcpu *v, unsigned vector, bool nmi)
                      .line = nmi ? 0 : (uint16_t)v->vm->m.cpu[v->id].line},
     };
 
-    ring_put(&v->ring, &ev);
-    atomic_fetch_add_explicit(&v->counts[64 + EXIT_INJECT - EXIT_OUR_FIRST], 1,
-                              memory_order_relaxed);
+    vcpu_note(v, &ev);
 }
 
 /* INIT, SIPI and NMI. Needs the machine lock. */
@@ -702,19 +713,11 @@ void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event
         serve(v, ev);
 }
 
-static unsigned counter_of(unsigned reason)
-{
-    if (reason >= EXIT_OUR_FIRST)
-        return 64 + (reason - EXIT_OUR_FIRST) % 16;
-    return reason < 63 ? reason : 63;
-}
-
 void vcpu_commit(struct vcpu *v, struct exit_event *ev)
 {
     v->last_ns = clock_ns();
     ev->host_ns = saturate(v->last_ns - ev->at_ns);
-    ring_put(&v->ring, ev);
-    atomic_fetch_add_explicit(&v->counts[counter_of(ev->reason)], 1, memory_order_relaxed);
+    vcpu_note(v, ev);
 }
 
 void vcpu_settle(struct vcpu *v)

@@ -121,6 +121,8 @@ void vcpu_serve(struct vcpu *v, struct exit_event *ev);
 void vcpu_answer(struct vcpu *v, struct exit_event *ev, const void *bytes, size_t len);
 /* Puts the record into the ring with the handler's time. */
 void vcpu_commit(struct vcpu *v, struct exit_event *ev);
+/* Puts a record that is no exit there: seq and count, nothing else is filled in. */
+void vcpu_note(struct vcpu *v, struct exit_event *ev);
 /* Completes a pending access without executing guest code, so that registers are those after the
  * instruction. */
 void vcpu_settle(struct vcpu *v);

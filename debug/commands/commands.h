@@ -201,4 +201,7 @@ CMD_ROWS(X)
 #undef X
 /* clang-format on */
 
+/* `trace stacks …` (stacks.c), from cmd_trace_run. */
+int cmd_trace_stacks(struct cmd_client *c, const char *args, struct out *o);
+
 #endif

@@ -377,12 +377,14 @@ int cmd_trace_run(struct cmd_client *c, const char *args, struct out *o)
         return trace_filter(c, args, o);
     if (cmd_keyword(&args, "kernel"))
         return trace_kernel(c, args, o);
+    if (cmd_keyword(&args, "stacks"))
+        return cmd_trace_stacks(c, args, o);
     return cmd_catch_point(c, args, DO_LOG, o);
 }
 
 char *cmd_complete_trace(struct cmd_client *c, const char *args, size_t n)
 {
-    static const char *const words[] = {"on", "off", "filter", "kernel", "all", NULL};
+    static const char *const words[] = {"on", "off", "filter", "kernel", "all", "stacks", NULL};
 
     if (!strncmp(args, "on ", 3))
         return cmd_complete_file(c, args, n);

@@ -65,6 +65,15 @@ want=$(r --json "$TEST_DIR/hlt.vtr" | sed -n 's/.*"total":\([0-9]*\).*/\1/p')
 got=$(r --export folded --if 'kind!=inject' "$TEST_DIR/hlt.vtr" | awk '{n += $NF} END {print n}')
 [[ $want == "$got" ]] && echo "ok folded stacks add up" || fail "folded stacks" "$got, want $want"
 
+record calls.vtr -e 'trace stacks on 8' -e continue --append n=60 "$g/storm_hlt"
+r --export folded --if 'kind!=inject' "$TEST_DIR/calls.vtr" >"$TEST_DIR/calls.folded"
+grep -q '^vCPU 0;kernel;start64;guest_main;hlt 60$' "$TEST_DIR/calls.folded" &&
+    grep -q '^vCPU 0;kernel;start64;trap_common;trap_dispatch;on_timer;pic_eoi;out 0x20 .* 60$' "$TEST_DIR/calls.folded" &&
+    echo "ok folded stacks have the callers" || fail "callers" "$(head -n 3 "$TEST_DIR/calls.folded")"
+want=$(r --json "$TEST_DIR/calls.vtr" | sed -n 's/.*"total":\([0-9]*\).*/\1/p')
+got=$(awk '{n += $NF} END {print n}' "$TEST_DIR/calls.folded")
+[[ $want == "$got" ]] && echo "ok callers are no exits" || fail "callers" "$got, want $want"
+
 has "diff: the same run is alike" 'vCPU 0: all [0-9]{5} exits are alike' --diff "$TEST_DIR/pio.vtr" "$TEST_DIR/pio2.vtr"
 has "diff: one write more" 'vCPU 0: 60[0-9]{3} exits are alike, then' --diff "$TEST_DIR/pio.vtr" "$TEST_DIR/pio3.vtr"
 has "diff: they meet again" 'in all: 600[0-9]{2} of a.s 600[0-9]{2} exits and b.s 600[0-9]{2} are alike; [0-9] are only in a, [0-9] only in b' --diff "$TEST_DIR/pio.vtr" "$TEST_DIR/pio3.vtr"

@@ -30,7 +30,7 @@ static void rows_are_whole(void)
             if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789_", *c))
                 TEST_FAIL("%s is no identifier", k->name);
     }
-    CHECK_EQ(n, 49);
+    CHECK_EQ(n, 50);
     CHECK(!exit_kind_at(n));
 }
 
