@@ -96,7 +96,9 @@ void session_set_watch(struct session *s);
  * for. Again for the same fd changes the events; 0 forgets it, before it is closed. 0 or -errno. */
 int session_watch_fd(struct session *s, int fd, unsigned events, session_fd_fn *fn, void *arg);
 /* Lets the vCPUs of `run` go and makes those of `step` take one instruction, or as many as `each`
- * (vCPU thread) returns true after; `state` is an array by vCPU for it. EV_STOPPED follows. */
+ * (vCPU thread) returns true after; `state` is an array by vCPU for it. A step of a vCPU that
+ * sleeps in HLT is over (STOP_TEMPORARY) where it stands, after the handler of the interrupt that
+ * woke it. EV_STOPPED follows. */
 struct resume {
     uint32_t run, step;
     bool (*each)(void *arg, const struct vcpu_state *st);

@@ -11,6 +11,7 @@
 #include "disasm/disasm.h"
 #include "vmm/base/le.h"
 #include "vmm/base/x.h"
+#include "vmm/kvm.h"
 
 static int check(struct session *s, unsigned vcpu, struct err *e)
 {
@@ -38,6 +39,62 @@ void session_launch_all(struct session *s)
 {
     all_run(s);
     session_launch(s, s->sched == SCHED_ON ? 1u << s->focus : every_cpu(s));
+}
+
+static int add_hidden(struct session *s, unsigned vcpu, uint64_t linear, uint64_t min_rsp,
+                      bool any_cpu, struct err *e)
+{
+    struct point_spec spec = {
+        .kind = POINT_BREAK,
+        .space = SPACE_LINEAR,
+        .addr = linear,
+        .hidden = true,
+        .vcpu = any_cpu ? -1 : (int)vcpu,
+    };
+    struct expr_names names = session_names(s);
+    int id = points_add(&s->engine.points, &spec, &names, e);
+
+    if (id > 0)
+        points_get(&s->engine.points, id)->min_rsp = min_rsp;
+    return id;
+}
+
+static void ask_halted(void *arg, struct vcpu *v)
+{
+    uint32_t state;
+
+    *(bool *)arg = kvm_get_mp_state(v->fd, &state) == 0 && state == KVM_MP_STATE_HALTED;
+}
+
+/* Sleeps in HLT until an interrupt. With the kernel's interrupt chips only KVM knows; it is asked
+ * behind a HLT, which spares the other steps a call. */
+static bool is_asleep(struct session *s, unsigned vcpu)
+{
+    struct vcpu *v = s->vm->cpu[vcpu];
+    uint64_t before = v->sregs->cs.base + v->regs->rip - 1;
+    uint8_t op;
+    bool halted = false;
+
+    if (!s->vm->m.irqchip_kernel)
+        return atomic_load(&v->idle) == VCPU_HALTED;
+    if ((v->regs->rflags & 0x200) && session_mem_read(s, vcpu, SPACE_LINEAR, before, &op, 1) == 1 &&
+        op == 0xf4)
+        vcpu_call(v, ask_halted, &halted);
+    return halted;
+}
+
+/* For session_resume: a step of a vCPU that sleeps would end in the handler of the interrupt that
+ * wakes it, where a remote client's user does not want to be. Unless that is asked for, the step is
+ * over when the handler has returned. */
+static bool wakes_instead(struct session *s, unsigned vcpu)
+{
+    const struct vcpu *v = s->vm->cpu[vcpu];
+
+    if (s->engine.step_irq || !is_asleep(s, vcpu) ||
+        add_hidden(s, vcpu, v->sregs->cs.base + v->regs->rip, v->regs->rsp, false, NULL) < 0)
+        return false;
+    s->told_rip[vcpu] = UINT64_MAX; /* it has not executed what it stands at: no passing there */
+    return true;
 }
 
 /* Steps `vcpu`; the others run or stand by the scheduler setting. */
@@ -95,7 +152,7 @@ int session_resume(struct session *s, const struct resume *r, struct err *e)
     s->over_left = 0;
     all_run(s);
     for (unsigned i = 0; i < s->vm->cpus; i++)
-        if (r->step >> i & 1)
+        if ((r->step >> i & 1) && !wakes_instead(s, i))
             s->engine.job[i] = (struct cpu_job){
                 .kind = JOB_STEP,
                 .steps = r->each ? UINT64_MAX : 1,
@@ -135,24 +192,6 @@ int session_step_to(struct session *s, unsigned vcpu, enum step_to to, struct er
     session_launch(s, s->sched == SCHED_OFF ? every_cpu(s) : 1u << vcpu);
     session_publish(s, EV_RUNNING, NULL);
     return 0;
-}
-
-static int add_hidden(struct session *s, unsigned vcpu, uint64_t linear, uint64_t min_rsp,
-                      bool any_cpu, struct err *e)
-{
-    struct point_spec spec = {
-        .kind = POINT_BREAK,
-        .space = SPACE_LINEAR,
-        .addr = linear,
-        .hidden = true,
-        .vcpu = any_cpu ? -1 : (int)vcpu,
-    };
-    struct expr_names names = session_names(s);
-    int id = points_add(&s->engine.points, &spec, &names, e);
-
-    if (id > 0)
-        points_get(&s->engine.points, id)->min_rsp = min_rsp;
-    return id;
 }
 
 void session_over_once(struct session *s, unsigned vcpu)

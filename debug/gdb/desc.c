@@ -121,10 +121,11 @@ static const char *uint_type(unsigned bytes)
 }
 
 /* gdb assigns numbers to flags of their own size only, and its numbers are ints: with four bytes
- * `set $cr0 = 1` works. Nothing above bit 31 is in use there, but for CR4.FRED. */
+ * `set $cr0 = 1` works. Nothing above bit 31 is in use there, but for CR4.FRED and XCR0.LWP. */
 static bool is_short(int id)
 {
-    return id == REG_cr0 || id == REG_cr4 || id == REG_efer || id == REG_dr6 || id == REG_dr7;
+    return id == REG_cr0 || id == REG_cr4 || id == REG_xcr0 || id == REG_efer || id == REG_dr6 ||
+           id == REG_dr7;
 }
 
 /* A row that no feature of gdb's has. Flags need 4 or 8 bytes there. QEMU's name of the MSR that

@@ -40,6 +40,49 @@ static void add_symbols(const char *spec, struct buf *out)
     free(file);
 }
 
+/* gdb's own idea of a frame is 32 bits wide in 16-bit code as well. */
+static const char unwinder[] =
+    "\n# Callers in 16-bit code: frames made by `push %bp; mov %sp,%bp` and near calls.\n"
+    "python\n"
+    "import gdb.unwinder\n"
+    "class Frames16(gdb.unwinder.Unwinder):\n"
+    "    class Id:\n"
+    "        def __init__(self, sp, pc):\n"
+    "            self.sp, self.pc = sp, pc\n"
+    "    def __call__(self, frame):\n"
+    "        if frame.architecture().name() != 'i8086':\n"
+    "            return None\n"
+    "        kind = frame.read_register('eax').type\n"
+    "        reg = lambda name: int(frame.read_register(name)) & 0xffffffff\n"
+    "        value = lambda n: gdb.Value(n).cast(kind)\n"
+    "        read = lambda at, n: bytes(gdb.selected_inferior().read_memory(at, n))\n"
+    "        word = lambda at: int.from_bytes(read(at, 2), 'little')\n"
+    "        pc, sp, bp = reg('eip'), reg('esp'), reg('ebp')\n"
+    "        at, back = sp, 0\n"
+    "        try:\n"
+    "            code, fp = read(pc - 1, 3), reg('ss_base') + (bp & 0xffff)\n"
+    "            if frame.level() == 0 and code[1] in (0x55, 0xc3):  # push %bp, ret\n"
+    "                at = sp\n"
+    "            elif frame.level() == 0 and code in (b'\\x55\\x89\\xe5', b'\\x55\\x8b\\xec'):\n"
+    "                at, bp = sp + 2, word(sp)\n"
+    "            else:\n"
+    "                at, bp = fp + 2, word(fp)\n"
+    "            if at >= sp:\n"
+    "                back = reg('cs_base') + word(at)\n"
+    "        except (gdb.error, OverflowError):\n"
+    "            pass\n"
+    "        at = at if back else sp\n"
+    "        info = frame.create_unwind_info(Frames16.Id(value(at + 2), value(0)))\n"
+    "        new = {'eip': back, 'esp': at + 2, 'ebp': bp}  # eip 0: the outermost\n"
+    "        names = [r.name for r in frame.architecture().registers('general')]\n"
+    "        for name in names + ['cs_base', 'ss_base']:\n"
+    "            old = frame.read_register(name)\n"
+    "            info.add_saved_register(name, value(new[name]) if name in new else old)\n"
+    "        return info\n"
+    "gdb.unwinder.register_unwinder(None, Frames16('vmscope-16'), True)\n"
+    "gdb.invalidate_cached_frames()\n"
+    "end\n";
+
 void gdb_init_text(const char *image, const char *symbols, const char *where, struct buf *out)
 {
     char name[200];
@@ -62,4 +105,5 @@ void gdb_init_text(const char *image, const char *symbols, const char *where, st
              "# A step moves one vCPU; the others stand meanwhile.\n"
              "set scheduler-locking step\n",
              strchr(at, ':') || *at == '/' || *at == '.' ? "" : ":", at);
+    buf_adds(out, unwinder);
 }

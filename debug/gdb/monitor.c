@@ -61,18 +61,33 @@ static void own_realmode(struct gdb *g, const char *args, struct out *o)
              g->linear ? "linear addresses (base of CS or SS added)" : "offsets into CS and SS");
 }
 
-/* gdb completes its own words only; this tells how a line of ours can go on. */
-static void own_complete(struct gdb *g, const char *line, struct out *o)
+/* How many ways there are to go on. */
+static size_t complete(struct gdb *g, const char *line, struct out *o)
 {
-    size_t n = 0;
+    size_t n = 0, ways = 0;
     char *full;
 
     for (; n < COMPLETIONS_MAX && (full = cmd_complete(&g->cmd, line, n)); n++) {
-        out_line(o, "%s", full);
+        if (strcmp(full, line)) {
+            out_line(o, "%s", full);
+            ways++;
+        }
         free(full);
     }
     if (n == COMPLETIONS_MAX)
         out_line(o, "… and more");
+    return ways;
+}
+
+/* gdb completes its own words only; this tells how a line of ours can go on. gdb takes blanks off
+ * the end, so a whole word is completed by what may follow it, too. */
+static void own_complete(struct gdb *g, const char *line, struct out *o)
+{
+    char *next = xasprintf("%s ", line);
+
+    if (!complete(g, line, o))
+        complete(g, next, o);
+    free(next);
 }
 
 bool gdb_monitor_own(struct gdb *g, const char *line, struct out *o)

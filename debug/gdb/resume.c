@@ -60,6 +60,19 @@ static bool tell_instead(struct gdb *g)
     return false;
 }
 
+/* Behind a HLT. */
+static bool sleeps(struct gdb *g, uint32_t one)
+{
+    unsigned vcpu = (unsigned)__builtin_ctz(one);
+    const struct vcpu_state *st = session_cpu(g->s, vcpu, VS_REGS | VS_SREGS);
+    uint8_t op;
+
+    return st &&
+           session_mem_read(g->s, vcpu, SPACE_LINEAR, st->sregs.cs.base + st->regs.rip - 1, &op,
+                            1) == 1 &&
+           op == 0xf4;
+}
+
 static void resume(struct gdb *g, const enum gdb_action act[])
 {
     struct resume r = {0};
@@ -79,8 +92,9 @@ static void resume(struct gdb *g, const enum gdb_action act[])
         gdb_tell_stop(g);
         return;
     }
-    /* A sole step makes no difference to points, and gdb takes its own out only for that. */
-    if (r.run || r.each || (r.step & (r.step - 1)))
+    /* A sole step makes no difference to points, and gdb takes its own out only for that; one that
+     * has to wait for an interrupt lets the guest run. */
+    if (r.run || r.each || (r.step & (r.step - 1)) || sleeps(g, r.step))
         gdb_points_sync(g, false);
     g->ours = true;
     rc = session_resume(g->s, &r, &e);

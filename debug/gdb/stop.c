@@ -99,6 +99,7 @@ static bool needs_words(const struct gdb *g, const struct stop_info *si)
     case STOP_NONE:
     case STOP_ENTRY:
     case STOP_STEP:
+    case STOP_TEMPORARY: /* of ours: the step of a vCPU that slept */
     case STOP_USER:
         return false;
     case STOP_BREAKPOINT:
