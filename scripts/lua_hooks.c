@@ -225,6 +225,9 @@ static const struct {
     {"tick", HOOK_TICK},  {"trace", HOOK_TRACE},     {"end", HOOK_END},
 };
 
+/* "msr" is both ways of access: any kind, and this in the filter. */
+#define MSR_FILTER "(kind == rdmsr || kind == wrmsr)"
+
 static int exit_reason(lua_State *L, const char *kind)
 {
     int reason;
@@ -235,11 +238,28 @@ static int exit_reason(lua_State *L, const char *kind)
     if (reason < 0)
         luaL_error(
             L,
-            "there is no event \"%s\": it is exit (all), a kind of exit (io, mmio, rdmsr, "
+            "there is no event \"%s\": it is exit (all), a kind of exit (io, mmio, msr, rdmsr, "
             "wrmsr, hlt, irq, hypercall, shutdown, debug, internal, …), mode, stop, console, "
             "reset, tick, trace or end",
             kind);
     return reason;
+}
+
+/* The reason of `kind`, -1 for any. A kind that is two adds to the filter, argument 2 of 3, or
+ * becomes it. */
+static int reason_and_filter(lua_State *L, const char *kind, int *args)
+{
+    if (strcmp(kind, "msr"))
+        return exit_reason(L, kind);
+    if (*args == 3) {
+        lua_pushfstring(L, MSR_FILTER " && (%s)", lua_tostring(L, 2));
+        lua_replace(L, 2);
+    } else {
+        lua_pushliteral(L, MSR_FILTER);
+        lua_insert(L, 2);
+        *args = 3;
+    }
+    return -1;
 }
 
 /* A table {port=0x3f8, write=true} as an expression; pushes it. */
@@ -266,18 +286,21 @@ static void filter_text(lua_State *L, int arg)
     }
 }
 
-static int on_exit_kind(lua_State *L, const char *kind, const char *filter, int fn)
+/* (kind, [filter,] fn) on the stack, as hook_args leaves them */
+static int on_exit_kind(lua_State *L, const char *kind, int args)
 {
     struct scripts *h = host_of(L);
     bool mode = !strcmp(kind, "mode");
-    struct hook_spec spec = {
-        .reason = mode ? -1 : exit_reason(L, kind), .vcpu = -1, .filter = filter, .fn = on_vcpu};
+    const char *filter;
+    int reason = mode ? -1 : reason_and_filter(L, kind, &args);
+    struct hook_spec spec = {.reason = reason, .vcpu = -1, .fn = on_vcpu};
     struct lua_hook *k;
     struct err e = {0};
     int id;
 
+    spec.filter = filter = args == 3 ? lua_tostring(L, 2) : NULL;
     lua_pushfstring(L, "%s%s%s", kind, filter ? " " : "", filter ? filter : "");
-    k = hook_new(L, fn, mode ? HOOK_MODE : HOOK_EXIT, lua_tostring(L, -1));
+    k = hook_new(L, args, mode ? HOOK_MODE : HOOK_EXIT, lua_tostring(L, -1));
     spec.arg = k;
     id = session_hook_add(h->s, &spec, &e);
     if (id < 0) {
@@ -337,23 +360,36 @@ static int on_host_kind(lua_State *L, enum hook_what what, const char *kind, int
     return push_hook(L, k);
 }
 
+/* Leaves kind, perhaps a filter, and fn on the stack; returns how many. A filter of exits becomes
+ * text. */
+static int hook_args(lua_State *L, bool of_exits)
+{
+    int args;
+
+    host_self(L);
+    args = lua_gettop(L);
+    luaL_checkstring(L, 1);
+    luaL_argcheck(L, args == 2 || args == 3, args, "a kind, perhaps a filter, and a function");
+    luaL_checktype(L, args, LUA_TFUNCTION);
+    if (args == 3 && lua_isnil(L, 2)) {
+        lua_remove(L, 2);
+        return 2;
+    }
+    if (args == 3 && of_exits) {
+        filter_text(L, 2);
+        lua_replace(L, 2);
+    }
+    return args;
+}
+
 /* vm.formatter(kind, [filter,] fn) */
 static int vm_formatter(lua_State *L)
 {
-    const char *kind;
-    int args, reason;
+    int args = hook_args(L, true), reason;
+    const char *kind = lua_tostring(L, 1);
 
-    host_self(L);
     host_need_main(L, "vm.formatter");
-    args = lua_gettop(L);
-    kind = luaL_checkstring(L, 1);
-    luaL_argcheck(L, args == 2 || args == 3, args,
-                  "vm.formatter takes a kind, perhaps a filter, and a function");
-    if (args == 3 && lua_isnil(L, 2)) {
-        lua_remove(L, 2);
-        args = 2;
-    }
-    reason = exit_reason(L, kind);
+    reason = reason_and_filter(L, kind, &args);
     on_host_kind(L, HOOK_FORMAT, kind, args, args);
     host_of(L)->hooks->reason = reason;
     host_of(L)->formatters++;
@@ -364,19 +400,9 @@ static int vm_formatter(lua_State *L)
 /* vm.on(kind, [filter,] fn) */
 static int vm_on(lua_State *L)
 {
-    const char *kind, *filter = NULL;
-    int args;
+    int args = hook_args(L, false);
+    const char *kind = lua_tostring(L, 1);
 
-    host_self(L);
-    args = lua_gettop(L);
-    kind = luaL_checkstring(L, 1);
-    luaL_argcheck(L, args == 2 || args == 3, args,
-                  "vm.on takes a kind, perhaps a filter, and a "
-                  "function");
-    if (args == 3 && lua_isnil(L, 2)) {
-        lua_remove(L, 2);
-        args = 2;
-    }
     for (size_t i = 0; i < sizeof host_kinds / sizeof host_kinds[0]; i++)
         if (!strcmp(kind, host_kinds[i].word)) {
             if (host_kinds[i].what != HOOK_TRACE && host_kinds[i].what != HOOK_STOPS)
@@ -385,9 +411,9 @@ static int vm_on(lua_State *L)
         }
     if (args == 3) {
         filter_text(L, 2);
-        filter = lua_tostring(L, -1);
+        lua_replace(L, 2);
     }
-    return on_exit_kind(L, kind, filter, args);
+    return on_exit_kind(L, kind, args);
 }
 
 /* ---- points --------------------------------------------------------------------------------- */

@@ -1,0 +1,27 @@
+-- console lines and resets: by the guest and by the script; stop answers.
+-- guest: tinyos
+local lines, resets, stops, prompts = {}, 0, {}, 0
+vm.on("console", function(line, channel)
+  lines[#lines + 1] = channel .. ": " .. line
+  assert(not line:find("\n") and not line:find("\r"))
+end)
+vm.on("reset", function() resets = resets + 1 end)
+vm.on("stop", function(s) stops[#stops + 1] = s.kind end)
+vm:cont()
+vm:wait_console("tinyos> ", 60)
+vm:send("help\n")
+vm:wait_console("reboot", 60)
+vm:wait_console("tinyos> ", 60)
+vm:send("reboot\n")
+vm:wait_console("tinyos> ", 60)
+assert(resets == 1, resets)
+vm:stop()
+vm:reset()
+vm:sleep(0.01)
+assert(resets == 2 and vm.last_stop().kind == "entry", resets)
+local text = table.concat(lines, "\n")
+assert(text:find("com1: .*a kernel to look into"), text)
+vm:sleep(0.01)
+assert(stops[1] == "interrupted", table.concat(stops, " "))
+print("passed")
+vm.quit(0)
