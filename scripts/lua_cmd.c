@@ -14,6 +14,7 @@
 
 #define OUT_META       "vmscope.out"
 #define JSON_BYTES_MAX (16u << 20)
+#define COMMANDS_DEEP  16
 
 /* ---- JSON to Lua ---------------------------------------------------------------------------- */
 
@@ -181,6 +182,12 @@ static int run_command(void *arg, struct cmd_client *client, const char *args, s
     int rc = 0;
 
     (void)client;
+    if (h->command_depth >= COMMANDS_DEEP) {
+        out_error(o, "commands of scripts run each other %d deep: does %s run itself?",
+                  COMMANDS_DEEP, c->row.row.name);
+        return -ELOOP;
+    }
+    h->command_depth++;
     h->out = o;
     host_enter(h, &in, h->L, host_main_ns(h));
     h->failed = NULL;
@@ -194,6 +201,7 @@ static int run_command(void *arg, struct cmd_client *client, const char *args, s
     h->failed = before;
     host_leave(&in);
     h->out = outer;
+    h->command_depth--;
     host_ring(h);
     return rc;
 }

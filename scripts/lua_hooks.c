@@ -28,8 +28,10 @@ void hook_failed(struct lua_hook *k, const char *text)
     if (++k->errors < ERRORS_IN_A_ROW || k->dead)
         return;
     k->dead = true;
-    if (k->id && !k->is_point)
+    if (k->id && !k->is_point) {
+        host_batch(h);
         session_hook_del(h->s, k->id);
+    }
     host_printf(h,
                 "the hook %s (%s) is disabled: it failed %d times in a row; mend it and set it "
                 "again\n",
@@ -187,6 +189,7 @@ static int hook_remove(lua_State *L)
         session_point_del(h->s, k->id);
         host_retake(h);
     } else if (k->id) {
+        host_batch(h);
         session_hook_del(h->s, k->id);
     }
     k->id = 0;
@@ -302,6 +305,7 @@ static int on_exit_kind(lua_State *L, const char *kind, int args)
     lua_pushfstring(L, "%s%s%s", kind, filter ? " " : "", filter ? filter : "");
     k = hook_new(L, args, mode ? HOOK_MODE : HOOK_EXIT, lua_tostring(L, -1));
     spec.arg = k;
+    host_batch(h);
     id = session_hook_add(h->s, &spec, &e);
     if (id < 0) {
         k->dead = true;

@@ -50,6 +50,8 @@ static void *alloc(void *arg, void *p, size_t old, size_t size)
     return q;
 }
 
+static void on_count(lua_State *L, lua_Debug *ar);
+
 /* Blocked by the front end and read from a descriptor, which nobody does while a script runs. */
 static bool signalled(void)
 {
@@ -58,28 +60,29 @@ static bool signalled(void)
     return !sigpending(&set) && (sigismember(&set, SIGINT) == 1 || sigismember(&set, SIGTERM) == 1);
 }
 
-/* Looks at the clock now and then. After the deadline it strikes at every instruction, so that no
- * pcall of the script's can swallow it for good. */
-static void on_count(lua_State *L, lua_Debug *ar)
+/* After the deadline it strikes at every instruction, so that no pcall of the script's can swallow
+ * it for good. */
+void host_look(lua_State *L)
 {
     struct entry *e = host_of(L)->inside;
+    bool by_signal = e->is_main && signalled();
 
-    (void)ar;
-    if (e->is_main && signalled()) {
-        e->struck = true;
-        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
-        luaL_error(L, "interrupted");
-    }
-    if (clock_ns() < e->deadline_ns) {
-        lua_sethook(L, on_count, LUA_MASKCOUNT, COUNT_INSTRUCTIONS);
+    if (!by_signal && clock_ns() < e->deadline_ns)
         return;
-    }
     e->struck = true;
     lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
-    luaL_error(L,
-               e->is_main
-                   ? "this script ran too long without waiting; vm:sleep() lets others have a turn"
-                   : "this hook ran too long, and the guest waits for it");
+    luaL_error(L, by_signal    ? "interrupted"
+                  : e->is_main ? "this script ran too long without waiting; vm:sleep() lets others "
+                                 "have a turn"
+                               : "this hook ran too long, and the guest waits for it");
+}
+
+/* Looks at the clock now and then. */
+static void on_count(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    host_look(L);
+    lua_sethook(L, on_count, LUA_MASKCOUNT, COUNT_INSTRUCTIONS);
 }
 
 uint64_t host_main_ns(const struct scripts *h)
@@ -107,10 +110,26 @@ void host_arm(lua_State *L)
     lua_sethook(L, on_count, LUA_MASKCOUNT, COUNT_INSTRUCTIONS);
 }
 
+/* Hooks that were set and removed take effect together: by itself each is a pass over all. */
+static void publish_hooks(struct scripts *h)
+{
+    if (h->batch)
+        session_hook_batch(h->s, false);
+    h->batch = false;
+}
+
+void host_batch(struct scripts *h)
+{
+    if (!h->batch)
+        session_hook_batch(h->s, true);
+    h->batch = true;
+}
+
 void host_leave(struct entry *e)
 {
     struct scripts *h = e->h;
 
+    publish_hooks(h);
     tls_inside = e->outer;
     tls_held = NULL;
     h->inside = NULL;
@@ -119,6 +138,7 @@ void host_leave(struct entry *e)
 
 void host_release(struct scripts *h)
 {
+    publish_hooks(h);
     tls_held = NULL;
     h->inside = NULL;
     pthread_mutex_unlock(&h->lock);
@@ -162,10 +182,19 @@ int host_raise(lua_State *L, const struct err *e)
     return lua_error(L);
 }
 
+#define ERROR_TEXT_MAX 2000
+
 static int on_error(lua_State *L)
 {
-    const char *text = luaL_tolstring(L, 1, NULL);
+    size_t len;
+    const char *text = luaL_tolstring(L, 1, &len);
 
+    if (len > ERROR_TEXT_MAX) { /* with the tracebacks of what it went through already */
+        lua_pushlstring(L, text, ERROR_TEXT_MAX);
+        lua_pushliteral(L, "…");
+        lua_concat(L, 2);
+        return 1;
+    }
     luaL_traceback(L, L, text, 1);
     return 1;
 }
@@ -283,8 +312,8 @@ char *host_where(lua_State *L)
 {
     lua_Debug ar;
 
-    for (int level = 1; level < 4 && lua_getstack(L, level, &ar); level++)
-        if (lua_getinfo(L, "Sl", &ar) && ar.currentline > 0)
+    for (int level = 1; level < 6 && lua_getstack(L, level, &ar); level++)
+        if (lua_getinfo(L, "Sl", &ar) && ar.currentline > 0 && strcmp(ar.source, "=prelude"))
             return xasprintf("%s:%d", ar.short_src, ar.currentline);
     return xstrdup("?");
 }
@@ -512,6 +541,7 @@ static void libraries(lua_State *L, bool sandbox)
         luaL_requiref(L, l->name, l->func, 1);
         lua_pop(L, 1);
     }
+    lua_open_pattern(L);
     lua_getglobal(L, "load");
     lua_pushcclosure(L, text_load, 1);
     lua_setglobal(L, "load");

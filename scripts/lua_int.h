@@ -112,6 +112,7 @@ struct scripts {
     lua_State *dev, *call; /* for devices; for functions that cannot wait, on the main thread */
     lua_State *ask;        /* for resolvers and formatters, which any of those may need */
     bool asking;           /* it is in use */
+    bool batch;            /* changes of hooks wait */
     struct event_box *trace_event, *format_event;
     int cpu_event_ref[MACHINE_CPUS_MAX], trace_event_ref, format_event_ref;
     int places, places_count; /* registry: names of addresses that events gave out, and how many */
@@ -140,6 +141,7 @@ struct scripts {
     struct trace_cursor cursor;
     bool cursor_set, stop_news, reset_news, trace_news, ended;
     struct out *out; /* print goes here while a command runs; or NULL */
+    unsigned command_depth;
     char *failed;
     bool broken; /* a story that counts failed */
     bool quiet;  /* errors go to `failed` alone */
@@ -152,6 +154,9 @@ struct scripts *host_of(lua_State *L);
 /* Takes the lock for this thread; `seconds` in ns bound what follows. */
 void host_enter(struct scripts *h, struct entry *e, lua_State *L, uint64_t limit_ns);
 void host_leave(struct entry *e);
+/* Before hooks of the session are set or removed: the changes take effect with the next
+ * host_release or host_leave. Lock held. */
+void host_batch(struct scripts *h);
 /* Around calls into the session. */
 void host_release(struct scripts *h);
 void host_retake(struct scripts *h);
@@ -172,6 +177,8 @@ void host_printf(struct scripts *h, const char *fmt, ...) __attribute__((format(
 /* Has the main thread look soon; any thread. */
 void host_ring(struct scripts *h);
 void host_fail(struct scripts *h, const char *why);
+/* For long work in C: raises when the time of what runs is up, or a signal came. */
+void host_look(lua_State *L);
 /* Counts instructions of this coroutine anew. */
 void host_arm(lua_State *L);
 /* Runs fn(lightuserdata arg) in the main state; an error is told and makes it false. Everything
@@ -227,6 +234,11 @@ void hooks_list(struct scripts *h, struct out *o);
 int hooks_point(struct scripts *h, const char *function, hook_fn **fn, void **fn_arg,
                 struct err *e);
 void hooks_pointed(struct lua_hook *k, int id);
+
+/* ---- lua_pattern.c -----------------------------------------------------------------------------
+ */
+
+void lua_open_pattern(lua_State *L); /* replaces functions of string and table */
 
 /* ---- the rest ------------------------------------------------------------------------------ */
 

@@ -415,6 +415,34 @@ static void endless_loops(void)
             "ran too long");
 }
 
+/* In C, where no instruction of Lua's is counted. */
+static void endless_library_calls(void)
+{
+    run_bad("local s = ('a'):rep(30) s:find(('a?'):rep(30) .. ('a'):rep(30))", "ran too long");
+    run_bad("vm.on('io', function() (('a'):rep(60000)):match(('.-'):rep(5) .. 'b') end)",
+            "ran too long");
+    run_bad("(('a'):rep(60000)):gsub(('.-'):rep(5) .. 'b', '')", "ran too long");
+    run_bad("vm:cont() vm:wait_console(('.-'):rep(8) .. 'Q', 5)", "");
+    run_bad("table.move({}, 1, 1 << 60, 2)", "too many elements");
+    run_bad("table.insert(setmetatable({}, {__len = function() return 1 << 60 end}), 1, 1)",
+            "too many elements");
+    run_bad("local x <close> = setmetatable({}, {__close = function() while true do end end}) "
+            "error('first')",
+            "");
+    run_bad("vm.command{name='again', run=function() return vm.cmd('again') end} vm.cmd('again')",
+            "run each other");
+    run_bad("vm.resolver{resolve=function() while true do end end} error(vm.symbols[0x9000])", "");
+    run_bad(
+        "tui.pane{name='spin', draw=function() while true do end end} error((vm.cmd('pane spin')))",
+        "too long");
+    run_bad("tui.pane{name='p', draw=function() return {{{'x', 'nostyle'}}} end} "
+            "error((vm.cmd('pane p')))",
+            "no style");
+    run_bad("vm.formatter('io', function() while true do end end)\n"
+            "vm:cont() vm:wait_stop() error((vm.cmd('info exits last 1')))",
+            "");
+}
+
 static void memory_hogs(void)
 {
     run_bad("local s = 'x' while true do s = s .. s end", "not enough memory");
@@ -490,6 +518,72 @@ static void strange_ways(void)
     if (test_failed || test_skipped)
         return;
     run_bad("vm.on('io', function() coroutine.yield() end)", "yield");
+    if (test_failed || test_skipped)
+        return;
+    /* They remove themselves. */
+    run_clean("local n, list = 0, {}\n"
+              "local function once(make) local h h = make(function() n = n + 1 h:remove() end) "
+              "list[#list + 1] = h end\n"
+              "once(function(fn) return vm.on('io', fn) end)\n"
+              "once(function(fn) return vm.on('console', fn) end)\n"
+              "once(function(fn) return vm.on('stop', fn) end)\n"
+              "once(function(fn) return vm.on('trace', fn) end)\n"
+              "once(function(fn) return vm.every(0.001, fn) end)\n"
+              "vm:run(20) vm:sleep(0.02)\n"
+              "vm.cmd('info exits last 2')\n"
+              "for i, h in ipairs(list) do assert(h.hits == 1 and not h.enabled, i) end\n"
+              "assert(n == 5, n)",
+              false, false);
+}
+
+static void ten_thousand_hooks(void)
+{
+    run_clean(
+        "local h, n = {}, 0\n"
+        "for i = 1, 10000 do h[i] = vm.on('io', 'port == ' .. i, function() n = n + 1 end) end\n"
+        "vm:run(20)\n"
+        "assert(n > 2000 and h[0x510].hits == 1, n)\n"
+        "for i = 1, 10000 do h[i]:remove() end\n"
+        "vm:reset() local before = n vm:run(20) assert(n == before)",
+        false, false);
+}
+
+static void names_formats_panes(void)
+{
+    run_clean(
+        "local asked = 0\n"
+        "local r = vm.resolver{name='jit', resolve=function(a) asked = asked + 1\n"
+        "  if a >= 0x9000 and a < 0x9100 then return 'code\\27[2J', 0x9000, 0x100 end end,\n"
+        "  find=function(n) if n == 'jit_entry' then return 0x9004 end end}\n"
+        "assert(vm.symbols[0x9004] == 'code?[2J+0x4' and asked == 1, vm.symbols[0x9004])\n"
+        "assert(vm.symbols[0x9004] and asked == 1, 'not kept')\n"
+        "assert(vm.eval('jit_entry') == 0x9004 and vm.symbols.jit_entry == 0x9004)\n"
+        "assert(vm.symbols[0x200000] == nil and vm.symbols[0x200000] == nil and asked == 2)\n"
+        "vm:step() assert(vm.symbols[0x200000] == nil and asked > 2)\n"
+        "r.forget() local n = asked assert(vm.symbols[0x9004] and asked == n + 1)\n"
+        "r.remove() assert(vm.symbols[0x9004] == nil and vm.symbols.jit_entry == nil)\n"
+        "local f = vm.formatter('io', {port=0x80}, function(e) return 'POST\\n' .. e.value end)\n"
+        "vm:run(20)\n"
+        "local text = vm.cmd('info exits last 4000')\n"
+        "assert(text:find('POST\\\\x0a') and f.hits == 1, f.hits)\n"
+        "f:remove() assert(not vm.cmd('info exits last 5'):find('POST'))\n"
+        "local keys, sizes = '', ''\n"
+        "local p = tui.pane{name='k', title='K', keys={d=function(_, k) keys = keys .. k end},\n"
+        "  draw=function(c, l) sizes = c .. 'x' .. l return {{'a', {'b', 'error'}}, 'c\\27'} end}\n"
+        "assert(vm.cmd('pane k') == 'ab\\nc\\\\x1b\\n', vm.cmd('pane k'))\n"
+        "assert(sizes == '80x24') vm.cmd('pane k key d') assert(keys == 'd')\n"
+        "assert(not vm.try('pane k key x') and not vm.try('pane nosuch'))\n"
+        "assert(vm.cmd('pane'):find('K')) p.remove() assert(not vm.try('pane k'))\n"
+        "assert(not pcall(tui.pane, {name='two words', draw=print}))\n"
+        "assert(not pcall(tui.pane, {name='x'}))\n"
+        "assert(not vm.try('os'))\n"
+        "vm.os{name='no', detect=function() return false end, views={}}\n"
+        "assert(not vm.try('os'))\n"
+        "vm.os{name='toy', detect=function() return '2' end, views={t={columns={'n'},\n"
+        "  run=function(args, w) return {{n=args .. #w}} end}}}\n"
+        "local text, data = vm.cmd('os t a \"b c\"')\n"
+        "assert(text:find('b c') and data.t[1].n == 'a \"b c\"2', text)\n",
+        false, false);
 }
 
 static void left_waiting(void)
@@ -522,7 +616,10 @@ static const struct test tests[] = {
     {"quit_from_a_hook", quit_from_a_hook},
     {"every_example_runs", every_example_runs},
     {"endless_loops", endless_loops},
+    {"endless_library_calls", endless_library_calls},
     {"memory_hogs", memory_hogs},
+    {"ten_thousand_hooks", ten_thousand_hooks},
+    {"names_formats_panes", names_formats_panes},
     {"errors_in_errors", errors_in_errors},
     {"ten_errors_end_a_hook", ten_errors_end_a_hook},
     {"strange_ways", strange_ways},
