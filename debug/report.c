@@ -79,8 +79,10 @@ void report_count(struct report *p, report_fn *each, void *arg)
     struct filter_stream stream = {0};
     size_t n;
 
+    p->read = 0;
     trace_seek(p->reader, 0);
     while ((n = trace_read(p->reader, batch, REPORT_BATCH))) {
+        p->read += n;
         for (size_t i = 0; i < n; i++) {
             bool wanted = !p->filter || filter_next(&stream, p->filter, &batch[i]);
 
@@ -107,6 +109,7 @@ static int parse_ask(const struct report_ask *ask, struct table_ask *t, struct e
     if (sort < 0)
         return err_set(e, EINVAL, "--sort %s: the orders are count, time, mean, p99 and max",
                        ask->sort);
+    t->empty = "The file has no exits.";
     t->by = (enum table_by)by;
     t->sort = (enum table_sort)sort;
     t->top = ask->top ? ask->top : by == BY_KIND || by == BY_VCPU ? 0 : TOP_DEFAULT;
@@ -126,9 +129,10 @@ static void print_head(struct report *p, struct out *o)
     trace_meta(p->reader, "kvm", kvm, sizeof kvm);
     if (gmtime_r(&when, &tm))
         strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S UTC", &tm);
-    out_text(o, "%s on %u vCPU%s (%s), recorded %s: %" PRIu64 " records in %.1f MB",
-             guest[0] ? guest : "(unknown guest)", in->cpus, in->cpus == 1 ? "" : "s", kvm, date,
-             in->records, (double)in->bytes / 1e6);
+    out_text(o, "%s on %u vCPU%s%s%s%s, recorded %s: %" PRIu64 " records in %.1f MB",
+             guest[0] ? guest : "(unknown guest)", in->cpus, in->cpus == 1 ? "" : "s",
+             kvm[0] ? " (" : "", kvm, kvm[0] ? ")" : "", date, in->records,
+             (double)in->bytes / 1e6);
     out_json_str(o, "guest", guest);
     out_json_str(o, "recorded", date);
     out_json_u64(o, "records", in->records);
@@ -143,6 +147,11 @@ static void print_problem(struct report *p, struct out *o)
     if (!in->problem[0])
         return;
     out_text(o, "%s", in->problem);
+    if (in->damaged > 1)
+        out_text(o, "%u blocks are damaged in all", in->damaged);
+    if (p->read)
+        out_text(o, "%" PRIu64 " of %" PRIu64 " records could be read", p->read, in->records);
+    out_json_u64(o, "read", p->read);
     out_json_str(o, "problem", in->problem);
     out_json_u64(o, "damaged_blocks", in->damaged);
 }
@@ -180,8 +189,11 @@ static int explain(struct report *p, uint64_t number, struct out *o, struct err 
 
     trace_seek(p->reader, number - 1);
     if (!trace_read(p->reader, &ev, 1))
-        return err_set(e, ENOENT, "--explain %" PRIu64 ": the trace has %" PRIu64 " records",
-                       number, trace_info(p->reader)->records);
+        return err_set(e, ENOENT, "--explain %" PRIu64 ": %s", number,
+                       !trace_info(p->reader)->records ? "the trace has no records"
+                       : number > trace_info(p->reader)->records
+                           ? "the trace has fewer records"
+                           : "that record cannot be read: its block is damaged");
     trace_meta(p->reader, "kvm", kvm, sizeof kvm);
     explain_print(&ev, trace_names(p->reader), !strncmp(kvm, "emulating", 9), o);
     return 0;

@@ -16,6 +16,7 @@ struct report {
     struct trace_reader *reader;
     struct trace_stats stats;
     struct trace_filter *filter;
+    uint64_t read; /* records that report_count could read */
 };
 
 /* Opens a file as the options ask; report_close also after an error. */

@@ -204,6 +204,15 @@ static uint64_t resync(const struct trace_reader *r, uint64_t from)
     return r->info.bytes;
 }
 
+/* Whether what is left is the begin of the file's end. */
+static bool is_end(const struct trace_reader *r, uint64_t at)
+{
+    uint8_t raw[8] = {0};
+    size_t n = r->info.bytes - at < sizeof raw ? (size_t)(r->info.bytes - at) : sizeof raw;
+
+    return read_at(r, at, raw, n) && !memcmp(raw, TRACE_END_MAGIC, n);
+}
+
 static void walk(struct trace_reader *r)
 {
     uint64_t at = TRACE_HEAD_BYTES;
@@ -213,7 +222,9 @@ static void walk(struct trace_reader *r)
         if (!read_head(r, at, &h)) {
             uint64_t next = resync(r, at + 1);
 
-            if (next == r->info.bytes && r->info.bytes - at < BLOCK_HEAD_BYTES)
+            if (next == r->info.bytes && is_end(r, at))
+                problem(r, "%s lacks its last bytes; all blocks are there", r->name);
+            else if (next == r->info.bytes && r->info.bytes - at < BLOCK_HEAD_BYTES)
                 problem(r, "%s ends in the middle of a block; what stands before is whole",
                         r->name);
             else
@@ -223,10 +234,17 @@ static void walk(struct trace_reader *r)
             continue;
         }
         if (h.stored_bytes > r->info.bytes - at - BLOCK_HEAD_BYTES) {
-            problem(r,
-                    "%s ends in the middle of a block of %u records; what stands before is "
-                    "whole",
-                    r->name, h.records);
+            if (h.type == TRACE_RECORDS)
+                problem(r,
+                        "%s ends in the middle of a block of %u records; what stands before is "
+                        "whole",
+                        r->name, h.records);
+            else
+                problem(r, "%s ends in the middle of its %s; what stands before is whole", r->name,
+                        h.type == TRACE_META    ? "description"
+                        : h.type == TRACE_NAMES ? "names"
+                        : h.type == TRACE_INDEX ? "index"
+                                                : "counters");
             break;
         }
         if (h.type != TRACE_INDEX)
@@ -242,9 +260,13 @@ static int check_head(struct trace_reader *r, struct err *e)
 {
     uint8_t h[TRACE_HEAD_BYTES];
 
+    if (!r->info.bytes)
+        return err_set(e, EINVAL, "%s is empty: nothing was recorded in it", r->name);
     if (!read_at(r, 0, h, sizeof h))
-        return err_set(e, EINVAL, "%s is no trace file: it has only %llu bytes", r->name,
-                       (unsigned long long)r->info.bytes);
+        return err_set(e, EINVAL,
+                       "%s is no whole trace file: it has only %llu bytes, and the head of one "
+                       "has %u",
+                       r->name, (unsigned long long)r->info.bytes, TRACE_HEAD_BYTES);
     if (memcmp(h, TRACE_MAGIC, 8))
         return err_set(e, EINVAL,
                        "%s is no trace file: it does not begin as one (traces are written by "

@@ -517,6 +517,7 @@ void table_print(const struct trace_stats *t, const struct trace_names *n,
 
     out_table(o, "exits",
               t->records || t->notes ? "No exit that was counted has such a key."
+              : ask->empty           ? ask->empty
                                      : "The guest has not left KVM_RUN yet.",
               columns);
     for (size_t i = 0; i < rows && (!ask->top || i < ask->top); i++)

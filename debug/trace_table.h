@@ -33,6 +33,7 @@ struct table_ask {
     enum table_sort sort;
     unsigned top;                      /* 0: all rows */
     const struct trace_filter *filter; /* over sites; NULL: all */
+    const char *empty;                 /* said when nothing was counted at all */
 };
 
 /* One row of a table, before it is printed. */

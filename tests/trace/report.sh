@@ -101,6 +101,38 @@ status_of "no such field" 2 --if 'prot==1' "$TEST_DIR/hlt.vtr"
 status_of "no such export" 2 --export pdf "$TEST_DIR/hlt.vtr"
 status_of "full disk" 2 --export csv -o /dev/full "$TEST_DIR/hlt.vtr"
 
+# Each kind of broken file has its own sentence, which says what is wrong and what was read.
+size=$(stat -c %s "$TEST_DIR/pio.vtr")
+broken() { # NAME TEXT; the file is $TEST_DIR/broken.vtr
+    has "$1" "$2" "$TEST_DIR/broken.vtr"
+}
+: >"$TEST_DIR/broken.vtr"
+broken "an empty file" 'is empty: nothing was recorded'
+head -c 40 "$TEST_DIR/pio.vtr" >"$TEST_DIR/broken.vtr"
+broken "half a head" 'has only 40 bytes, and the head of one has 64'
+head -c 64 "$TEST_DIR/pio.vtr" >"$TEST_DIR/broken.vtr"
+broken "a head alone" 'The file has no exits'
+broken "a head alone says why" 'has no index: its writer was killed or is still at work'
+head -c 300 "$TEST_DIR/pio.vtr" >"$TEST_DIR/broken.vtr"
+broken "cut in the names" 'ends in the middle of its names'
+head -c $((size / 2)) "$TEST_DIR/pio.vtr" >"$TEST_DIR/broken.vtr"
+broken "cut in the records" 'ends in the middle of a block of [0-9]+ records; what stands before is whole'
+head -c $((size - 10)) "$TEST_DIR/pio.vtr" >"$TEST_DIR/broken.vtr"
+broken "cut at the end" 'lacks its last bytes; all blocks are there'
+patch() { # AT BYTES: over a copy
+    cp "$TEST_DIR/pio.vtr" "$TEST_DIR/broken.vtr"
+    printf "$2" | dd of="$TEST_DIR/broken.vtr" bs=1 seek="$1" conv=notrunc status=none
+}
+patch 8 '\x09'
+broken "another format" 'is of trace format 9 .* reads format 1 .*use the vmscope that wrote it'
+patch 20 '\x63'
+broken "newer records" 'records of version 99 .* versions 1 to [0-9]+'
+patch $((size / 2)) '\xff\xff\xff\xff\xff\xff\xff\xff'
+broken "a damaged block" 'is damaged at byte [0-9]+: the [0-9]+ records of that block are left out'
+broken "a damaged block costs no other" '[0-9]+ of [0-9]+ records could be read'
+printf 'MZ\0\0no trace at all, but long enough to be taken for one if nobody looked at it' >"$TEST_DIR/broken.vtr"
+broken "something else" 'is no trace file: it does not begin as one'
+
 # Broken files: a sentence, what is readable, never a crash.
 size=$(stat -c %s "$TEST_DIR/pio.vtr")
 crashed=0
