@@ -95,19 +95,19 @@ static bool group_of(enum table_by by, const struct stat_key *k, const struct tr
     case BY_RIP:
         g[0] = k->rip;
         g[1] = past(k);
-        return !(k->flags & STAT_FOLDED) && k->reason != EXIT_DEVICE;
+        return !(k->flags & STAT_FOLDED) && !stat_is_note(k->reason);
     case BY_SYMBOL:
         text = names_symbol(n, k->rip - past(k), &start);
         g[0] = text ? start : 0;
         g[1] = text != NULL;
-        return !(k->flags & STAT_FOLDED) && k->reason != EXIT_DEVICE;
+        return !(k->flags & STAT_FOLDED) && !stat_is_note(k->reason);
     case BY_VCPU:
         g[0] = k->vcpu;
-        return k->reason != EXIT_DEVICE || (k->what >> 32 & 0xff) != DEVICE_NO_CPU;
+        return !stat_is_note(k->reason);
     case BY_DEVICE:
         text = device_of(k, n);
         g[0] = text ? text_hash(text) : k->reason;
-        g[1] = text != NULL;
+        g[1] = (text != NULL) | (stat_is_note(k->reason) ? 2u : 0);
         return true;
     case BY_WHAT:
     case BY_SITE:
@@ -220,7 +220,7 @@ void table_label(enum table_by by, const struct stat_key *k, const struct trace_
     case BY_DEVICE:
         text = device_of(k, n);
         if (text)
-            buf_adds(out, text);
+            buf_addf(out, "%s%s", text, stat_is_note(k->reason) ? ": what it did" : "");
         else
             buf_addf(out, "(%s)", exit_kind_name(k->reason));
         break;
