@@ -188,6 +188,7 @@ end
 local kernel -- what was found, while it is still true
 
 local function load_names(k)
+  vm.limit{main = 120} -- a hundred thousand names take seconds on a busy host
   local tokens_at, tokens, after = find_tokens(k.first, k.last)
   if not tokens_at then
     fail("linux: the image at 0x%x has no kallsyms (a kernel without CONFIG_KALLSYMS, or one that " ..

@@ -60,3 +60,19 @@ END
     rm -f "$out"
     return 1
 }
+
+# cpio_entry NAME MODE [MAJOR MINOR [FILE]]: one entry of an initramfs ("newc"); MODE in octal. The archive
+# ends with the entry TRAILER!!!.
+cpio_entry() {
+    local name=$1 size=0 n=$((${#1} + 1))
+    [[ ${5-} ]] && size=$(stat -c %s "$5")
+    printf '070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X' $((++cpio_inode)) $((8#$2)) \
+        0 0 1 0 "$size" 0 0 "${3:-0}" "${4:-0}" $n 0
+    printf '%s\0' "$name"
+    head -c $(((4 - (110 + n) % 4) % 4)) /dev/zero
+    if [[ ${5-} ]]; then
+        cat "$5"
+        head -c $(((4 - size % 4) % 4)) /dev/zero
+    fi
+}
+cpio_inode=0

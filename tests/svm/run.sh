@@ -16,7 +16,7 @@ fi
 export VMSCOPE_IN_RIG=1
 # shellcheck disable=SC2086
 TESTS_SCALE=4 timeout 2600 tests/svm-rig --timeout 2500 --cpus 2 --log "$TEST_DIR/console.log" -- \
-    tests/run --raw ${SVM_GROUPS:-unit guests cmd gdb lua}
+    tests/run --raw ${SVM_GROUPS:-unit guests cmd gdb lua real}
 status=$?
 case $status in
     0 | 1) exit $status ;;

@@ -180,6 +180,7 @@ static const struct lie other_lies[] = {
     {img_linux, 0, 0, {{0x1f1, 1, 3}}, "Linux setup_sects 3 puts the kernel at 0x800, past the end"},
     {img_linux, 0, 0, {{0x1f1, 1, 0}}, "Linux setup_sects 0 puts the kernel at 0xa00"},
     {img_linux, 0, 0, {{0x1f4, 4, 0}}, "Linux syssize is 0"},
+    {img_linux, 0, 0, {{0x214, 4, 0}}, "Linux code32_start is 0, so it can only be entered in real mode"},
     {img_linux, 0, 0, {{0x1f4, 4, 0x41}}, "Linux syssize declares a kernel of 0x410 bytes, but the file has only 0x400"},
     {img_linux, 0, 0, {{0x1f4, 4, UINT32_MAX}}, "a kernel of 0xffffffff0 bytes"},
     {img_linux, 0, 0x7f0, {{0}}, "it is cut off"},

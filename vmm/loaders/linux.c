@@ -126,6 +126,10 @@ static int read_fields(struct load *l, struct bzimage *z)
     if (!(le_at(b, HDR_LOADFLAGS, 1) & LOADED_HIGH))
         return load_bad(l, "Linux loadflags has no LOADED_HIGH: this is a zImage, which needs the "
                            "16-bit protocol; build a bzImage");
+    /* iPXE and the like wrap themselves as a kernel, to be started by its real-mode setup code. */
+    if (!le_at(b, HDR_CODE32_START, 4))
+        return load_bad(l, "Linux code32_start is 0, so it can only be entered in real mode, where "
+                           "its setup code calls the BIOS; vmscope has no BIOS");
     z->is_relocatable = le_at(b, HDR_RELOCATABLE, 1);
     z->align = le_at(b, HDR_ALIGNMENT, 4);
     z->pref = z->version >= 0x20a ? le_at(b, HDR_PREF_ADDRESS, 8) : BOOT_HIGH;
