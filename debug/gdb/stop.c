@@ -226,6 +226,8 @@ void gdb_stopped(struct gdb *g)
     if (g->run_asked) {
         g->run_asked = false;
         reset(g);
+        g->arch_told = false; /* a client that runs a program asks what it is without an `exec` */
+        g->arch = gdb_arch_wanted(g, session_last_stop(g->s)->vcpu);
         gdb_tell_stop(g);
     } else if (g->state == GDB_WAITING) {
         gdb_tell_stop(g);

@@ -45,6 +45,23 @@ has leaves_in_long_mode 'Breakpoint 1' '0x7f46'
 gdb_run 'info registers rip' 'stepi' 'x/i $pc'
 has comes_back_in_long_mode 'rip +0x7f46' '=> 0x7f4b'
 
+# Run again from each mode: the breakpoint of that mode is reached again.
+start "$g/modes.bin"
+for at in 0x7e04 0x7ec6 0x7f46 0x7f82; do
+    timeout -k 5 60 gdb -nx -q -batch -ex 'set confirm off' -ex "target extended-remote 127.0.0.1:$port" \
+        -ex "break *$at" -ex 'continue' -ex 'run' -ex 'x/i $pc' -ex 'kill' >"$TEST_DIR/gdb.out" 2>&1 </dev/null
+    has "runs_again_from_$at" 'Breakpoint 1' 'Breakpoint 1' "=> $at"
+    has_not "runs_without_errors_from_$at" 'too long|not compatible|SIGTRAP'
+done
+
+# Killed at a stop in each mode, and back.
+start "$g/modes.bin"
+for at in 0x7e04 0x7ec6 0x7f46 0x7f82 0x7fdf; do
+    gdb_run "break *$at" 'continue' 'python import os, signal; os.kill(os.getpid(), signal.SIGKILL)' 2>/dev/null
+    gdb_run 'info registers' 'x/i $pc' 'disconnect'
+    has "comes_back_after_kill_at_$at" "=> $at"
+done
+
 start "$g/modes.bin"
 gdb_run 'monitor arch i386' 'break *0x7f46' 'continue' 'show architecture' 'monitor arch'
 has arch_is_pinned '"i386"' 'pinned'

@@ -523,6 +523,87 @@ static void monitor(void)
     close_session();
 }
 
+static void lldb_asks(void)
+{
+    WITH_SESSION(2, false);
+    CHECK_STR(ask("QThreadSuffixSupported"), "OK");
+    CHECK_STR(ask("QListThreadsInStopReply"), "OK");
+    CHECK_STR(ask("QEnableErrorStrings"), "OK");
+    CHECK_HAS(ask("qHostInfo"), "endian:little;ptrsize:4;");
+    CHECK_HAS(ask("qProcessInfo"), "pid:1;triple:");
+    CHECK_HAS(ask("qRegisterInfo0"), "name:eax;bitsize:32;offset:0;");
+    CHECK_HAS(ask("qRegisterInfo8"), "generic:pc;");
+    CHECK_STR(ask("qRegisterInfofff"), "E45");
+    CHECK_HAS(ask("jThreadsInfo"), "{\"tid\":2,\"name\":\"vCPU 1\",\"reason\":\"none\"");
+    CHECK_HAS(ask("?"), "threads:1,2;");
+    CHECK_STR(ask("p8;thread:0001;"), "007c0000");
+    CHECK_EQ(strlen(ask("g;thread:0002;")), 16 * 8);
+    CHECK_STR(ask("p8;thread:0009;"), "E16");
+    CHECK_HAS(ask("qMemoryRegionInfo:7c10"), "start:7000;size:1000;permissions:rwx;");
+    CHECK_STR(ask("qMemoryRegionInfo:zz"), "E16");
+    CHECK_HAS(ask("P8=00"), "E01;"); /* a sentence in hex */
+    CHECK_HAS(ask("vCont;s:1"), "reason:trace;");
+    close_session();
+}
+
+static void qemu_scripts_ask(void)
+{
+    static const char *const both[] = {"qqemu", "Qqemu"};
+
+    WITH_SESSION(1, false);
+    for (int i = 0; i < 2; i++) {
+        char text[40];
+
+        snprintf(text, sizeof text, "%s.sstepbits", both[i]);
+        CHECK_STR(ask(text), "ENABLE=1,NOIRQ=2,NOTIMER=4");
+        snprintf(text, sizeof text, "%s.sstep=%d", both[i], i ? 7 : 1);
+        CHECK_STR(ask(text), "OK");
+        snprintf(text, sizeof text, "%s.sstep", both[i]);
+        CHECK_STR(ask(text), i ? "0x7" : "0x1");
+        snprintf(text, sizeof text, "%s.sstep=8", both[i]);
+        CHECK_STR(ask(text), "E16");
+    }
+    CHECK_STR(ask("Qqemu.PhyMemMode:2"), "E16");
+    CHECK_STR(ask("qqemu.PhyMemMode"), "0");
+    close_session();
+}
+
+/* What is answered for completeness, and what is refused. */
+static void rare_packets(void)
+{
+    WITH_SESSION(1, false);
+    CHECK_STR(ask("QNonStop:0"), "OK");
+    CHECK_STR(ask("QNonStop:2"), "E16");
+    CHECK_STR(ask("QThreadEvents:1"), "OK");
+    CHECK_STR(ask("qOffsets"), "");
+    CHECK_STR(ask("qTStatus"), "");
+    CHECK_STR(ask("qXfer:auxv:read::0,1000"), "");
+    CHECK_STR(ask("qXfer:exec-file:read::0,1000"), "E16"); /* a boot sector has no symbols */
+    CHECK_STR(ask("vFile:setfs:0"), "F0");
+    CHECK_STR(ask("vFile:open:2f6574632f706173737764,0,0"), "F-1,2"); /* nothing but the kernel */
+    CHECK_STR(ask("vFile:open:2f6574632f706173737764,1,0"), "F-1,1");
+    CHECK_STR(ask("vFile:open:2f"), "F-1,16");
+    CHECK_STR(ask("vFile:pread:0,10,0"), "F-1,9");
+    CHECK_STR(ask("vFile:pread:ffffffffffffffff,10,0"), "F-1,9");
+    CHECK_STR(ask("vFile:fstat:7"), "F-1,9");
+    CHECK_STR(ask("vFile:close:99"), "F0");
+    CHECK_STR(ask("vFile:unlink:2f"), "");
+    CHECK_STR(ask("vStopped"), "OK");
+    CHECK_STR(ask("vCtrlC"), "OK");
+    CHECK_STR(ask("QPassSignals:e;10"), "");
+    CHECK_STR(ask("qThreadExtraInfo,9"), "E16");
+    CHECK_STR(ask("qRcmd"), "");
+    CHECK_HAS(ask("vCont;t"), "thread:1;");
+    request("k", 1); /* resets, and leaves */
+    CHECK_STR(reply(), "(closed)");
+    hang_up();
+    settle();
+    CHECK(attach());
+    CHECK_HAS(ask("?"), "T05");
+    CHECK_STR(ask("p8"), "007c0000");
+    close_session();
+}
+
 static void others_see_and_move(void)
 {
     struct err e = {0};
@@ -682,6 +763,9 @@ static const struct test tests[] = {
     {"threads", threads},
     {"restarts", restarts},
     {"monitor", monitor},
+    {"lldb_asks", lldb_asks},
+    {"qemu_scripts_ask", qemu_scripts_ask},
+    {"rare_packets", rare_packets},
     {"others_see_and_move", others_see_and_move},
     {"second_client", second_client},
     {"acknowledges", acknowledges},
