@@ -132,6 +132,8 @@ char *cmd_complete(struct cmd_client *c, const char *line, size_t n);
 /* Help of one command, of a group, or (empty) the list; used by `help` and the man page. False
  * with an error in `o` for an unknown name. */
 bool cmd_help(const char *name, struct out *o);
+/* A C-like text with \n \r \t \e \\ \xNN \NNN, with or without quotes around it. */
+int cmd_text(const char *text, struct buf *bytes, struct err *e);
 /* The row that the words at the start of *line name, by the rules of cmd_exec; *line is moved
  * behind them. NULL with a sentence. */
 const struct cmd *cmd_find(const char **line, struct err *e);

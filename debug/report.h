@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/base/buf.h"
 #include "vmm/base/err.h"
 
 /* As on the command line; NULL or 0: not given. Strings are borrowed. */
@@ -38,5 +39,13 @@ int report_open_reader(struct trace_reader **r, const char *path, const struct r
                        struct err *e);
 /* Prints to standard output; errors as sentences to standard error. Returns the exit status. */
 int report_main(const struct report_ask *ask);
+
+struct session;
+
+/* An expression over registers, memory and symbols of a guest that stands, and over its exits as in
+ * --fail-if ("$rax == 5 && count(kind==mmio) < 100"): 1 when it is true, 0 when not, or -EINVAL
+ * with a sentence. `told` gets it with the counts filled in; NULL only looks whether it can be
+ * understood, at any time. */
+int check_session(struct session *s, const char *text, struct buf *told, struct err *e);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * --fail-if: an expression in which count(EXPR) and its like stand for numbers over all records.
- * Each is replaced by its value, then the rest is an ordinary expression.
+ * --fail-if and --check: an expression in which count(EXPR) and its like stand for numbers over all
+ * records. Each is replaced by its value, then the rest is an ordinary expression.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -9,6 +9,8 @@
 
 #include "debug/expr.h"
 #include "debug/report_int.h"
+#include "debug/session_priv.h"
+#include "debug/tracer.h"
 #include "vmm/base/x.h"
 
 struct check_fn {
@@ -120,10 +122,10 @@ static const struct check_fn *fn_at(const char *text, const char *p)
     return NULL;
 }
 
-int check_parse(struct report_check *c, const char *text, const struct trace_names *n, bool diff,
-                struct err *e)
+static int parse(struct report_check *c, const char *option, const char *text,
+                 const struct trace_names *n, bool diff, struct err *e)
 {
-    *c = (struct report_check){.text = text};
+    *c = (struct report_check){.option = option, .text = text};
     for (const char *p = text; *p; p++) {
         const struct check_fn *fn = fn_at(text, p);
         struct report_term *t;
@@ -133,13 +135,15 @@ int check_parse(struct report_check *c, const char *text, const struct trace_nam
         if (!fn)
             continue;
         if (fn->diff && !diff)
-            return err_set(e, EINVAL, "--fail-if: %s() compares two recordings and needs --diff",
-                           fn->name);
+            return err_set(e, EINVAL,
+                           "%s: %s() compares two recordings, as `vmscope report "
+                           "--diff` does",
+                           option, fn->name);
         if (c->terms == CHECK_TERMS_MAX)
-            return err_set(e, E2BIG, "--fail-if has more than %u counts", CHECK_TERMS_MAX);
+            return err_set(e, E2BIG, "%s has more than %u counts", option, CHECK_TERMS_MAX);
         end = closing(p + strlen(fn->name));
         if (!end)
-            return err_set(e, EINVAL, "--fail-if: the parenthesis of %s( is not closed", fn->name);
+            return err_set(e, EINVAL, "%s: the parenthesis of %s( is not closed", option, fn->name);
         t = &c->term[c->terms++];
         t->fn = fn;
         t->from = (size_t)(p - text);
@@ -147,17 +151,25 @@ int check_parse(struct report_check *c, const char *text, const struct trace_nam
         inner = xasprintf("%.*s", (int)(t->len - strlen(fn->name) - 2), p + strlen(fn->name) + 1);
         if (inner[strspn(inner, " ")] && !(t->filter = filter_compile(inner, n, e))) {
             free(inner);
-            return err_prefix(e, "--fail-if, in %s()", fn->name);
+            return err_prefix(e, "%s, in %s()", option, fn->name);
         }
         free(inner);
         p = end - 1;
     }
-    if (!c->terms)
+    return 0;
+}
+
+int check_parse(struct report_check *c, const char *text, const struct trace_names *n, bool diff,
+                struct err *e)
+{
+    int r = parse(c, "--fail-if", text, n, diff, e);
+
+    if (!r && !c->terms)
         return err_set(e, EINVAL,
                        "--fail-if needs a number over the records, as in 'count(kind=="
                        "mmio) > 1000'; there are count, rate, share, mean, p50, p99 and "
                        "max, and with --diff before and differ");
-    return 0;
+    return r;
 }
 
 void check_add_before(struct report_check *c, const struct exit_event *ev)
@@ -186,24 +198,31 @@ void check_add(struct report_check *c, const struct exit_event *ev)
     }
 }
 
-int check_value(struct report_check *c, const struct trace_stats *stats, struct buf *told,
-                struct err *e)
+/* The expression with numbers in place of counts. */
+static void fill_in(struct report_check *c, const struct trace_stats *stats, struct buf *line)
 {
-    struct buf line = {0};
-    struct expr *x;
     size_t at = 0;
-    uint64_t v = 0;
-    int rc;
 
     c->stats = stats;
     for (unsigned i = 0; i < c->terms; i++) {
         const struct report_term *t = &c->term[i];
 
-        buf_add(&line, c->text + at, t->from - at);
-        buf_addf(&line, "%" PRIu64, t->fn->value(c, t));
+        buf_add(line, c->text + at, t->from - at);
+        buf_addf(line, "%" PRIu64, t->fn->value(c, t));
         at = t->from + t->len;
     }
-    buf_adds(&line, c->text + at);
+    buf_adds(line, c->text + at);
+}
+
+int check_value(struct report_check *c, const struct trace_stats *stats, struct buf *told,
+                struct err *e)
+{
+    struct buf line = {0};
+    struct expr *x;
+    uint64_t v = 0;
+    int rc;
+
+    fill_in(c, stats, &line);
     x = expr_compile(buf_str(&line), NULL, e);
     rc = x ? expr_eval(x, NULL, &v, e) : -EINVAL;
     expr_free(x);
@@ -218,4 +237,62 @@ void check_fini(struct report_check *c)
     for (unsigned i = 0; i < c->terms; i++)
         filter_free(c->term[i].filter);
     c->terms = 0;
+}
+
+/* ---- of a live guest --------------------------------------------------------------------------
+ */
+
+/* Sums over what the statistics keep: sites, not records. */
+static int add_sites(struct report_check *c, const struct trace_stats *stats, struct err *e)
+{
+    for (unsigned i = 0; i < c->terms; i++) {
+        struct report_term *t = &c->term[i];
+        const char *word;
+
+        if (t->filter && filter_needs_records(t->filter, &word))
+            return err_set(e, EINVAL,
+                           "%s: the statistics of a live guest do not keep `%s` of each exit; "
+                           "--trace FILE and `vmscope report --fail-if` look at every record",
+                           c->option, word);
+        for (unsigned k = 0; k < stats->cells; k++) {
+            const struct stat_cell *cell = &stats->cell[k];
+            struct exit_event ev;
+
+            stat_key_event(&cell->key, &ev);
+            if ((!stat_is_note(ev.reason) || ev.reason == EXIT_INJECT) &&
+                filter_match(t->filter, &ev))
+                stat_sum_add(&t->sum, cell);
+        }
+    }
+    return 0;
+}
+
+int check_session(struct session *s, const char *text, struct buf *told, struct err *e)
+{
+    const struct trace_names *names = tracer_names(session_tracer(s));
+    struct expr_names known = session_names(s);
+    struct trace_stats *stats;
+    struct report_check c;
+    struct buf line = {0};
+    struct expr *x = NULL;
+    uint64_t v = 0;
+    int rc = parse(&c, "--check", text, names, false, e);
+
+    if (!rc) {
+        stats = tracer_lock(session_tracer(s));
+        rc = add_sites(&c, stats, e);
+        if (!rc)
+            fill_in(&c, stats, &line);
+        tracer_unlock(session_tracer(s));
+    }
+    if (!rc && !told)
+        rc = (x = expr_compile(buf_str(&line), &known, e)) ? 0 : -EINVAL;
+    else if (!rc)
+        rc = session_eval(s, session_focus(s), buf_str(&line), &v, e);
+    if (!rc && told)
+        buf_adds(told, buf_str(&line));
+    expr_free(x);
+    buf_fini(&line);
+    check_fini(&c);
+    return rc < 0 ? err_prefix(e, "--check %s", text) : v != 0;
 }

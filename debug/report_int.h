@@ -45,7 +45,7 @@ struct report_term {
     uint64_t before; /* records of the other recording */
 };
 struct report_check {
-    const char *text; /* borrowed */
+    const char *option, *text; /* borrowed */
     struct report_term term[CHECK_TERMS_MAX];
     unsigned terms;
     const struct trace_stats *stats;

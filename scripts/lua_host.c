@@ -3,7 +3,6 @@
  * the main thread that delivers what happened. See lua_int.h for the threads.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,26 +51,22 @@ static void *alloc(void *arg, void *p, size_t old, size_t size)
 
 static void on_count(lua_State *L, lua_Debug *ar);
 
-/* Blocked by the front end and read from a descriptor, which nobody does while a script runs. */
-static bool signalled(void)
-{
-    sigset_t set;
-
-    return !sigpending(&set) && (sigismember(&set, SIGINT) == 1 || sigismember(&set, SIGTERM) == 1);
-}
-
 /* After the deadline it strikes at every instruction, so that no pcall of the script's can swallow
  * it for good. */
 void host_look(lua_State *L)
 {
-    struct entry *e = host_of(L)->inside;
-    bool by_signal = e->is_main && signalled();
+    struct scripts *h = host_of(L);
+    struct entry *e = h->inside;
+    uint64_t now = clock_ns();
+    bool interrupted = e->is_main && h->cfg.interrupted && h->cfg.interrupted();
+    bool over = e->is_main && h->cfg.deadline_ns && now >= h->cfg.deadline_ns;
 
-    if (!by_signal && clock_ns() < e->deadline_ns)
+    if (now < e->deadline_ns && !interrupted && !over)
         return;
     e->struck = true;
     lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
-    luaL_error(L, by_signal    ? "interrupted"
+    luaL_error(L, interrupted  ? "interrupted"
+                  : over       ? "the time of this run is over"
                   : e->is_main ? "this script ran too long without waiting; vm:sleep() lets others "
                                  "have a turn"
                                : "this hook ran too long, and the guest waits for it");
@@ -1030,6 +1025,8 @@ void scripts_end(struct scripts *h)
     if (!h || h->ended || !h->L)
         return;
     h->ended = true;
+    if (h->cfg.deadline_ns) /* last words may take a moment */
+        h->cfg.deadline_ns = clock_ns() + LAST_NS;
     console_lines(h);
     hooks_on_trace(h);
     hooks_on_end(h);

@@ -22,10 +22,14 @@ struct scripts;
 struct session;
 
 struct scripts_config {
-    bool sandbox;       /* no io, os, package, debug: only the guest can be reached */
-    uint64_t mem_bytes; /* most that Lua may hold; 0: 256 MiB */
-    unsigned hook_ms;   /* longest run of a hook; 0: 1000 */
-    unsigned main_ms;   /* longest run of other code without waiting; 0: 10000 */
+    bool sandbox;         /* no io, os, package, debug: only the guest can be reached */
+    uint64_t mem_bytes;   /* most that Lua may hold; 0: 256 MiB */
+    unsigned hook_ms;     /* longest run of a hook; 0: 1000 */
+    unsigned main_ms;     /* longest run of other code without waiting; 0: 10000 */
+    uint64_t deadline_ns; /* CLOCK_MONOTONIC: when the whole run is over; 0: never */
+    /* True when somebody wants the main thread back at once; asked while a script runs. NULL:
+     * nobody does. */
+    bool (*interrupted)(void);
     /* Text that scripts print; main thread. NULL: vmscope's log. */
     void (*print)(void *arg, const char *text, size_t len);
     void *arg;

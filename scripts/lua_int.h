@@ -19,9 +19,10 @@
 #include "vmm/base/buf.h"
 
 #define ERRORS_IN_A_ROW    10
-#define COUNT_INSTRUCTIONS 5000         /* between two looks at the clock */
-#define OUTPUT_MAX         (4u << 20)   /* printed by vCPU threads and not taken yet */
-#define CONSOLE_KEEP       (256u << 10) /* per channel, for wait_console */
+#define LAST_NS            2000000000ull /* for "end" hooks of a run whose time is over */
+#define COUNT_INSTRUCTIONS 5000          /* between two looks at the clock */
+#define OUTPUT_MAX         (4u << 20)    /* printed by vCPU threads and not taken yet */
+#define CONSOLE_KEEP       (256u << 10)  /* per channel, for wait_console */
 #define TRACE_PER_TURN     2048
 
 /* Who is inside Lua on this thread; entries nest (a hook asks a device that is a script). */

@@ -352,6 +352,15 @@ static void offer_typed(struct batch *b)
     buf_eat(&b->typed, n);
 }
 
+/* What --send says goes the way of what is typed. */
+static void take_sends(struct batch *b)
+{
+    while (is_running(b) && checks_send(b->checks, &b->typed))
+        ;
+    if (b->typed.len && is_running(b))
+        offer_typed(b);
+}
+
 static void read_keys(struct batch *b, int fd)
 {
     char bytes[4096];
@@ -362,6 +371,11 @@ static void read_keys(struct batch *b, int fd)
     else if (fd == STDIN_FILENO && (n == 0 || (errno != EINTR && errno != EAGAIN)))
         b->stdin_to_com1 = false; /* the guest runs on without input */
     offer_typed(b);
+}
+
+static void look_at_time(struct batch *b)
+{
+    b->timed_out = clock_ns() >= b->deadline_ns || b->out.error == ETIME;
 }
 
 static int poll_ms(const struct batch *b)
@@ -411,7 +425,8 @@ static void wait(struct batch *b)
         offer_typed(b);
     if (p[PTY].revents)
         read_keys(b, b->com1_file.fd);
-    b->timed_out = clock_ns() >= b->deadline_ns || b->out.error == ETIME;
+    take_sends(b);
+    look_at_time(b);
 }
 
 /* ---- begin and end ------------------------------------------------------------------------------
@@ -446,12 +461,31 @@ static void on_script_text(void *arg, const char *text, size_t len)
     buf_fini(&j);
 }
 
+/* The signals are blocked and wait for the loop, which does not turn while a script runs. */
+static bool is_signalled(void)
+{
+    sigset_t set;
+
+    if (sigpending(&set))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(watched); i++)
+        if (watched[i] != SIGTSTP && sigismember(&set, watched[i]) == 1)
+            return true;
+    return false;
+}
+
 static int begin_scripts(struct batch *b, struct err *e)
 {
     bool ran = false;
-    struct scripts_config cfg = {
-        .sandbox = b->o->script_sandbox, .print = on_script_text, .arg = b};
-    int r = scripts_open(&b->scripts, b->s, &b->c, &cfg, e);
+    struct scripts_config cfg = {.sandbox = b->o->script_sandbox,
+                                 .interrupted = is_signalled,
+                                 .print = on_script_text,
+                                 .arg = b};
+    int r;
+
+    if (b->deadline_ns != UINT64_MAX)
+        cfg.deadline_ns = b->deadline_ns;
+    r = scripts_open(&b->scripts, b->s, &b->c, &cfg, e);
 
     b->has_scripts = b->o->scripts > 0;
     if (!r)
@@ -492,8 +526,9 @@ static int begin(struct batch *b, struct err *e)
     b->stdin_to_com1 = b->com1 == &b->out && !b->in.use_stdin;
     if (b->o->stop_at_entry && !b->has_commands && !session_is_held(b->s))
         b->interactive = b->stopped = true;
-    b->checks = checks_new(b->s, b->o);
-    r = begin_scripts(b, e);
+    r = checks_new(&b->checks, b->s, b->o, e);
+    if (!r)
+        r = begin_scripts(b, e);
     if (r || b->has_commands || b->o->stop_at_entry || b->has_scripts)
         return r;
     return session_run(b->s, e);
@@ -550,7 +585,7 @@ static int verdict(struct batch *b, struct buf *why)
     return status_of_stop(stop);
 }
 
-static void end(struct batch *b, int status, const char *why)
+static void end(struct batch *b, int status, const char *why, const struct buf *told)
 {
     double seconds = (double)(clock_ns() - b->start_ns) / 1e9;
     struct buf text = {0};
@@ -567,6 +602,7 @@ static void end(struct batch *b, int status, const char *why)
         out_line_of(b, &text);
         buf_clear(&text);
     }
+    buf_add(&text, buf_str(told), told->len);
     buf_addf(&text, "vmscope: %s (%" PRIu64 " exits in %.2f s)\n", why, session_exit_count(b->s),
              seconds);
     if (b->com1_file.dropped)
@@ -592,11 +628,19 @@ static void fini(struct batch *b)
     buf_fini(&b->debug_line);
 }
 
+/* A command or script that did not come to its end may have been cut short by these. */
+static void look_once_more(struct batch *b)
+{
+    look_at_time(b);
+    if (is_signalled())
+        on_signal(b);
+}
+
 int batch_run(struct session *s, const struct opts *o, int *died_of)
 {
     struct batch *b = xcalloc(1, sizeof *b);
     struct err e = {0};
-    struct buf why = {0};
+    struct buf why = {0}, told = {0};
     int handle, status;
 
     b->s = s;
@@ -604,16 +648,14 @@ int batch_run(struct session *s, const struct opts *o, int *died_of)
     b->signal_fd = -1;
     handle =
         session_subscribe(s, EV_STOPPED | EV_CONSOLE | EV_RUNNING | EV_STORM | EV_LOG, on_event, b);
-    if (begin(b, &e)) {
-        status = scripts_failed(b->scripts, NULL) ? STATUS_COMMAND
-                 : e.code == EIO                  ? STATUS_INTERNAL
-                                                  : STATUS_USAGE;
+    if (begin(b, &e) && !scripts_failed(b->scripts, NULL)) {
+        status = e.code == EIO ? STATUS_INTERNAL : STATUS_USAGE;
         buf_adds(&why, e.msg);
-        if (status == STATUS_COMMAND)
-            status = checks_verdict(b->checks, status, true, &why, &b->c);
     } else {
+        b->done |= e.code != 0;
         for (advance(b); !b->done; advance(b))
             wait(b);
+        look_once_more(b);
         if (is_running(b) && !session_stop(s))
             session_wait(s, PARK_NS, NULL);
         scripts_end(b->scripts);
@@ -621,11 +663,12 @@ int batch_run(struct session *s, const struct opts *o, int *died_of)
         if (!b->died_of)
             status = checks_verdict(b->checks, status,
                                     b->timed_out || b->failed || scripts_failed(b->scripts, NULL),
-                                    &why, &b->c);
+                                    &why, &told, &b->c);
     }
     batch_prompt_close();
     terminal_restore();
-    end(b, status, buf_str(&why));
+    end(b, status, buf_str(&why), &told);
+    buf_fini(&told);
     checks_free(b->checks);
     scripts_close(b->scripts);
     session_unsubscribe(s, handle);

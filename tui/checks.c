@@ -4,52 +4,26 @@
  */
 #include "tui/checks.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <regex.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "debug/cmd.h"
+#include "debug/report.h"
 #include "debug/session.h"
 #include "tui/batch.h"
+#include "tui/checks_int.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/esc.h"
-#include "vmm/base/log.h"
 #include "vmm/base/x.h"
 
 #define LINE_KEEP    65536u
 #define CONSOLE_KEEP (8u << 20)
 
-struct pattern {
-    const char *text;
-    regex_t re;
-    bool seen;
-    char *line; /* where it was seen */
-};
-
-struct checks {
-    struct session *s;
-    const struct opts *o;
-    struct pattern *expect, *fail;
-    int subscription, hook;
-    struct buf line[CONSOLE_CHANS]; /* the unfinished line */
-    struct buf console;             /* all channels, for the folder */
-    uint64_t start_ns;
-    _Atomic uint64_t exits; /* counted by the hook on vCPU threads */
-    _Atomic bool too_many;
-    bool failed; /* a --fail pattern was seen */
-    char *kept;  /* the folder */
-};
-
 static bool has_checks(const struct opts *o)
 {
-    return o->expects || o->fails || o->max_exits;
+    return o->expects || o->fails || o->max_exits || o->conditions;
 }
 
 /* ---- watching ------------------------------------------------------------------------------- */
@@ -64,13 +38,19 @@ static void look(struct pattern *list, unsigned n, const char *line)
     }
 }
 
+/* What stands behind a --send that was not sent yet is not looked for yet. */
+static unsigned reached(const struct checks *k)
+{
+    return k->sent < k->o->sends ? k->o->send[k->sent].after : k->o->expects;
+}
+
 /* `line` as text: a NUL of the guest's would end it. */
 static void look_at(struct checks *k, struct buf *line)
 {
     for (size_t i = 0; i < line->len; i++)
         if (!line->data[i])
             line->data[i] = ' ';
-    look(k->expect, k->o->expects, buf_str(line));
+    look(k->expect, reached(k), buf_str(line));
     look(k->fail, k->o->fails, buf_str(line));
     for (unsigned i = 0; i < k->o->fails; i++)
         k->failed |= k->fail[i].seen;
@@ -97,12 +77,35 @@ static void on_console(struct checks *k, const struct console_text *t)
     look_at(k, line);
 }
 
-static bool all_seen(const struct checks *k)
+static bool all_seen(const struct checks *k, unsigned expects)
 {
-    for (unsigned i = 0; i < k->o->expects; i++)
+    for (unsigned i = 0; i < expects; i++)
         if (!k->expect[i].seen)
             return false;
     return true;
+}
+
+bool checks_send(struct checks *k, struct buf *to)
+{
+    struct err e = {0};
+
+    if (!k || k->sent == k->o->sends || !all_seen(k, k->o->send[k->sent].after))
+        return false;
+    BUG_ON(cmd_text(k->o->send[k->sent].text, to, &e) < 0); /* opts.c tried it */
+    k->sent++;
+    /* What comes next is looked for in what is printed from now on. */
+    for (int i = 0; i < CONSOLE_CHANS; i++)
+        buf_clear(&k->line[i]);
+    return true;
+}
+
+/* With a --send behind the last --expect the guest's own end is waited for. */
+static bool told_all(const struct checks *k)
+{
+    const struct opts *o = k->o;
+
+    return o->expects && all_seen(k, o->expects) && k->sent == o->sends &&
+           (!o->sends || o->send[o->sends - 1].after < o->expects);
 }
 
 static void on_event(void *arg, unsigned event, const void *data)
@@ -131,7 +134,7 @@ bool checks_over(const struct checks *k)
 {
     if (!k)
         return false;
-    return k->failed || atomic_load(&k->too_many) || (k->o->expects && all_seen(k));
+    return k->failed || atomic_load(&k->too_many) || told_all(k);
 }
 
 static struct pattern *compile(const char **list, unsigned n)
@@ -145,25 +148,40 @@ static struct pattern *compile(const char **list, unsigned n)
     return p;
 }
 
-struct checks *checks_new(struct session *s, const struct opts *o)
+/* An expression that cannot be understood is told before the guest has run for it. */
+static int try_conditions(struct session *s, const struct opts *o, struct err *e)
+{
+    int r = 0;
+
+    for (unsigned i = 0; r >= 0 && i < o->conditions; i++)
+        r = check_session(s, o->condition[i], NULL, e);
+    return r < 0 ? r : 0;
+}
+
+int checks_new(struct checks **out, struct session *s, const struct opts *o, struct err *e)
 {
     struct checks *k;
+    int r = try_conditions(s, o, e);
 
-    if (!has_checks(o) && !o->junit && !o->result)
-        return NULL;
-    k = xcalloc(1, sizeof *k);
+    *out = NULL;
+    if (!r)
+        r = checks_try_files(o, e);
+    if (r < 0 || (!has_checks(o) && !o->sends && !o->junit && !o->json_file))
+        return r;
+    *out = k = xcalloc(1, sizeof *k);
     k->s = s;
     k->o = o;
     k->start_ns = clock_ns();
     k->expect = compile(o->expect, o->expects);
     k->fail = compile(o->fail, o->fails);
+    k->condition = xcalloc(o->conditions ? o->conditions : 1, sizeof *k->condition);
     k->subscription = session_subscribe(s, EV_CONSOLE, on_event, k);
     if (o->max_exits) {
         struct hook_spec spec = {.reason = -1, .vcpu = -1, .fn = on_exit_counted, .arg = k};
 
         k->hook = session_hook_add(s, &spec, NULL);
     }
-    return k;
+    return 0;
 }
 
 static void free_patterns(struct pattern *p, unsigned n)
@@ -184,6 +202,9 @@ void checks_free(struct checks *k)
         session_hook_del(k->s, k->hook);
     free_patterns(k->expect, k->o->expects);
     free_patterns(k->fail, k->o->fails);
+    for (unsigned i = 0; i < k->o->conditions; i++)
+        free(k->condition[i].told);
+    free(k->condition);
     for (int i = 0; i < CONSOLE_CHANS; i++)
         buf_fini(&k->line[i]);
     buf_fini(&k->console);
@@ -191,263 +212,37 @@ void checks_free(struct checks *k)
     free(k);
 }
 
-/* ---- files ---------------------------------------------------------------------------------- */
-
-static bool write_file(const char *path, const char *bytes, size_t len)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool good = fd >= 0;
-
-    while (good && len) {
-        ssize_t n = write(fd, bytes, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        good = n > 0;
-        bytes += n > 0 ? n : 0;
-        len -= n > 0 ? (size_t)n : 0;
-    }
-    if (fd >= 0 && close(fd))
-        good = false;
-    if (!good)
-        fprintf(stderr, "vmscope: cannot write %s: %s\n", path, strerror(errno));
-    return good;
-}
-
-/* Quoted for a shell where that is needed. */
-static void add_word(struct buf *b, const char *word)
-{
-    bool plain = *word != 0;
-
-    for (const char *p = word; *p; p++)
-        plain &= (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
-                 strchr("_-./=,:+@%", *p);
-    if (plain) {
-        buf_adds(b, word);
-        return;
-    }
-    buf_addc(b, '\'');
-    for (const char *p = word; *p; p++) {
-        if (*p == '\'')
-            buf_adds(b, "'\\''");
-        else
-            buf_addc(b, *p);
-    }
-    buf_addc(b, '\'');
-}
-
-static void add_rerun(struct buf *b, const struct opts *o)
-{
-    char dir[4096];
-
-    if (getcwd(dir, sizeof dir)) {
-        buf_adds(b, "cd ");
-        add_word(b, dir);
-        buf_adds(b, " && ");
-    }
-    for (int i = 0; i < o->argc; i++) {
-        if (i)
-            buf_addc(b, ' ');
-        add_word(b, o->argv[i]);
-    }
-}
-
-static void keep(const struct checks *k, const char *name, const char *text, size_t len)
-{
-    char *path = xasprintf("%s/%s", k->kept, name);
-
-    write_file(path, text, len);
-    free(path);
-}
-
-/* The answer of a command, as the person would see it. */
-static void keep_command(const struct checks *k, struct cmd_client *c, const char *name,
-                         const char *line)
-{
-    struct out o = {0};
-
-    cmd_exec(c, line, &o);
-    keep(k, name, buf_str(&o.text), o.text.len);
-    out_fini(&o);
-}
-
-/* The VGA text screen as lines. */
-static void keep_screen(const struct checks *k)
-{
-    uint8_t cells[80 * 25 * 2];
-    struct buf b = {0};
-
-    if (session_dma(k->s, 0xb8000, cells, NULL, sizeof cells) != sizeof cells)
-        return;
-    for (unsigned y = 0; y < 25; y++) {
-        size_t last = b.len;
-
-        for (unsigned x = 0; x < 80; x++) {
-            uint8_t ch = cells[2 * (80 * y + x)];
-
-            buf_addc(&b, ch >= 0x20 && ch < 0x7f ? (char)ch : ' ');
-            if (ch > 0x20)
-                last = b.len;
-        }
-        b.len = last;
-        b.data[last] = 0;
-        buf_addc(&b, '\n');
-    }
-    keep(k, "screen.txt", buf_str(&b), b.len);
-    buf_fini(&b);
-}
-
-static bool make_folder(struct checks *k)
-{
-    const char *dir = k->o->keep, *tmp = getenv("TMPDIR");
-
-    if (dir) {
-        if (mkdir(dir, 0777) && errno != EEXIST) {
-            fprintf(stderr, "vmscope: cannot make the folder %s: %s\n", dir, strerror(errno));
-            return false;
-        }
-        k->kept = xstrdup(dir);
-        return true;
-    }
-    k->kept = xasprintf("%s/vmscope-failed-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    if (mkdtemp(k->kept))
-        return true;
-    fprintf(stderr, "vmscope: cannot make a folder like %s: %s\n", k->kept, strerror(errno));
-    free(k->kept);
-    k->kept = NULL;
-    return false;
-}
-
-static void keep_all(struct checks *k, struct cmd_client *c, const char *why)
-{
-    struct buf b = {0};
-
-    if (!make_folder(k))
-        return;
-    keep(k, "console.txt", buf_str(&k->console), k->console.len);
-    keep_command(k, c, "registers.txt", "info all-registers");
-    keep_command(k, c, "stop.txt", "info stop");
-    keep_command(k, c, "backtrace.txt", "backtrace");
-    keep_command(k, c, "exits.txt", "info exits last 10000");
-    keep_screen(k);
-    add_rerun(&b, k->o);
-    buf_addf(&b, "\n");
-    keep(k, "rerun.sh", buf_str(&b), b.len);
-    buf_clear(&b);
-    buf_addf(&b, "%s\n", why);
-    keep(k, "why.txt", buf_str(&b), b.len);
-    buf_fini(&b);
-}
-
-static void add_xml(struct buf *b, const char *text)
-{
-    struct buf safe = {0};
-
-    esc_line(&safe, text, strlen(text));
-    for (const char *p = buf_str(&safe); *p; p++) {
-        switch (*p) {
-        case '<':
-            buf_adds(b, "&lt;");
-            break;
-        case '>':
-            buf_adds(b, "&gt;");
-            break;
-        case '&':
-            buf_adds(b, "&amp;");
-            break;
-        case '"':
-            buf_adds(b, "&quot;");
-            break;
-        default:
-            buf_addc(b, *p);
-        }
-    }
-    buf_fini(&safe);
-}
-
-static void add_case(struct buf *b, const char *what, const char *text, const char *why)
-{
-    buf_adds(b, "    <testcase classname=\"vmscope\" name=\"");
-    add_xml(b, what);
-    if (*text) {
-        buf_addc(b, ' ');
-        add_xml(b, text);
-    }
-    buf_adds(b, "\"");
-    if (!why) {
-        buf_adds(b, "/>\n");
-        return;
-    }
-    buf_adds(b, ">\n      <failure message=\"");
-    add_xml(b, why);
-    buf_adds(b, "\"/>\n    </testcase>\n");
-}
-
-static void write_junit(const struct checks *k, int status, const char *why)
-{
-    const struct opts *o = k->o;
-    unsigned failures = status != 0;
-    struct buf cases = {0}, b = {0};
-
-    add_case(&cases, "run", "", status ? why : NULL);
-    for (unsigned i = 0; i < o->expects; i++) {
-        failures += !k->expect[i].seen;
-        add_case(&cases, "expect", o->expect[i], k->expect[i].seen ? NULL : "it was not printed");
-    }
-    for (unsigned i = 0; i < o->fails; i++) {
-        failures += k->fail[i].seen;
-        add_case(&cases, "fail", o->fail[i], k->fail[i].seen ? k->fail[i].line : NULL);
-    }
-    buf_adds(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"");
-    add_xml(&b, o->session.boot.image);
-    buf_addf(&b, "\" tests=\"%u\" failures=\"%u\" time=\"%.3f\">\n", 1 + o->expects + o->fails,
-             failures, (double)(clock_ns() - k->start_ns) / 1e9);
-    buf_add(&b, cases.data, cases.len);
-    buf_adds(&b, "  </testsuite>\n</testsuites>\n");
-    write_file(o->junit, buf_str(&b), b.len);
-    buf_fini(&cases);
-    buf_fini(&b);
-}
-
-static void add_json_text(struct buf *b, const char *key, const char *text)
-{
-    buf_addf(b, ",\"%s\":", key);
-    esc_json(b, text, strlen(text));
-}
-
-static void add_json_patterns(struct buf *b, const char *key, const struct pattern *p, unsigned n)
-{
-    buf_addf(b, ",\"%s\":[", key);
-    for (unsigned i = 0; i < n; i++) {
-        buf_adds(b, i ? ",{\"regex\":" : "{\"regex\":");
-        esc_json(b, p[i].text, strlen(p[i].text));
-        buf_addf(b, ",\"seen\":%s}", p[i].seen ? "true" : "false");
-    }
-    buf_addc(b, ']');
-}
-
-static void write_result(const struct checks *k, int status, const char *why)
-{
-    struct buf b = {0}, rerun = {0};
-
-    add_rerun(&rerun, k->o);
-    buf_addf(&b, "{\"status\":%d,\"exits\":%" PRIu64 ",\"seconds\":%.3f", status,
-             session_exit_count(k->s), (double)(clock_ns() - k->start_ns) / 1e9);
-    add_json_text(&b, "guest", k->o->session.boot.image);
-    add_json_text(&b, "sentence", why);
-    add_json_text(&b, "stop", stop_kind_name(session_last_stop(k->s)->kind));
-    add_json_patterns(&b, "expect", k->expect, k->o->expects);
-    add_json_patterns(&b, "fail", k->fail, k->o->fails);
-    if (k->kept)
-        add_json_text(&b, "kept", k->kept);
-    add_json_text(&b, "rerun", buf_str(&rerun));
-    buf_adds(&b, "}\n");
-    write_file(k->o->result, buf_str(&b), b.len);
-    buf_fini(&b);
-    buf_fini(&rerun);
-}
-
 /* ---- the verdict ---------------------------------------------------------------------------- */
+
+/* Evaluates every --check of a guest that stands; false, with a sentence, for the first that does
+ * not hold. */
+static bool conditions_hold(const struct checks *k, struct buf *why)
+{
+    bool all = true;
+
+    for (unsigned i = 0; i < k->o->conditions; i++) {
+        struct condition *c = &k->condition[i];
+        struct buf told = {0};
+        struct err e = {0};
+        int r = check_session(k->s, k->o->condition[i], &told, &e);
+
+        c->is = r > 0 ? CONDITION_HOLDS : CONDITION_FAILS;
+        if (r < 0)
+            buf_adds(&told, e.msg);
+        c->told = buf_take(&told);
+        if (r > 0 || !all)
+            continue;
+        all = false;
+        buf_clear(why);
+        if (r < 0)
+            buf_adds(why, c->told);
+        else if (strcmp(c->told, k->o->condition[i]))
+            buf_addf(why, "--check '%s' does not hold: it came to %s", k->o->condition[i], c->told);
+        else
+            buf_addf(why, "--check '%s' does not hold", k->o->condition[i]);
+    }
+    return all;
+}
 
 /* Why the checks fail; false when they do not. */
 static bool fails(const struct checks *k, int status, bool aborted, struct buf *why)
@@ -468,8 +263,6 @@ static bool fails(const struct checks *k, int status, bool aborted, struct buf *
                  k->o->max_exits);
         return true;
     }
-    if (aborted)
-        return true;
     for (unsigned i = 0; i < k->o->expects; i++) {
         struct buf end = {0};
 
@@ -482,10 +275,12 @@ static bool fails(const struct checks *k, int status, bool aborted, struct buf *
         buf_fini(&end);
         return true;
     }
+    if (aborted || !conditions_hold(k, why))
+        return true;
     return !k->o->expects && (status == STATUS_TRIPLE_FAULT || status == STATUS_INTERNAL);
 }
 
-int checks_verdict(struct checks *k, int status, bool aborted, struct buf *why,
+int checks_verdict(struct checks *k, int status, bool aborted, struct buf *why, struct buf *told,
                    struct cmd_client *c)
 {
     struct buf rerun = {0};
@@ -495,23 +290,23 @@ int checks_verdict(struct checks *k, int status, bool aborted, struct buf *why,
     if (has_checks(k->o)) {
         bool bad = fails(k, status, aborted, why);
 
-        if (!bad && k->o->expects) {
+        if (!bad && (k->o->expects || k->o->conditions)) {
             buf_clear(why);
-            buf_adds(why, "the guest printed all that was expected");
+            buf_addf(why, "%s%s%s", k->o->expects ? "the guest printed all that was expected" : "",
+                     k->o->expects && k->o->conditions ? ", and " : "",
+                     k->o->conditions ? "every --check holds" : "");
         }
         status = bad ? STATUS_COMMAND : STATUS_OK;
     }
     if (status && (has_checks(k->o) || k->o->keep)) {
-        keep_all(k, c, buf_str(why));
-        add_rerun(&rerun, k->o);
+        checks_keep(k, c, buf_str(why));
+        checks_add_rerun(&rerun, k->o);
         if (k->kept)
-            fprintf(stderr, "vmscope: console, registers, exits and screen are in %s\n", k->kept);
-        fprintf(stderr, "vmscope: again: %s\n", buf_str(&rerun));
+            buf_addf(told, "vmscope: console, registers, exits and screen are in %s\n", k->kept);
+        buf_addf(told, "vmscope: again: %s\n", buf_str(&rerun));
         buf_fini(&rerun);
     }
-    if (k->o->junit)
-        write_junit(k, status, buf_str(why));
-    if (k->o->result)
-        write_result(k, status, buf_str(why));
+    if (!checks_write(k, status, buf_str(why)) && !status)
+        status = STATUS_USAGE; /* who asked for the file would take silence for success */
     return status;
 }

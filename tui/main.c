@@ -22,6 +22,7 @@
 #include "tui/commands_in.h"
 #include "tui/opts.h"
 #include "tui/serial.h"
+#include "tui/signals.h"
 #include "tui/tui.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/log.h"
@@ -100,7 +101,7 @@ static int queue_commands(struct cmd_client *c, const struct opts *o, struct err
 static int open_scripts(struct scripts **h, struct cmd_client *c, const struct opts *o,
                         struct err *e)
 {
-    struct scripts_config cfg = {.sandbox = o->script_sandbox};
+    struct scripts_config cfg = {.sandbox = o->script_sandbox, .interrupted = signals_wait};
     int r = scripts_open(h, c->s, c, &cfg, e);
     bool ran;
 

@@ -39,14 +39,6 @@ static int set_stop(struct opts *o, const char *value, struct err *e)
     return 0;
 }
 
-static int set_json(struct opts *o, const char *value, struct err *e)
-{
-    (void)value;
-    (void)e;
-    o->json = true;
-    return 0;
-}
-
 static int set_help(struct opts *o, const char *value, struct err *e)
 {
     (void)value;
@@ -123,9 +115,12 @@ static const struct option_row table[] = {
  "were seen, with 8 when not; may be repeated", opt_expect},
 {0, "fail", "REGEX", IN_RUN, "end with status 8 as soon as the guest prints a line that matches; may be "
  "repeated", opt_fail},
+{0, "send", "TEXT", IN_RUN, "type TEXT on the serial line (\\r is Enter) once each --expect before it on the "
+ "command line was seen; those behind it are looked for from then on; may be repeated", opt_send},
+{0, "check", "EXPR", IN_RUN, "must hold at the end, or the status is 8: registers, memory, symbols and "
+ "exits, as `$rax == 5 && count(kind==mmio) < 100`; may be repeated", opt_check},
 {0, "max-exits", "N", IN_RUN, "end with status 8 after N exits", opt_max_exits},
 {0, "junit", "FILE", IN_RUN, "write the outcome as JUnit XML", opt_junit},
-{0, "result", "FILE", IN_RUN, "write the outcome as JSON", opt_result},
 {0, "keep", "DIR", IN_RUN, "where a failed check leaves console, registers, trace and screen; a new "
  "folder in $TMPDIR unless given", opt_keep},
 {0, "timeout", "SECONDS", IN_RUN, "end with status 4 when the guest has not ended by then",
@@ -168,7 +163,8 @@ static const struct option_row table[] = {
 {0, "list", "N", IN_REPORT, "list N records instead of a table", opt_report_list},
 {0, "explain", "N", IN_REPORT, "explain record N, from 1, in words", opt_report_explain},
 {0, "from", "N", IN_REPORT, "begin the list at record N, from 1", opt_report_from},
-{0, "json", NULL, IN_RUN | IN_DOCTOR | IN_REPORT, "print JSON instead of text, one object a line", set_json},
+{0, "json", "[=FILE]", IN_RUN | IN_DOCTOR | IN_REPORT, "print JSON instead of text, one object a line; `run` with =FILE: print text, and "
+ "write the outcome to FILE as JSON", opt_json},
 {0, "log", "FILE", IN_ALL, "append vmscope's own log to FILE (levels: VMSCOPE_LOG)", set_log},
 {'h', "help", NULL, IN_ALL, "show this", set_help},
 {'V', "version", NULL, IN_ALL, "show the version", set_version},
@@ -181,7 +177,8 @@ static const struct {
     const char *name, *usage, *help;
 } subs[SUBCOMMANDS] = {
     [SUB_WORKBENCH] = {"", "[OPTIONS] GUEST",
-                       "the workbench: guest, registers, code and exits on the screen; a recorded trace (FILE.vtr) opens without a machine"},
+                       "the workbench: guest, registers, code and exits on the screen; a recorded "
+                       "trace (FILE.vtr) opens without a machine"},
     [SUB_RUN] = {"run", "[OPTIONS] GUEST",
                  "the same without a screen: the guest's serial line on standard output"},
     [SUB_DOCTOR] = {"doctor", "[--json]",
@@ -233,6 +230,12 @@ static int unknown_option(const char *arg, size_t len, struct err *e)
                    arg);
 }
 
+/* "[=FILE]": only what is attached is its value. */
+static bool takes(const struct option_row *row)
+{
+    return row->arg && strncmp(row->arg, "[=", 2) != 0;
+}
+
 static int apply(struct opts *o, const struct option_row *row, const char *given, const char *value,
                  struct err *e)
 {
@@ -243,7 +246,7 @@ static int apply(struct opts *o, const struct option_row *row, const char *given
                        "the option %s is not for `vmscope%s%s`: `vmscope --help` says "
                        "where it belongs",
                        given, *subs[o->sub].name ? " " : "", subs[o->sub].name);
-    if (row->arg && (!value || (!*value && row->set != opt_append)))
+    if (takes(row) ? !value || (!*value && row->set != opt_append) : row->arg && value && !*value)
         return err_set(e, EINVAL, "the option %s needs a value: %s", given, row->arg);
     if (!row->arg && value)
         return err_set(e, EINVAL, "the option %s takes no value, so `%s` cannot stand behind it",
@@ -264,7 +267,7 @@ static int long_option(struct opts *o, char **argv, int *i, struct err *e)
     if (!row)
         return unknown_option(arg, len + 2, e);
     snprintf(given, sizeof given, "--%s", row->name);
-    if (row->arg && !value && argv[*i + 1])
+    if (takes(row) && !value && argv[*i + 1])
         value = argv[++*i];
     return apply(o, row, given, value, e);
 }
@@ -299,8 +302,9 @@ static int guest(struct opts *o, const char *arg, struct err *e)
         return err_set(e, EINVAL, "`vmscope doctor` takes no guest, so `%s` cannot stand there",
                        arg);
     if (o->session.boot.image)
-        return err_set(e, EINVAL, "there are two guests, `%s` and `%s`: one run has one",
-                       o->session.boot.image, arg);
+        return err_set(e, EINVAL, "there are two guests, `%s` and `%s`: one run has one%s",
+                       o->session.boot.image, arg,
+                       o->json ? " (a file for --json is attached: --json=FILE)" : "");
     o->session.boot.image = arg;
     return 0;
 }
@@ -356,6 +360,8 @@ void opts_fini(struct opts *o)
     free(o->script);
     free(o->expect);
     free(o->fail);
+    free(o->condition);
+    free(o->send);
     *o = (struct opts){0};
 }
 
@@ -396,7 +402,7 @@ static void option_text(const struct option_row *row, struct buf *out)
     if (row->name)
         buf_addf(out, "--%s", row->name);
     if (row->arg)
-        buf_addf(out, " %s", row->arg);
+        buf_addf(out, "%s%s", takes(row) ? " " : "", row->arg);
 }
 
 /* Which subcommands take it, where it is not for the workbench. */

@@ -34,6 +34,12 @@ struct opt_command {
     const char *text;
 };
 
+/* --send TEXT, once the first `after` of the expected patterns were seen. */
+struct opt_send {
+    const char *text;
+    unsigned after;
+};
+
 struct opts {
     enum subcommand sub;
     struct session_config session;
@@ -48,9 +54,12 @@ struct opts {
     bool script_sandbox;
     enum { AUTOLOAD_ASK, AUTOLOAD_YES, AUTOLOAD_NO } autoload;
     const char **expect, **fail; /* regular expressions; owned lists */
-    unsigned expects, fails;
+    const char **condition;      /* --check, likewise */
+    unsigned expects, fails, conditions;
+    struct opt_send *send; /* owned */
+    unsigned sends;
     uint64_t max_exits; /* 0: any */
-    const char *junit, *result, *keep;
+    const char *junit, *json_file, *keep;
     int argc; /* as given to opts_parse, for the command that reruns this */
     char **argv;
     const char *log;

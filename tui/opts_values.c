@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "debug/cmd.h"
 #include "tui/opts.h"
 #include "vmm/base/near.h"
 #include "vmm/base/x.h"
@@ -352,6 +353,25 @@ int opt_fail(struct opts *o, const char *value, struct err *e)
     return r ? r : add_text(&o->fail, &o->fails, value);
 }
 
+int opt_check(struct opts *o, const char *value, struct err *e)
+{
+    (void)e; /* it is tried when the guest's symbols are known */
+    return add_text(&o->condition, &o->conditions, value);
+}
+
+int opt_send(struct opts *o, const char *value, struct err *e)
+{
+    struct buf b = {0};
+    int r = cmd_text(value, &b, e);
+
+    buf_fini(&b);
+    if (r < 0)
+        return r;
+    o->send = xrealloc(o->send, o->sends + 1, sizeof *o->send);
+    o->send[o->sends++] = (struct opt_send){.text = value, .after = o->expects};
+    return 0;
+}
+
 int opt_max_exits(struct opts *o, const char *value, struct err *e)
 {
     char *end;
@@ -373,8 +393,17 @@ int opt_max_exits(struct opts *o, const char *value, struct err *e)
         return 0;                                                                                  \
     }
 PATH_OPTION(junit)
-PATH_OPTION(result)
 PATH_OPTION(keep)
+
+int opt_json(struct opts *o, const char *value, struct err *e)
+{
+    if (*value && o->sub != SUB_RUN)
+        return err_set(e, EINVAL, "only `vmscope run` takes a file here");
+    o->json |= !*value;
+    if (*value)
+        o->json_file = value;
+    return 0;
+}
 
 int opt_control(struct opts *o, const char *value, struct err *e)
 {

@@ -125,3 +125,8 @@ void signals_suspend(void)
     arrived[SIGCONT] = arrived[SIGTSTP] = 0;
     screen_resume();
 }
+
+bool signals_wait(void)
+{
+    return arrived[SIGTERM] || arrived[SIGHUP] || arrived[SIGQUIT] || arrived[SIGINT];
+}

@@ -24,5 +24,7 @@ int signals_ending(void);
  * stops too; returns when it goes on, with the screen taken again. In a job without a shell nothing
  * stops us, and we go on after a second. */
 void signals_suspend(void);
+/* One that ends the program, or SIGINT, has arrived and was not taken. Any time. */
+bool signals_wait(void);
 
 #endif

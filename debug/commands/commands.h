@@ -89,8 +89,6 @@ const char *cmd_scan(const char *p, char stop);
 int cmd_eval(struct cmd_client *c, const char *text, uint64_t *v, struct err *e);
 /* An expression as a count of 1 and up; `dflt` when args is empty. */
 int cmd_count(struct cmd_client *c, const char *args, uint64_t dflt, uint64_t *n, struct out *o);
-/* A C-like text with \n \r \t \e \\ \xNN \NNN, with or without quotes around it. */
-int cmd_text(const char *text, struct buf *bytes, struct err *e);
 /* " <main+4>", or empty. Returns dst. */
 const char *cmd_symbol(struct cmd_client *c, uint64_t addr, char *dst, size_t cap);
 /* Linear address of the next instruction of the focus vCPU; false while running. */

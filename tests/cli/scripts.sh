@@ -52,7 +52,7 @@ for f in console registers exits screen rerun why; do
 done
 expect fail_seen 8 'matches --fail' --fail 'hello' --keep "$d/kept2" "$g/hello16.bin"
 expect too_many_exits 8 'max-exits' --max-exits 20 --keep "$d/kept3" "$g/hello16.bin"
-expect junit 0 . --expect COM1 --junit "$d/j.xml" --result "$d/r.json" "$g/hello16.bin"
+expect junit 0 . --expect COM1 --junit "$d/j.xml" --json="$d/r.json" "$g/hello16.bin"
 grep -q 'failures="0"' "$d/j.xml" && grep -q '"status":0' "$d/r.json" && echo "ok junit_file" ||
     { echo "FAIL junit_file: $(head -c 300 "$d/j.xml")"; status=1; }
 expect bad_regex 2 'regular expression' --expect '(' "$g/hello16.bin"

@@ -46,7 +46,7 @@ vm.command{name = "greet", usage = "WHO", help = "Greet somebody.", run = functi
 LUA
 
 pane_is_shown() {
-    open_term 100 30 "$VMSCOPE" --script "$TEST_DIR/pane.lua" "$g/hello16.bin"
+    open_term 100 30 "$VMSCOPE" --script "${TEST_DIR#"$PWD"/}/pane.lua" "$g/hello16.bin"
     want 'stopped: entry' && want '0 Panes.*First of two, 1 of 2' && want 'exits: none' && want 'presses: 0' &&
         want 'bell: .x07 escape: .x1b\[31m'
 }
@@ -84,13 +84,13 @@ pane_follows_the_guest() {
     want 'exits: some'
 }
 formatter_and_resolver() {
-    open_term 160 50 "$VMSCOPE" --script "$TEST_DIR/pane.lua" "$g/hello16.bin"
+    open_term 160 50 "$VMSCOPE" --script "${TEST_DIR#"$PWD"/}/pane.lua" "$g/hello16.bin"
     want 'stopped: entry  bootsector' && want 'exits: none' || return
     keys c
     want 'debug exit' && keys 5 && keys Home && want 'the guest says h' && want 'bootsector\+0x'
 }
 command_completes() {
-    open_term 80 24 "$VMSCOPE" --script "$TEST_DIR/pane.lua" "$g/hello16.bin"
+    open_term 80 24 "$VMSCOPE" --script "${TEST_DIR#"$PWD"/}/pane.lua" "$g/hello16.bin"
     want 'stopped: entry' || return
     keys : 'greet G' Tab
     want 'greet Grace' || return

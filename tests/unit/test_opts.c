@@ -77,6 +77,13 @@ static void values(void)
     CHECK_EQ(o.commands, 2);
     CHECK(!o.command[0].is_file && o.command[1].is_file);
     CHECK_STR(o.command[0].text, "info registers");
+    CHECK_EQ(parse("run", "--expect=a", "--send", "b", "k"), 0);
+    CHECK_EQ(o.sends, 1);
+    CHECK_EQ(o.send[0].after, 1);
+    CHECK_EQ(parse("run", "--json=f", "--gdb", "[::1]:1", "k"), 0);
+    CHECK(!o.json);
+    CHECK_STR(o.json_file, "f");
+    CHECK_STR(o.session.gdb, "[::1]:1");
     CHECK_EQ(parse("run", "--timeout=1.5", "--on-triple-fault=reset", "--symbols=f@0x10", "k"), 0);
     CHECK_EQ(o.timeout_ns, 1500000000);
     CHECK_EQ(o.session.on_triple_fault, ON_TRIPLE_RESET);
@@ -101,7 +108,11 @@ static void mistakes(void)
     wrong("run", "k", "--timeout", "--timeout needs a value: SECONDS");
     wrong("run", "--timeout=", "k", "needs a value");
     wrong("run", "-S=1", "k", "there is no option");
-    wrong("run", "--json=1", "k", "takes no value");
+    wrong("run", "--script-sandbox=1", "k", "takes no value");
+    wrong("run", "--json=", "k", "needs a value");
+    wrong("doctor", "--json=f", NULL, "only `vmscope run`");
+    wrong("run", "--send=a\\q", "k", "backslash");
+    wrong("run", "--control=tcp:1", "k", "not unix:PATH");
     wrong("run", "a", "b", "two guests, `a` and `b`");
     wrong("run", "-m0", "k", "-m: 0 is less than 1M of memory");
     wrong("run", "-m64", "k", "did you mean 64M?");
