@@ -103,11 +103,18 @@ const char *storm_hint(const struct stat_key *k)
 
 /* ---- a window -------------------------------------------------------------------------------- */
 
+/* One operation in the window, wherever it was made. */
 struct group {
     uint64_t g[2];
     uint64_t window;
-    const struct stat_cell *cell;
+    const struct stat_cell *cell; /* its commonest place */
+    uint64_t cell_window;
+    uint64_t host_sum, count; /* ever: for what one costs */
+    const char *dev;          /* who answers it, or NULL */
+    bool note, effect;
 };
+
+#define TOP_GROUPS 32u
 
 static int by_group(const void *a, const void *b)
 {
@@ -118,18 +125,34 @@ static int by_group(const void *a, const void *b)
     return x->g[1] < y->g[1] ? -1 : x->g[1] > y->g[1];
 }
 
+static int by_window(const void *a, const void *b)
+{
+    const struct group *x = a, *y = b;
+
+    if (x->window != y->window)
+        return x->window > y->window ? -1 : 1;
+    return by_group(a, b);
+}
+
 static void what_of(const struct stat_key *k, uint64_t g[2])
 {
     g[0] = k->what;
     g[1] = (uint64_t)k->reason << 16 | (uint64_t)k->size << 8 | k->write;
 }
 
+/* The end of an interrupt follows from whatever made it come: such exits are told as a storm of
+ * their own only where nothing else is as common. */
+static bool is_effect(const struct stat_key *k)
+{
+    return (k->reason == KVM_EXIT_IO && k->write && (k->what == 0x20 || k->what == 0xa0)) ||
+           (k->reason == KVM_EXIT_MMIO && k->write && k->what == 0xfee000b0);
+}
+
 struct found {
-    uint64_t all, window;         /* exits, and those of the commonest operation */
-    const struct stat_cell *site; /* its commonest place */
-    uint64_t site_window;
-    uint64_t host_sum, count; /* of its cells, ever: for what one costs */
-    uint64_t present;         /* those of the storm that goes on */
+    uint64_t all;     /* exits in the window */
+    uint64_t window;  /* of the storm: the operation, others of its device, ends of interrupts */
+    uint64_t present; /* of the storm that goes on, if there is one */
+    struct group face;
 };
 
 static bool same_what(const struct stat_key *a, const struct stat_key *b)
@@ -138,45 +161,120 @@ static bool same_what(const struct stat_key *a, const struct stat_key *b)
     return a->reason == b->reason && a->what == b->what && a->size == b->size;
 }
 
-static void look(const struct trace_stats *t, const struct storm *present, struct found *f)
+static bool same_dev(const char *a, const char *b)
+{
+    return a && b && !strcmp(a, b);
+}
+
+/* Operations of the window, those of different places added up; the caller frees. */
+static struct group *groups(const struct trace_stats *t, const struct trace_names *names,
+                            size_t *count, uint64_t *all)
 {
     struct group *list = xcalloc(t->cells + 1, sizeof *list);
-    size_t n = 0;
+    size_t n = 0, kept = 0;
 
-    *f = (struct found){0};
+    *all = 0;
     for (unsigned i = 0; i < t->cells; i++) {
         const struct stat_cell *c = &t->cell[i];
+        bool flood = c->key.reason == EXIT_DEVICE ||
+                     (c->key.reason == EXIT_KERNEL &&
+                      (c->key.what >> 40 == KERNEL_INSN || c->key.what >> 40 == KERNEL_ENTRY));
+        uint64_t window = c->count - c->marked;
 
-        bool flood = c->key.reason == EXIT_KERNEL &&
-                     (c->key.what >> 40 == KERNEL_INSN || c->key.what >> 40 == KERNEL_ENTRY);
-
-        if (c->count == c->marked || flood) /* of each there are many without any storm */
+        if (!window || flood) /* of each there are many without any storm */
             continue;
+        list[n] = (struct group){.window = window,
+                                 .cell = c,
+                                 .cell_window = window,
+                                 .host_sum = c->host_sum,
+                                 .count = c->count,
+                                 .note = stat_is_note(c->key.reason),
+                                 .effect = is_effect(&c->key)};
         what_of(&c->key, list[n].g);
-        list[n].window = c->count - c->marked;
-        list[n].cell = c;
-        if (present && same_what(&present->key, &c->key))
-            f->present += list[n].window;
-        if (!stat_is_note(c->key.reason))
-            f->all += list[n].window;
-        n++;
+        *all += list[n++].note ? 0 : window;
     }
     qsort(list, n, sizeof *list, by_group);
-    for (size_t i = 0, end; i < n; i = end) {
-        struct found g = {.all = f->all, .present = f->present};
+    for (size_t i = 0; i < n; i++) {
+        struct group *g = kept ? &list[kept - 1] : NULL;
 
-        for (end = i; end < n && !by_group(&list[i], &list[end]); end++) {
-            g.window += list[end].window;
-            g.host_sum += list[end].cell->host_sum;
-            g.count += list[end].cell->count;
-            if (list[end].window > g.site_window) {
-                g.site_window = list[end].window;
-                g.site = list[end].cell;
-            }
+        if (!g || by_group(g, &list[i])) {
+            list[kept++] = list[i];
+            continue;
         }
-        if (g.window > f->window || !f->site) {
-            *f = g;
+        g->window += list[i].window;
+        g->host_sum += list[i].host_sum;
+        g->count += list[i].count;
+        if (list[i].window > g->cell_window) {
+            g->cell_window = list[i].window;
+            g->cell = list[i].cell;
         }
+    }
+    qsort(list, kept, sizeof *list, by_window);
+    for (size_t i = 0; i < kept && i < TOP_GROUPS; i++) {
+        struct exit_event ev;
+
+        stat_key_event(&list[i].cell->key, &ev);
+        list[i].dev = names_dev(names, &ev);
+    }
+    *count = kept < TOP_GROUPS ? kept : TOP_GROUPS;
+    return list;
+}
+
+/* The operation, with its device's others and, if it is what makes them come, the ends of
+ * interrupts. */
+static uint64_t total(const struct group *list, size_t n, const struct group *face, uint64_t ends)
+{
+    uint64_t sum = 0;
+
+    if (face->effect)
+        return ends;
+    for (size_t i = 0; i < n; i++)
+        if (&list[i] == face ||
+            (!list[i].effect && !list[i].note && !face->note && same_dev(list[i].dev, face->dev)))
+            sum += list[i].window;
+    return sum + (!face->note && face->window * 5 >= ends * 2 ? ends : 0);
+}
+
+/* What counts as the storm `s` that is on. */
+static bool belongs(const struct storm *s, const struct group *g)
+{
+    return same_what(&s->key, &g->cell->key) || (s->dev[0] && same_dev(s->dev, g->dev));
+}
+
+static void look(const struct trace_stats *t, const struct trace_names *names,
+                 const struct storm *present, struct found *f)
+{
+    uint64_t ends = 0, best = 0;
+    const struct group *face = NULL, *given = NULL;
+    struct group *list;
+    size_t n;
+
+    *f = (struct found){0};
+    list = groups(t, names, &n, &f->all);
+    for (size_t i = 0; i < n; i++) {
+        ends += list[i].effect ? list[i].window : 0;
+        if (present && belongs(present, &list[i]))
+            f->present += list[i].window;
+        if (list[i].cell->key.reason == EXIT_INJECT && !given)
+            given = &list[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint64_t sum = total(list, n, &list[i], ends);
+
+        /* What is no exit must be far more common than any exit to be the storm. */
+        if (list[i].note)
+            sum /= 2;
+        if (sum > best || (sum == best && face && face->effect)) {
+            best = sum;
+            face = &list[i];
+        }
+    }
+    /* Nothing but ends of interrupts: the interrupt itself is the storm. */
+    if (face && face->effect && given && given->window * 5 >= ends * 4)
+        face = given;
+    if (face) {
+        f->face = *face;
+        f->window = total(list, n, face, ends);
     }
     free(list);
 }
@@ -216,24 +314,31 @@ static void name_it(const struct stat_key *k, const struct trace_names *n, struc
 static void describe(struct storm *s, const struct trace_stats *t, const struct trace_names *n,
                      const struct found *f, uint64_t window_ns)
 {
+    const struct group *g = &f->face;
     double seconds = (double)window_ns / 1e9;
-    double mean = f->count ? (double)f->host_sum / (double)f->count : 0;
+    double mean = g->count ? (double)g->host_sum / (double)g->count : 0;
     double busy = (double)f->window * (mean + stat_trip_ns(t)) / (double)window_ns * 100;
-    const char *hint = storm_hint(&f->site->key);
+    const char *hint = storm_hint(&g->cell->key);
     char rate[24], place[200];
     struct buf b = {0};
 
     rate_text((double)f->window / seconds, rate, sizeof rate);
-    buf_addf(&b, "%.0f%% of exits: ", f->all ? 100.0 * (double)f->window / (double)f->all : 100.0);
-    name_it(&f->site->key, n, &b);
-    names_place(n, f->site->key.rip, f->site->key.flags & EXIT_F_PAST, place, sizeof place);
+    if (!g->note)
+        buf_addf(&b,
+                 "%.0f%% of exits: ", f->all ? 100.0 * (double)f->window / (double)f->all : 100.0);
+    if (!g->note && g->window * 10 < f->window * 9)
+        buf_addf(&b, "%.0f%% of them ", 100.0 * (double)g->window / (double)f->window);
+    name_it(&g->cell->key, n, &b);
+    names_place(n, g->cell->key.rip, g->cell->key.flags & EXIT_F_PAST, place, sizeof place);
     if (place[0])
         buf_addf(&b, " at %s", place);
     else
-        buf_addf(&b, " at 0x%" PRIx64, f->site->key.rip);
-    if (f->site_window * 10 < f->window * 9)
-        buf_addf(&b, " (%.0f%% there)", 100.0 * (double)f->site_window / (double)f->window);
-    buf_addf(&b, ", %s, %.0f%% of time", rate, busy < 100 ? busy : 100);
+        buf_addf(&b, " at 0x%" PRIx64, g->cell->key.rip);
+    if (g->cell_window * 10 < g->window * 9)
+        buf_addf(&b, " (%.0f%% there)", 100.0 * (double)g->cell_window / (double)g->window);
+    buf_addf(&b, ", %s", rate);
+    if (!g->note)
+        buf_addf(&b, ", %.0f%% of time", busy < 100 ? busy : 100);
     if (hint)
         buf_addf(&b, "; %s", hint);
     snprintf(s->text, sizeof s->text, "%s", buf_str(&b));
@@ -269,8 +374,8 @@ static bool judge(struct storm_watch *w, const struct trace_stats *t, const stru
     bool top, fresh = false;
     double rate;
 
-    look(t, s, &f);
-    top = f.site && is_storm(w, f.window, f.all, window_ns, 1);
+    look(t, n, s, &f);
+    top = f.face.cell && is_storm(w, f.window, f.all, window_ns, 1);
     /* It goes on while half of what began it blows, so that two that alternate are not many. */
     if (s && !is_storm(w, f.present, f.all, window_ns, 0.5)) {
         if (!top && ++w->calm < CALM_WINDOWS)
@@ -283,16 +388,18 @@ static bool judge(struct storm_watch *w, const struct trace_stats *t, const stru
     w->calm = 0;
     if (!s) {
         s = begin(w, now_ns - window_ns);
-        s->key = f.site->key;
+        s->key = f.face.cell->key;
+        snprintf(s->dev, sizeof s->dev, "%s", f.face.dev && !f.face.note ? f.face.dev : "");
         f.present = f.window;
         fresh = true;
     }
     s->exits += f.present;
     rate = (double)f.window * 1e9 / (double)window_ns;
     /* The sentence is about its worst moment. */
-    if (f.site && same_what(&s->key, &f.site->key) && rate > s->peak_rate) {
+    if (f.face.cell && (same_what(&s->key, &f.face.cell->key) || same_dev(s->dev, f.face.dev)) &&
+        rate > s->peak_rate) {
         s->peak_rate = rate;
-        s->key = f.site->key;
+        s->key = f.face.cell->key;
         describe(s, t, n, &f, window_ns);
     }
     return fresh;

@@ -1,7 +1,7 @@
 /*
- * Exit storms: one operation that makes up most exits at a high rate, named with its place and what
- * is known to cause and cure it. Works on windows of the statistics, live (tracer.c) and over
- * recordings. One thread at a time.
+ * Exit storms: one operation, with others of its device, that makes up most exits at a high rate,
+ * named with its place and what is known to cause and cure it. Works on windows of the statistics,
+ * live (tracer.c) and over recordings. One thread at a time.
  */
 #ifndef DEBUG_STORM_H
 #define DEBUG_STORM_H
@@ -18,6 +18,7 @@
 
 struct storm {
     struct stat_key key;       /* its commonest site */
+    char dev[32];              /* the device whose other registers belong to it, or empty */
     uint64_t begin_ns, end_ns; /* CLOCK_MONOTONIC; end 0: still on */
     uint64_t exits;            /* of this operation while it lasted */
     double peak_rate;          /* a second */
