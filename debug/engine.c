@@ -705,8 +705,10 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
     const char *kind;
     struct plant *pl;
 
-    if (ev->reason != EXIT_KICK)
+    if (ev->reason != EXIT_KICK) { /* it gets on, wherever the next kick finds it */
         stuck_clear(&g->stuck[v->id]);
+        g->points.watches.cpu[v->id].kicked = false;
+    }
     switch (ev->reason) {
     case KVM_EXIT_DEBUG:
         return on_debug(g, v, want, ev);

@@ -18,7 +18,7 @@
 
 #define FLAGS_OURS 0x10100u /* TF and RF come and go with steps */
 
-static bool same_regs(const struct kvm_regs *a, const struct kvm_regs *b)
+bool stuck_same(const struct kvm_regs *a, const struct kvm_regs *b)
 {
     struct kvm_regs x = *a, y = *b;
 
@@ -31,7 +31,7 @@ bool stuck_suspect(struct stuck *s, const struct vcpu *v)
 {
     uint64_t now = clock_ns();
 
-    if (!s->since_ns || !same_regs(&s->regs, v->regs)) {
+    if (!s->since_ns || !stuck_same(&s->regs, v->regs)) {
         *s = (struct stuck){.since_ns = now, .regs = *v->regs};
         return false;
     }
@@ -55,7 +55,7 @@ static bool is_jump(struct vcpu *v)
 
 bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns)
 {
-    if (!same_regs(&s->regs, v->regs) || is_jump(v)) {
+    if (!stuck_same(&s->regs, v->regs) || is_jump(v)) {
         stuck_clear(s);
         return false;
     }

@@ -20,6 +20,8 @@ struct stuck {
     uint64_t tried_ns;
 };
 
+/* Equal but for flags that steps leave behind. */
+bool stuck_same(const struct kvm_regs *a, const struct kvm_regs *b);
 /* A kick found the vCPU so. True when it is time to try single steps. */
 bool stuck_suspect(struct stuck *s, const struct vcpu *v);
 /* One such step ended after `guest_ns`. True when the vCPU is stuck. */

@@ -74,8 +74,9 @@ struct watch_hit {
 struct watch_cpu {
     struct watch_hit *hit;
     unsigned hits, cap;
-    uint64_t step_from;     /* while a step is made: where; 0 otherwise */
-    uint64_t kicked_at;     /* linear RIP at the last kick */
+    uint64_t step_from; /* while a step is made: where; 0 otherwise */
+    bool kicked;        /* the last exit was a kick, which found these: */
+    struct kvm_regs kicked_regs;
     struct disasm *disasm;  /* its own; made when first needed */
     struct operands expect; /* of the step being made; count -1: not known */
     uint64_t rcx;           /* before it */

@@ -268,7 +268,7 @@ void watch_renew(struct engine *g, struct vcpu *v)
 void watch_kicked(struct engine *g, struct vcpu *v, const struct onestep_ops *ops)
 {
     struct watches *w = &g->points.watches;
-    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    struct watch_cpu *c = &w->cpu[v->id];
     struct exit_event ev = {.reason = EXIT_KICK};
     struct onestep_info info;
 
@@ -277,11 +277,14 @@ void watch_kicked(struct engine *g, struct vcpu *v, const struct onestep_ops *op
     engine_alone_begin(g, v);
     watch_refresh(w);
     engine_alone_end(g);
-    if (w->trapped && w->cpu[v->id].kicked_at == at && atomic_load(&v->idle) == VCPU_ACTIVE) {
+    if (w->trapped && c->kicked && stuck_same(&c->kicked_regs, v->regs) &&
+        atomic_load(&v->idle) == VCPU_ACTIVE) {
         watch_recover(g, v, &ev, ops, &info);
-        at = 0;
+        c->kicked = false;
+        return;
     }
-    w->cpu[v->id].kicked_at = at;
+    c->kicked = true;
+    c->kicked_regs = *v->regs;
 }
 
 /* ---- turns

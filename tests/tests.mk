@@ -29,7 +29,11 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60) under libFuzzer
 	$(SUBMAKE) $(JOBS) MODE=fuzz CC=clang fuzz-build
 	@tests/fuzz/run.sh $(O)/fuzz-clang
 
-$(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libvmscope.a
+# bench is of many files, gdb_floor of one.
+BENCH := $(patsubst %.c,$(B)/%.o,$(filter-out tests/bench/gdb_floor.c,$(sort $(wildcard tests/bench/*.c))))
+$(B)/tests/bench/bench: $(BENCH) $(B)/libvmscope.a
+	$(call TESTLINK)
+$(B)/tests/bench/gdb_floor: $(B)/tests/bench/gdb_floor.o $(B)/libvmscope.a
 	$(call TESTLINK)
 
 # Everything `make check` runs. The replay of fuzz corpora is of use only under a sanitizer.
@@ -38,5 +42,5 @@ check-build:
 	$(SUBMAKE) MODE=asan unit fuzz-build
 	$(SUBMAKE) MODE=tsan unit-threads
 
--include $(patsubst %,%.d,$(UNIT) $(FUZZ) $(B)/tests/bench/bench $(B)/tests/bench/gdb_floor \
-	$(B)/tests/fuzz/replay_main)
+-include $(patsubst %,%.d,$(UNIT) $(FUZZ) $(B)/tests/fuzz/replay_main) $(BENCH:.o=.d) \
+	$(B)/tests/bench/gdb_floor.d

@@ -26,10 +26,9 @@ uint64_t ring_put(struct exit_ring *r, struct exit_event *ev)
 {
     uint64_t seq = atomic_load_explicit(&r->head, memory_order_relaxed);
     _Atomic uint64_t *slot = r->word + (seq & r->mask) * RING_WORDS;
-    uint64_t raw[RING_WORDS];
+    const uint64_t *raw = (const uint64_t *)ev; /* built without strict aliasing */
 
     ev->seq = seq;
-    memcpy(raw, ev, sizeof raw);
     for (unsigned i = 0; i < RING_WORDS; i++)
         atomic_store_explicit(&slot[i], raw[i], memory_order_relaxed);
     atomic_store_explicit(&r->head, seq + 1, memory_order_release);

@@ -123,10 +123,14 @@ static unsigned counter_of(unsigned reason)
     return reason < 63 ? reason : 63;
 }
 
+/* This thread alone writes its ring and counters, so no locked addition is needed. */
 void vcpu_note(struct vcpu *v, struct exit_event *ev)
 {
+    _Atomic uint64_t *c = &v->counts[counter_of(ev->reason)];
+
     ring_put(&v->ring, ev);
-    atomic_fetch_add_explicit(&v->counts[counter_of(ev->reason)], 1, memory_order_relaxed);
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
 }
 
 static void note_injected(struct vcpu *v, unsigned vector, bool nmi)
@@ -240,11 +244,12 @@ bool vcpu_ready(struct vcpu *v)
     unsigned attn;
 
     v->run->immediate_exit = 0;
-    atomic_store(&v->kicked, 0);
+    if (atomic_load_explicit(&v->kicked, memory_order_relaxed)) /* a locked store is not free */
+        atomic_store(&v->kicked, 0);
     if (vcpu_parking(v))
         return false;
-    if (atomic_load(&vm->keeper) == v->id &&
-        atomic_load_explicit(&vm->alarm_host_ns, memory_order_relaxed) <= v->last_ns)
+    if (atomic_load_explicit(&vm->alarm_host_ns, memory_order_relaxed) <= v->last_ns &&
+        atomic_load(&vm->keeper) == v->id)
         run_alarms(vm);
     attn = atomic_load(&vm->m.cpu[v->id].attention);
     if (attn)
@@ -286,16 +291,11 @@ static void add_data(struct vcpu_debug *to, const struct vcpu_debug *data)
     }
 }
 
-static int arm(struct vcpu *v, const struct vcpu_debug *asked)
+static int tell_debug(struct vcpu *v, const struct vcpu_debug *want)
 {
-    struct vcpu_debug with_data = *asked, *want = &with_data;
     struct kvm_guest_debug d = {0};
     int rc;
 
-    if (v->data.dr7)
-        add_data(want, &v->data);
-    if (!must_arm(v, want))
-        return 0;
     if (want->step)
         vcpu_flush(v); /* dirty registers would be applied after this call and undo it */
     /* Otherwise they must wait: applied while a step is still armed they get a trap flag. */
@@ -316,6 +316,18 @@ static int arm(struct vcpu *v, const struct vcpu_debug *asked)
     v->debug_set = *want;
     v->debug_valid = rc == 0;
     return rc;
+}
+
+static int arm(struct vcpu *v, const struct vcpu_debug *want)
+{
+    struct vcpu_debug with_data;
+
+    if (v->data.dr7) {
+        with_data = *want;
+        add_data(&with_data, &v->data);
+        want = &with_data;
+    }
+    return must_arm(v, want) ? tell_debug(v, want) : 0;
 }
 
 /* ---- one entry ------------------------------------------------------------------------------- */
