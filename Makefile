@@ -44,6 +44,11 @@ endif
 SAN := -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_dbg  := -O1 -g
 OPT_rel  := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+ifeq ($(findstring clang,$(CC)),)
+# Records and registers are copied and cleared at each exit, in which `rep movs` and `rep stos` are slow.
+OPT_rel += -mmemcpy-strategy=vector_loop:512:noalign,libcall:-1:noalign \
+	-mmemset-strategy=vector_loop:512:noalign,libcall:-1:noalign
+endif
 OPT_asan := -O1 -g -fsanitize=address,undefined $(SAN)
 OPT_tsan := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 OPT_cov  := -O0 -g --coverage

@@ -320,12 +320,9 @@ void engine_trapped(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool 
 static bool linear_to_gpa(struct vcpu *v, uint64_t linear, uint64_t *gpa)
 {
     struct walk_regs r;
-    struct walk w;
 
     vcpu_walk_regs(v, &r);
-    walk(&v->vm->mem, &r, linear, &w);
-    *gpa = w.gpa;
-    return w.result == WALK_OK;
+    return walk_gpa(&v->vm->mem, &r, linear, gpa);
 }
 
 /* All points at the instruction about to execute; true when one of them stops the guest. */

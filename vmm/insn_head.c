@@ -33,16 +33,15 @@ static bool is_string(uint8_t op)
 
 void insn_head_read(struct vcpu *v, struct insn_head *h)
 {
-    uint8_t b[15];
-    unsigned n = vcpu_fetch(v, b), i = 0;
-    bool rep = false;
-    unsigned rexb = 0;
+    const uint8_t *b = h->b;
+    unsigned n, i = 0, rexb = 0;
 
     *h = (struct insn_head){.vector = -1, .ss_from = -1};
+    h->n = (uint8_t)(n = vcpu_fetch(v, h->b));
     while (i < n && is_prefix(b[i])) {
         h->opsize |= b[i] == 0x66;
         h->locked |= b[i] == 0xf0;
-        rep |= b[i] == 0xf2 || b[i] == 0xf3;
+        h->rep |= b[i] == 0xf2 || b[i] == 0xf3;
         i++;
     }
     if (i < n && v->sregs->cs.l && (v->sregs->efer & 0x400) && (b[i] & 0xf0) == 0x40) {
@@ -51,9 +50,10 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
     }
     if (i >= n)
         return;
+    h->opcode_at = (uint8_t)i;
     h->len = i + 1;
     h->locked |= b[i] == 0x86 || b[i] == 0x87;
-    if (rep && is_string(b[i]))
+    if (h->rep && is_string(b[i]))
         h->special = SP_REP;
     switch (b[i]) {
     case 0xf4:

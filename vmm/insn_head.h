@@ -35,6 +35,9 @@ struct insn_head {
     bool is_int_n, icebp; /* which of the SP_INT kind */
     bool locked;          /* read-modify-write as one: lock prefix, xchg */
     int ss_from;          /* mov ss, reg: number of that register; -1 no such instruction */
+    bool rep;
+    uint8_t b[15], n;  /* the bytes at CS:RIP, as many as can be read */
+    uint8_t opcode_at; /* offset of the opcode's first byte, behind prefixes and REX */
 };
 
 /* Reads the bytes at CS:RIP. SP_NONE also when they cannot be read. */

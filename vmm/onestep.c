@@ -8,6 +8,7 @@
 
 #include "vmm/base/le.h"
 #include "vmm/insn_head.h"
+#include "vmm/insn_plain.h"
 #include "vmm/step_guard.h"
 #include "vmm/transfer.h"
 #include "vmm/vcpu.h"
@@ -342,7 +343,7 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
 {
     struct vcpu_debug want = {.step = true, .sw_bp = guard->count > 0};
     uint64_t from = linear_rip(v), target;
-    unsigned cpl = cpu_cpl(v->sregs);
+    unsigned cpl = cpu_cpl(v->sregs), falls;
 
     /* A repeated string instruction is one step, whole: hosts stop in it each time, once more at
      * its end, or not at all. A debug register behind it is quicker than its iterations. */
@@ -350,7 +351,9 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
         want.step = false;
         want.dr[0] = from + h->len;
         want.dr7 = 0x402;
-    } else if (v->vm->probe.emulated && !(v->sregs->cr0 & CR0_PE) && h->special != SP_INT) {
+    } else if (v->vm->probe.emulated && !(v->sregs->cr0 & CR0_PE) && h->special != SP_INT &&
+               !insn_plain(v, h, &falls)) {
+        /* Debug registers cost each entry as much again, so who cannot fault goes without. */
         stop_at_handlers(v, &want);
     }
     for (unsigned i = 0; i < ENTRIES_MAX; i++) {
@@ -450,11 +453,16 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
     bool emulated = v->vm->probe.emulated;
     unsigned cpl = cpu_cpl(v->sregs);
     bool real = !(v->sregs->cr0 & CR0_PE);
-    struct step_guard guard = {0};
+    struct step_guard guard; /* a kilobyte: not cleared at each step */
     struct insn_head h;
     enum onestep r;
 
-    *out = (struct onestep_info){.vector = -1};
+    guard.count = 0;
+    out->vector = -1;
+    out->partial = false;
+    out->last.reason = KVM_EXIT_UNKNOWN;
+    out->last.flags = 0;
+    out->last.guest_ns = 0;
     if (v->injected >= 0)
         return arrive_at_handler(v, ops, v->injected, out);
     if (v->events->exception.injected)

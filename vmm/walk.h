@@ -54,6 +54,8 @@ enum paging_mode walk_mode(const struct walk_regs *r);
  * 32-bit and PAE paging an address above 4 GiB counts as not canonical. PAE's four top entries are
  * read from memory, though the processor keeps the ones it loaded with CR3. */
 void walk(const struct mem *m, const struct walk_regs *r, uint64_t linear, struct walk *out);
+/* Only where it leads; false when not WALK_OK. Much cheaper than walk. */
+bool walk_gpa(const struct mem *m, const struct walk_regs *r, uint64_t linear, uint64_t *gpa);
 /* Copies from virtual memory, crossing pages; returns the prefix that is mapped to RAM. Rights are
  * not asked: a debugger may read and write what the guest may not. */
 size_t walk_read(const struct mem *m, const struct walk_regs *r, uint64_t linear, void *dst,
