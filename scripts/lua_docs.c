@@ -3,10 +3,12 @@
  * for editors are printed from these rows, and a test runs every example.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "debug/out.h"
 #include "scripts/lua_int.h"
+#include "scripts/script_path.h"
 #include "vmm/base/near.h"
 
 /* clang-format off */
@@ -63,11 +65,15 @@ const struct lua_doc lua_docs[] = {
      "field reason integer\n"
      "field exception integer?\n"
      "field dr6 integer?\n"
+     "field line integer?\n"
+     "field event string?\n"
+     "field target integer?\n"
      "field reply fun(self: event, answer: integer|string): string",
      "What a hook sees: kind, port, size, value, write, count, gpa, msr, vector, rip (linear), "
      "cs_base, symbol, cr3, cpl, vcpu, mode, seq, at (seconds), guest_ns, host_ns, unclaimed, "
      "string, stepped, register (the device's name of it), text (as in the trace), reason, "
-     "exception, dr6. Fields that the exit does not have are nil. Asking for the value of a "
+     "exception, dr6; of the devices' own records (kind device, in \"trace\" alone): event (line, "
+     "request, eoi, timer, …), line, vector, target (a vCPU). Fields that the exit does not have are nil. Asking for the value of a "
      "read has the device answer first. e:reply(number or bytes) answers in its stead, for "
      "a write: it reaches no device. An event lives during the call.",
      "vm.on(\"io\", function(e)\n"
@@ -578,19 +584,59 @@ const struct lua_doc lua_docs[] = {
 };
 /* clang-format on */
 
-int docs_help(const char *name, struct out *o)
+static void script_row(void *arg, const char *name, const char *path)
+{
+    struct buf about = {0};
+
+    (void)script_about(path, &about);
+    out_row(arg);
+    out_cell(arg, "%s", name);
+    out_cell(arg, "%.*s", (int)strcspn(buf_str(&about), "\n"), buf_str(&about));
+    buf_fini(&about);
+}
+
+static void list_all(struct out *o)
 {
     static const char *const columns[] = {"name", "form", NULL};
+    static const char *const scripts[] = {"script", "what it does", NULL};
+
+    out_table(o, "api", NULL, columns);
+    for (const struct lua_doc *d = lua_docs; d->name; d++) {
+        out_row(o);
+        out_cell(o, "%s", d->name);
+        out_cell(o, "%s", d->form);
+    }
+    out_table_end(o);
+    out_text(o, "%s", "");
+    out_table(o, "scripts", NULL, scripts);
+    script_each(script_row, o);
+    out_table_end(o);
+    out_text(o, "`help lua NAME` says more of each.");
+}
+
+/* A script by name: what it says of itself. */
+static bool script_help(const char *name, struct out *o)
+{
+    struct buf about = {0};
+    char *path = script_path(name);
+    bool good = path && script_about(path, &about);
+
+    if (good) {
+        out_text(o, "%.*s", (int)about.len - (about.data[about.len - 1] == '\n'), buf_str(&about));
+        out_json_str(o, "script", path);
+        out_json_str(o, "help", buf_str(&about));
+    }
+    buf_fini(&about);
+    free(path);
+    return good;
+}
+
+int docs_help(const char *name, struct out *o)
+{
     struct near near = {.word = name};
 
     if (!*name) {
-        out_table(o, "api", NULL, columns);
-        for (const struct lua_doc *d = lua_docs; d->name; d++) {
-            out_row(o);
-            out_cell(o, "%s", d->name);
-            out_cell(o, "%s", d->form);
-        }
-        out_table_end(o);
+        list_all(o);
         return 0;
     }
     for (const struct lua_doc *d = lua_docs; d->name; d++) {
@@ -606,6 +652,8 @@ int docs_help(const char *name, struct out *o)
         }
         near_offer(&near, d->name);
     }
+    if (script_help(name, o))
+        return 0;
     if (near.best)
         out_error(o, "scripts know no `%s`: did you mean `%s`?", name, near.best);
     else

@@ -39,6 +39,9 @@ enum field_id {
     F_REASON,
     F_EXCEPTION,
     F_DR6,
+    F_LINE,
+    F_EVENT,
+    F_TARGET,
 };
 
 static const struct {
@@ -54,7 +57,8 @@ static const struct {
     {"guest_ns", F_GUEST_NS}, {"host_ns", F_HOST_NS}, {"unclaimed", F_UNCLAIMED},
     {"string", F_STRING},     {"stepped", F_STEPPED}, {"register", F_REGISTER},
     {"text", F_TEXT},         {"reason", F_REASON},   {"exception", F_EXCEPTION},
-    {"dr6", F_DR6},
+    {"dr6", F_DR6},           {"line", F_LINE},       {"event", F_EVENT},
+    {"target", F_TARGET},
 };
 
 struct event_box *event_new(lua_State *L)
@@ -159,8 +163,31 @@ static int push_text(lua_State *L, struct event_box *b)
     return 1;
 }
 
+static int push_line(lua_State *L, const struct exit_event *ev)
+{
+    if (ev->reason == EXIT_INJECT && ev->u.inject.line)
+        lua_pushinteger(L, ev->u.inject.line - 1);
+    else if (ev->reason == EXIT_DEVICE && ev->u.device.line != EXIT_NO_LINE)
+        lua_pushinteger(L, ev->u.device.line);
+    else
+        return 0;
+    return 1;
+}
+
+static int push_device_event(lua_State *L, const struct exit_event *ev)
+{
+    if (ev->reason != EXIT_DEVICE || ev->u.device.event >= DEVICE_EVENTS)
+        return 0;
+    lua_pushstring(L, exit_device_name(ev->u.device.event));
+    return 1;
+}
+
 static int push_vector(lua_State *L, const struct exit_event *ev)
 {
+    if (ev->reason == EXIT_DEVICE && ev->u.device.vector != EXIT_NO_VECTOR) {
+        lua_pushinteger(L, ev->u.device.vector);
+        return 1;
+    }
     if (ev->reason == EXIT_INJECT)
         lua_pushinteger(L, ev->u.inject.vector);
     else if (ev->reason == KVM_EXIT_SHUTDOWN && ev->u.shutdown.vector >= 0)
@@ -248,6 +275,13 @@ static int push_field(lua_State *L, struct event_box *b, enum field_id id)
         return push_number(L, true, ev->reason);
     case F_EXCEPTION:
         return push_number(L, ev->reason == KVM_EXIT_DEBUG, ev->u.debug.exception);
+    case F_LINE:
+        return push_line(L, ev);
+    case F_EVENT:
+        return push_device_event(L, ev);
+    case F_TARGET:
+        return push_number(L, ev->reason == EXIT_DEVICE && ev->u.device.cpu != DEVICE_NO_CPU,
+                           ev->u.device.cpu);
     case F_DR6:
         return push_number(L, ev->reason == KVM_EXIT_DEBUG, ev->u.debug.dr6);
     }

@@ -827,6 +827,24 @@ static int run(struct start *a, struct err *e)
     return rc;
 }
 
+/* NAME,help: what the script says of itself, and the end. */
+static int tell_about(struct scripts *h, const char *path)
+{
+    struct entry in = {.is_main = true};
+    struct buf about = {0};
+
+    if (!script_about(path, &about))
+        buf_addf(&about, "%s says nothing of itself: it begins without a comment.\n", path);
+    host_enter(h, &in, h->L, host_main_ns(h));
+    host_print(h, buf_str(&about), about.len);
+    host_leave(&in);
+    buf_fini(&about);
+    h->quit_status = 0;
+    h->quit_asked = true;
+    host_ring(h);
+    return 0;
+}
+
 int scripts_run_file(struct scripts *h, const char *name, struct err *e)
 {
     char *word = xasprintf("%.*s", (int)strcspn(name, ","), name), *path;
@@ -839,7 +857,9 @@ int scripts_run_file(struct scripts *h, const char *name, struct err *e)
         return err_set(e, ENOENT,
                        "there is no script %s: neither a file of that name nor one in %s", name,
                        script_folders());
-    rc = run(&(struct start){.h = h, .path = path, .args = args + (*args == ',')}, e);
+    args += *args == ',';
+    rc = !strcmp(args, "help") ? tell_about(h, path)
+                               : run(&(struct start){.h = h, .path = path, .args = args}, e);
     free(path);
     return rc;
 }

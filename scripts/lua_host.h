@@ -43,7 +43,8 @@ void scripts_close(struct scripts *h); /* takes NULL */
 
 /* Starts a script; it runs up to its end or its first wait. `name` is a path, or the name of a
  * script in one of the script folders; behind a comma may stand KEY=VALUE,… which the script gets
- * as a table in `...`. 0, or -errno with the error and its traceback. */
+ * as a table in `...`; NAME,help prints what the script says of itself and quits. 0, or -errno with
+ * the error and its traceback. */
 int scripts_run_file(struct scripts *h, const char *name, struct err *e);
 int scripts_run_text(struct scripts *h, const char *code, const char *chunk, struct err *e);
 /* The run is over: calls the "end" hooks, once. The guest should stand. scripts_close does it too.

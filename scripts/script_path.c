@@ -4,6 +4,7 @@
 #include "scripts/script_path.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -65,4 +66,45 @@ char *script_path(const char *name)
         free(path);
     }
     return NULL;
+}
+
+bool script_about(const char *path, struct buf *out)
+{
+    FILE *f = fopen(path, "re");
+    char line[1024];
+    size_t before = out->len;
+
+    while (f && fgets(line, sizeof line, f) && !strncmp(line, "--", 2) && out->len < 65536)
+        buf_adds(out, line + 2 + (line[2] == ' '));
+    if (f)
+        fclose(f);
+    return out->len > before;
+}
+
+static int is_script(const struct dirent *d)
+{
+    size_t n = strlen(d->d_name);
+
+    return n > 4 && d->d_name[0] != '.' && !strcmp(d->d_name + n - 4, ".lua");
+}
+
+void script_each(void (*fn)(void *arg, const char *name, const char *path), void *arg)
+{
+    find_folders();
+    for (unsigned i = 0; i < FOLDERS; i++) {
+        struct dirent **list;
+        int n = scandir(folder[i], &list, is_script, alphasort);
+
+        for (int k = 0; k < n; k++) {
+            char *path = xasprintf("%s/%s", folder[i], list[k]->d_name);
+            char *name = xasprintf("%.*s", (int)strlen(list[k]->d_name) - 4, list[k]->d_name);
+
+            fn(arg, name, path);
+            free(name);
+            free(path);
+            free(list[k]);
+        }
+        if (n >= 0)
+            free(list);
+    }
 }

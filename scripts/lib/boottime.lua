@@ -1,4 +1,4 @@
--- Boot-phase timer: when POST codes (port 0x80) and console lines came, and how long each phase took.
+-- Boot-phase timer: when POST codes and console lines came, and how long each phase took.
 --
 --   vmscope run --script boottime GUEST
 local args = type(...) == "table" and ... or {}

@@ -13,17 +13,15 @@ local files, hits, at_line = {}, {}, {}
 -- Addresses of lines, by decoding the functions.
 for _, f in ipairs(vm.functions()) do
   if f.size > 0 and f.name:find(match) then
-    local at, last = f.addr, nil
-    local file, start = vm.line(at)
-    if file then
-      files[file] = files[file] or {functions = {}, lines = {}}
-      files[file].functions[f.name] = {line = start, addr = f.addr}
-    end
+    local at, last, file = f.addr, nil, nil
+    local first = {} -- its lowest line in each file: a function may begin with code of a header
     while at < f.addr + f.size do
       local insn = vm.disasm(at)[1]
       local name, n = vm.line(at)
       if not insn then break end
       if name and n > 0 then
+        first[name] = math.min(first[name] or n, n)
+        file = name -- the end of a function is its own
         files[name] = files[name] or {functions = {}, lines = {}}
         local key = name .. ":" .. n
         if key ~= last then
@@ -35,6 +33,7 @@ for _, f in ipairs(vm.functions()) do
       end
       at = at + insn.len
     end
+    if file then files[file].functions[f.name] = {line = first[file], addr = f.addr} end
   end
 end
 

@@ -1,5 +1,4 @@
--- Function tracer: entry and exit of functions by symbol, as a tree. Breakpoints are asked on the
--- vCPU's own thread, so the guest is never stopped for it.
+-- Function tracer: entry and exit of functions by symbol, as a tree.
 --
 --   vmscope run --script functrace,match=^process_ GUEST
 --

@@ -1,4 +1,4 @@
--- Memory-allocation checker: leaks, double frees, frees of what was never given, overlapping blocks.
+-- Memory-allocation checker: leaks, double and foreign frees, overlapping blocks.
 --
 --   vmscope run --script heapcheck,alloc=kmalloc,free=kfree GUEST
 --

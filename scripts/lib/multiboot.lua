@@ -1,4 +1,4 @@
--- Multiboot checker: looks over the header in the image and what the kernel was given at its entry.
+-- Multiboot checker: the header in the image, and what the kernel was given at its entry.
 --
 --   vmscope run --script multiboot GUEST
 local problems = 0

@@ -1,4 +1,4 @@
--- A 16450 UART written in Lua, as an example of a device: COM4 at 0x2e8 with interrupt line 3.
+-- A 16450 UART in Lua, as an example of a device: COM4 at 0x2e8 with interrupt line 3.
 --
 --   vmscope run --script uart,echo=1 GUEST
 --

@@ -2,7 +2,7 @@
 -- What vmscope's scripts see, for editors that understand LuaLS annotations.
 -- Printed by `vmscope --dump-lua types`.
 
----What a hook sees: kind, port, size, value, write, count, gpa, msr, vector, rip (linear), cs_base, symbol, cr3, cpl, vcpu, mode, seq, at (seconds), guest_ns, host_ns, unclaimed, string, stepped, register (the device's name of it), text (as in the trace), reason, exception, dr6. Fields that the exit does not have are nil. Asking for the value of a read has the device answer first. e:reply(number or bytes) answers in its stead, for a write: it reaches no device. An event lives during the call.
+---What a hook sees: kind, port, size, value, write, count, gpa, msr, vector, rip (linear), cs_base, symbol, cr3, cpl, vcpu, mode, seq, at (seconds), guest_ns, host_ns, unclaimed, string, stepped, register (the device's name of it), text (as in the trace), reason, exception, dr6; of the devices' own records (kind device, in "trace" alone): event (line, request, eoi, timer, …), line, vector, target (a vCPU). Fields that the exit does not have are nil. Asking for the value of a read has the device answer first. e:reply(number or bytes) answers in its stead, for a write: it reaches no device. An event lives during the call.
 ---@class event
 ---@field kind string
 ---@field port integer?
@@ -32,6 +32,9 @@
 ---@field reason integer
 ---@field exception integer?
 ---@field dr6 integer?
+---@field line integer?
+---@field event string?
+---@field target integer?
 ---@field reply fun(self: event, answer: integer|string): string
 
 ---What vm.on and points with a function return.
