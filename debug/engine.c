@@ -799,6 +799,16 @@ static bool after_odd_step(struct engine *g, struct vcpu *v, const struct oneste
     return false;
 }
 
+/* Planted bytes that no trap guards: the guest may have put other code there. */
+static void plant_again(struct engine *g, struct vcpu *v)
+{
+    if (!g->points.watches.unguarded || !points_overwritten(&g->points, &g->looked[v->id]))
+        return;
+    engine_alone_begin(g, v);
+    points_reassert(&g->points);
+    engine_alone_end(g);
+}
+
 /* One instruction with the byte planted at RIP lifted for that time. Returns whether it was made.
  */
 static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
@@ -831,6 +841,7 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     }
     if (alone)
         engine_alone_end(g);
+    plant_again(g, v);
     if (r == ONE_HALT)
         check_dead(g, v);
     if (w->stepped)
@@ -1041,6 +1052,7 @@ static void body_once(struct engine *g, struct vcpu *v)
     if (atomic_load_explicit(&g->stack_depth, memory_order_relaxed))
         stacks_put(g, v, &ev);
     watch_renew(g, v);
+    plant_again(g, v);
     g->past[v->id] = next == GO_PAST;
     note_delivered(g, v, false);
 }

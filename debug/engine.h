@@ -86,6 +86,7 @@ struct engine {
     struct console_match console; /* machine lock */
     struct cpu_job job[MACHINE_CPUS_MAX];
     bool past[MACHINE_CPUS_MAX]; /* the points at the vCPU's RIP were dealt with: step over them */
+    unsigned looked[MACHINE_CPUS_MAX]; /* points_overwritten's */
     uint64_t judged[MACHINE_CPUS_MAX]; /* linear RIP whose points were looked at; UINT64_MAX none */
     /* The step past a point entered a handler on purpose: its gate hook is not to take it back. */
     struct {

@@ -14,6 +14,8 @@
 
 #define PLANT_FREE UINT64_MAX
 #define PLANT_DEAD (UINT64_MAX - 1)
+/* Slots of the table that one look for overwritten bytes takes in. */
+#define LOOK_PLANTS 64
 
 const char *bp_method_name(enum bp_method m)
 {
@@ -293,6 +295,20 @@ static enum bp_method choose_byte(struct points *p, struct bp *b, bool there, en
     return m;
 }
 
+/* A byte that holds its point alone is guarded against the guest's writes. Points that live for one
+ * step are not: slots take time. */
+static bool is_guarded(const struct bp *b)
+{
+    return (b->method == BP_INT3 || b->method == BP_ICEBP || b->method == BP_GATE) &&
+           !b->pub.spec.hidden;
+}
+
+static void guard(struct points *p, const struct bp *b, bool on)
+{
+    if (is_guarded(b))
+        watch_guard(&p->watches, b->gpa, on);
+}
+
 /* Frees a debug register for a point that nothing else can hold, by moving a point that a byte can
  * hold as well. -1 when all holders need theirs. */
 static int evict_dr(struct points *p)
@@ -314,6 +330,7 @@ static int evict_dr(struct points *p)
             continue;
         b->method = m;
         b->pub.method = bp_method_name(m);
+        guard(p, b, true);
         p->dr_owner[i] = NULL;
         return (int)i;
     }
@@ -440,6 +457,7 @@ static int place(struct points *p, struct bp *b, struct err *e)
         catch_add(p, b);
     } else {
         b->method = choose(p, b);
+        guard(p, b, true);
         p->exec_points++;
         if (b->pub.spec.space == SPACE_LINEAR)
             index_add(p, b);
@@ -475,6 +493,7 @@ static void unplace(struct points *p, struct bp *b)
     case BP_INT3:
     case BP_ICEBP:
     case BP_GATE:
+        guard(p, b, false);
         take_byte(p, b->gpa);
         break;
     case BP_WATCH:
@@ -546,17 +565,39 @@ bool points_refresh(struct points *p)
         }
     }
     changed |= watch_refresh(&p->watches);
-    for (unsigned i = 0; i < p->plant_slots; i++) {
-        struct plant *pl = &p->plant[i];
-        uint8_t *hva = pl->gpa < PLANT_DEAD ? mem_ptr(&p->vm->mem, pl->gpa, 1) : NULL;
+    watch_guard_apply(&p->watches);
+    return changed | points_reassert(p);
+}
 
-        if (hva && *hva != pl->byte) {
-            pl->original = *hva; /* the guest loaded other code there */
-            *hva = pl->byte;
-            changed = true;
-        }
+static uint8_t *overwritten(const struct points *p, const struct plant *pl)
+{
+    uint8_t *hva = pl->gpa < PLANT_DEAD ? mem_ptr(&p->vm->mem, pl->gpa, 1) : NULL;
+
+    return hva && *hva != pl->byte ? hva : NULL;
+}
+
+bool points_reassert(struct points *p)
+{
+    bool changed = false;
+
+    for (unsigned i = 0; p->plants && i < p->plant_slots; i++) {
+        uint8_t *hva = overwritten(p, &p->plant[i]);
+
+        if (!hva)
+            continue;
+        p->plant[i].original = *hva; /* the guest loaded other code there */
+        *hva = p->plant[i].byte;
+        changed = true;
     }
     return changed;
+}
+
+bool points_overwritten(const struct points *p, unsigned *cursor)
+{
+    for (unsigned i = 0; i < LOOK_PLANTS && i < p->plant_slots; i++)
+        if (overwritten(p, &p->plant[(*cursor)++ & (p->plant_slots - 1)]))
+            return true;
+    return false;
 }
 
 void points_replant(struct points *p)

@@ -103,6 +103,11 @@ void points_drop_hidden(struct points *p);
  * plants again where the guest overwrote. Main thread with all parked, or a vCPU that is alone.
  * True when something changed. */
 bool points_refresh(struct points *p);
+/* Only the last of these. */
+bool points_reassert(struct points *p);
+/* Has the guest written over a planted byte? Looks at a few of them, others with each call. Any
+ * thread while points do not change. */
+bool points_overwritten(const struct points *p, unsigned *cursor);
 /* Would a refresh move a point to another method? Cheap; any thread while points do not change. */
 bool points_stale(struct points *p);
 /* Forgets what is in memory (it was cleared and loaded anew) and places everything again. */

@@ -223,7 +223,19 @@ static void drop_part(struct watches *w, struct bp *b, uint64_t gpa)
         return;
     p->parts--;
     p->readers -= (b->pub.spec.access & WATCH_READ) != 0;
-    if (!p->parts)
+    if (!p->parts && !p->plants)
+        page_drop(w, p);
+}
+
+void watch_guard(struct watches *w, uint64_t gpa, bool on)
+{
+    struct watch_page *p = on ? page_get(w, page_of(gpa)) : watch_page_at(w, gpa);
+
+    if (!p)
+        return;
+    w->guards_stale = true;
+    p->plants += on ? 1 : -1u;
+    if (!p->parts && !p->plants)
         page_drop(w, p);
 }
 
@@ -452,6 +464,20 @@ void watch_unplace(struct watches *w, struct bp *b)
     tell_methods(w);
 }
 
+void watch_guard_apply(struct watches *w)
+{
+    struct err e = {0};
+
+    if (!w->guards_stale)
+        return;
+    w->guards_stale = false;
+    if (watch_pages_choose(w, &e) >= 0)
+        return;
+    w->no_guards = true;
+    if (watch_pages_choose(w, &e) < 0)
+        log_error("watchpoints: %s", e.msg);
+}
+
 bool watch_waits(const struct watches *w)
 {
     for (unsigned i = 0; w->by_linear && i < w->points->count; i++)
@@ -489,6 +515,7 @@ bool watch_refresh(struct watches *w)
     }
     if (!w->pages && !changed)
         return false;
+    w->guards_stale = false;
     rc = watch_pages_choose(w, &e);
     if (rc < 0)
         log_error("watchpoints: %s", e.msg);

@@ -9,6 +9,10 @@
  *   single steps      the vCPU is stepped and the page compared: for page tables, and for pages
  *                     whose trap got in the processor's way
  *
+ * Pages that hold planted bytes are read-only slots as well, where that costs the guest nothing: a
+ * guest that writes code over a breakpoint changes what the planted byte hides. Elsewhere
+ * (WATCH_OPEN) planted bytes are looked at after exits.
+ *
  * Pages and points change only with every vCPU parked, or by a vCPU that is alone in the guest; the
  * list of hits of a vCPU belongs to its thread.
  */
@@ -33,6 +37,7 @@ enum watch_how {
     WATCH_READ_ONLY,
     WATCH_NO_SLOT,
     WATCH_STEPS,
+    WATCH_OPEN, /* no watchpoint here, and planted bytes that cannot be guarded */
     WATCH_HOWS,
 };
 
@@ -52,6 +57,7 @@ struct watch_page {
     uint64_t gpa;
     enum watch_how how;
     unsigned parts, readers; /* watchpoints here; of these, such that want reads */
+    unsigned plants;         /* breakpoints' bytes to be guarded here */
     bool is_table;           /* a page table of some vCPU, or about to be one */
     bool is_stack;           /* a stack that the processor pushes frames to */
     bool lifted_last;        /* its trap was lifted the last time that one was in the way */
@@ -99,6 +105,9 @@ struct watches {
     struct bp *dr[4]; /* owners of data debug registers */
     unsigned placed, by_linear;
     unsigned trapped, stepped;          /* pages */
+    unsigned unguarded;                 /* pages with planted bytes whose writes pass unseen */
+    bool guards_stale;                  /* planted bytes came or went: choose again */
+    bool no_guards;                     /* KVM has no more slots */
     uint64_t recover_ns, recover_since; /* host time spent on traps in the way, and since when */
     _Atomic int stale; /* a trapped page came to look like a page table: choose again */
     struct watch_cpu cpu[MACHINE_CPUS_MAX];
@@ -116,6 +125,11 @@ void watch_unplace(struct watches *w, struct bp *b);
 bool watch_refresh(struct watches *w);
 /* Memory may have been changed by a person: compared values start from now. */
 void watch_resync(struct watches *w);
+
+/* A breakpoint's byte was planted in the page of `gpa` (or taken away, !on). Parked or alone; takes
+ * effect with watch_guard_apply. */
+void watch_guard(struct watches *w, uint64_t gpa, bool on);
+void watch_guard_apply(struct watches *w);
 
 /* Is there one whose address is not mapped yet? */
 bool watch_waits(const struct watches *w);

@@ -18,6 +18,7 @@ const char *watch_how_name(enum watch_how how)
         [WATCH_READ_ONLY] = "read-only page",
         [WATCH_NO_SLOT] = "page without memory",
         [WATCH_STEPS] = "single steps, comparing",
+        [WATCH_OPEN] = "not watched",
     };
 
     return how < WATCH_HOWS ? names[how] : "pending";
@@ -113,7 +114,7 @@ static bool table_minds(const struct watches *w, const struct watch_page *p)
 
 bool watch_pages_suspect(const struct watches *w, const struct watch_page *p, uint64_t value)
 {
-    return p->how != WATCH_STEPS && table_minds(w, p) && is_entry(w, value) &&
+    return p->how != WATCH_STEPS && p->how != WATCH_OPEN && table_minds(w, p) && is_entry(w, value) &&
            (looks_like_table(w, p, 8) || looks_like_table(w, p, 4));
 }
 
@@ -244,6 +245,13 @@ static enum watch_how choose(const struct watches *w, const struct watch_page *p
                                  : WATCH_STEPS;
 }
 
+/* A page that only planted bytes are in. A read-only slot takes the guest's read-modify-writes
+ * apart, so that vCPUs would have to take turns: too much for a guard. */
+static enum watch_how choose_guard(const struct watches *w, enum watch_how how)
+{
+    return how == WATCH_READ_ONLY && w->vm->cpus == 1 && !w->no_guards ? how : WATCH_OPEN;
+}
+
 static bool apply_one(struct watches *w, struct watch_page *p, enum watch_how how)
 {
     if (p->how == how)
@@ -261,6 +269,7 @@ static bool apply_one(struct watches *w, struct watch_page *p, enum watch_how ho
 int watch_pages_choose(struct watches *w, struct err *e)
 {
     enum method on_write, on_access;
+    enum watch_how how;
     bool changed = false;
     int rc;
 
@@ -275,17 +284,17 @@ int watch_pages_choose(struct watches *w, struct err *e)
     }
     on_write = page_method(w, MF_WATCH_WRITE);
     on_access = page_method(w, MF_WATCH_ACCESS);
-    w->trapped = w->stepped = 0;
+    w->trapped = w->stepped = w->unguarded = 0;
     for (size_t i = 0; i < w->pages; i++) {
         struct watch_page *p = w->page[i];
 
         if (table_minds(w, p) && (looks_like_table(w, p, 8) || looks_like_table(w, p, 4)))
             p->is_table = true;
-        changed |= apply_one(w, p, choose(w, p, on_write, on_access));
-        if (p->how == WATCH_STEPS)
-            w->stepped++;
-        else
-            w->trapped++;
+        how = choose(w, p, on_write, on_access);
+        changed |= apply_one(w, p, p->parts ? how : choose_guard(w, how));
+        w->stepped += p->how == WATCH_STEPS;
+        w->trapped += p->how == WATCH_READ_ONLY || p->how == WATCH_NO_SLOT;
+        w->unguarded += p->plants && (p->how == WATCH_STEPS || p->how == WATCH_OPEN);
     }
     rc = slots_apply(&w->vm->slots, e);
     return rc < 0 ? rc : changed;

@@ -187,6 +187,7 @@ static void clear_lift(struct engine *g, struct vcpu *v, uint64_t since)
             p->lifted_last = true;
         }
     }
+    points_reassert(&g->points);
     slots_lift_all(s, false);
     if (slots_apply(s, &e) < 0)
         log_error("watchpoints: %s", e.msg);
@@ -272,7 +273,7 @@ void watch_kicked(struct engine *g, struct vcpu *v, const struct onestep_ops *op
     struct exit_event ev = {.reason = EXIT_KICK};
     struct onestep_info info;
 
-    if (!w->placed)
+    if (!w->pages)
         return;
     engine_alone_begin(g, v);
     watch_refresh(w);
