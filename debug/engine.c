@@ -826,6 +826,8 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     g->judged[v->id] = UINT64_MAX;
     if (alone)
         engine_alone_begin(g, v);
+    if (hva && *hva != pl->byte)
+        pl->original = *hva; /* the guest has put other code there */
     if (hva)
         *hva = pl->original;
     if (w->stepped || v->data.dr7)

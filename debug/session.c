@@ -587,6 +587,7 @@ static void all_parked(struct session *s)
     struct stop_info si = {.kind = STOP_USER, .vcpu = s->focus, .point_id = -1, .vector = -1};
 
     vm_park(s->vm);
+    points_reassert(&s->engine.points); /* views of memory show what the guest has written */
     if (r) {
         si = r->info;
         r->present = false;

@@ -1,0 +1,185 @@
+/*
+ * A guest that writes other code over a function and calls it at once hits the breakpoint there
+ * each time, and runs the new code: in each mode, by every method.
+ */
+#include "tests/test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "debug/session.h"
+#include "tests/unit/diff_program.h"
+
+#define MEM     (2ull << 20)
+#define TIMEOUT 30000000000ull
+#define ROUNDS  40u
+#define STC     0xf9
+#define CLC     0xf8
+#define COPY    0xa100u /* the function once more, for copying all of it */
+#define NEVER   0x7f00u /* never executed; breakpoints there hold the debug registers */
+
+static struct program prog;
+
+/* Carry flag as the first instruction says, added up in BX. */
+static void put_function(uint32_t at, uint8_t first)
+{
+    prog.at = at;
+    DP_CODE_BYTES(&prog, first, 0x83, 0xd3, 0x00, 0xc3);
+}
+
+static void put_store(uint32_t at, uint8_t byte)
+{
+    dp_put(&prog, 0xc6, 1);
+    dp_modrm_abs(&prog, 0, at);
+    dp_put(&prog, byte, 1);
+}
+
+static void put_call(uint32_t to)
+{
+    dp_put(&prog, 0xe8, 1);
+    dp_put(&prog, to - prog.at - dp_imm_bytes(&prog), dp_imm_bytes(&prog));
+}
+
+/* Each round calls the function as stc, as clc, and as a copy of the first. */
+static void make(enum dp_kind kind, uint32_t function)
+{
+    uint32_t top;
+
+    dp_make(&prog, kind, 1);
+    dp_cut(&prog, 0);
+    put_function(function, 0x90);
+    put_function(COPY, STC);
+    prog.at = DP_CODE;
+    dp_mov_imm(&prog, 3, 0);
+    dp_mov_imm(&prog, 2, ROUNDS);
+    DP_CODE_BYTES(&prog, 0xfc);
+    top = prog.at;
+    put_store(function, STC);
+    put_call(function);
+    put_store(function, CLC);
+    put_call(function);
+    dp_mov_imm(&prog, 6, COPY);
+    dp_mov_imm(&prog, 7, function);
+    dp_mov_imm(&prog, 1, 5);
+    DP_CODE_BYTES(&prog, 0xf3, 0xa4);
+    put_call(function);
+    DP_CODE_BYTES(&prog, 0x83, 0xea, 0x01, 0x0f, 0x85); /* sub dx, 1; jnz */
+    dp_put(&prog, top - prog.at - dp_imm_bytes(&prog), dp_imm_bytes(&prog));
+    dp_exit(&prog);
+}
+
+static struct session *boot(enum dp_kind kind, const char *force, struct err *e)
+{
+    static const enum boot_mode modes[] = {BOOT_MODE_REAL, BOOT_MODE_PROT, BOOT_MODE_LONG,
+                                           BOOT_MODE_LONG};
+    char image[] = "/tmp/vmscope-test-XXXXXX";
+    struct session_config cfg = {.mem_bytes = MEM, .ring_records = 1024};
+    struct session *s;
+    int fd = mkstemp(image), rc;
+
+    if (fd < 0 || write(fd, prog.image, DP_BYTES) != DP_BYTES || close(fd) < 0) {
+        err_set(e, EIO, "cannot write %s", image);
+        return NULL;
+    }
+    cfg.boot = (struct boot_config){.kind = BOOT_FLAT,
+                                    .image = image,
+                                    .has_load_addr = true,
+                                    .load_addr = DP_AT,
+                                    .has_mode = true,
+                                    .mode = modes[kind]};
+    if (force)
+        setenv("VMSCOPE_FORCE_METHODS", force, 1);
+    else
+        unsetenv("VMSCOPE_FORCE_METHODS");
+    rc = session_open(&s, &cfg, e);
+    unlink(image);
+    return rc < 0 ? NULL : s;
+}
+
+static int add(struct session *s, uint64_t at, bool phys, const char *condition)
+{
+    struct point_spec spec = {.kind = POINT_BREAK,
+                              .addr = at,
+                              .vcpu = -1,
+                              .space = phys ? SPACE_PHYS : SPACE_LINEAR,
+                              .condition = condition};
+    return session_point_add(s, &spec, NULL);
+}
+
+static void run(enum dp_kind kind, uint32_t function, const char *force, bool no_registers,
+                bool stops)
+{
+    struct session *s;
+    struct err e = {0};
+    const struct point *p;
+    unsigned stopped = 0;
+    int id;
+
+    make(kind, function);
+    s = boot(kind, force, &e);
+    if (!s && access("/dev/kvm", R_OK | W_OK) < 0)
+        SKIP("%.200s", e.msg);
+    CHECK(s);
+    for (unsigned i = 0; i < 4 && no_registers; i++)
+        add(s, NEVER + 16 * i, false, NULL);
+    id = add(s, function, no_registers && stops, stops ? NULL : "$rip == 0");
+    CHECK(id > 0);
+    for (;;) {
+        CHECK(session_run(s, &e) == 0);
+        if (!session_wait(s, TIMEOUT, NULL))
+            TEST_FAIL("%s, %s: still runs", dp_kind_name[kind], force ? force : "any method");
+        if (session_last_stop(s)->kind != STOP_BREAKPOINT)
+            break;
+        stopped++;
+    }
+    p = session_point(s, id);
+    if (session_last_stop(s)->kind != STOP_DEBUG_EXIT)
+        TEST_FAIL("%s, %s (%s): %.200s", dp_kind_name[kind], force ? force : "any method",
+                  p->method, session_last_stop(s)->text);
+    if ((stops ? p->hits : p->false_hits) != 3 * ROUNDS || stopped != (stops ? 3 * ROUNDS : 0))
+        TEST_FAIL("%s, function at 0x%x, %s (%s): %llu hits, %llu false, of %u", dp_kind_name[kind],
+                  function, force ? force : "any method", p->method, (unsigned long long)p->hits,
+                  (unsigned long long)p->false_hits, 3 * ROUNDS);
+    CHECK_EQ(session_cpu(s, 0, VS_REGS)->regs.rbx & 0xffff, 2 * ROUNDS);
+    session_close(s);
+}
+
+static void all_ways(enum dp_kind kind)
+{
+    static const char *const forces[] = {NULL,         "break=int3",           "break=icebp",
+                                         "break=gate", "break=debug-register", "break=stepping"};
+    static const uint32_t at[] = {0xb800, DP_CODE + 0x800}; /* alone in its page; beside the code */
+
+    for (size_t i = 0; i < sizeof forces / sizeof forces[0]; i++)
+        for (unsigned k = 0; k < 8 && (i != 2 || kind != DP_LONG3); k++) /* icebp: ring 0 only */
+            run(kind, at[k & 1], forces[i], k & 2, k & 4);
+}
+
+static void real16(void)
+{
+    all_ways(DP_REAL);
+}
+
+static void prot32(void)
+{
+    all_ways(DP_PROT);
+}
+
+static void long_ring0(void)
+{
+    all_ways(DP_LONG0);
+}
+
+static void long_ring3(void)
+{
+    all_ways(DP_LONG3);
+}
+
+static const struct test tests[] = {
+    {"rewritten code, real mode", real16},
+    {"rewritten code, protected mode", prot32},
+    {"rewritten code, long mode ring 0", long_ring0},
+    {"rewritten code, long mode ring 3", long_ring3},
+};
+TEST_MAIN(tests)
