@@ -109,6 +109,7 @@ struct watches {
     bool guards_stale;                  /* planted bytes came or went: choose again */
     bool no_guards;                     /* KVM has no more slots */
     uint64_t recover_ns, recover_since; /* host time spent on traps in the way, and since when */
+    unsigned recovers;                  /* how many these were */
     _Atomic int stale; /* a trapped page came to look like a page table: choose again */
     struct watch_cpu cpu[MACHINE_CPUS_MAX];
 };
@@ -139,8 +140,8 @@ bool watch_waits(const struct watches *w);
 /* The `trapped` call of vm_config; `w` is the engine's. Machine lock held. */
 void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
                    uint8_t *bytes);
-/* Data debug registers that fired, from DR6. `stepped`: at the end of a step; `merged`: an execution
- * debug register is reported along with them. Then hosts report old hits once more. */
+/* Data debug registers that fired, from DR6. `stepped`: at the end of a step; `merged`: an
+ * execution debug register is reported along with them. Then hosts report old hits once more. */
 void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6, bool stepped, bool merged);
 /* Before a step: notes what the instruction at RIP is going to touch on pages that are compared or
  * whose trap is lifted. */

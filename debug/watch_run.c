@@ -18,6 +18,7 @@
  * steps: a change of slots takes microseconds on an idle host and milliseconds on a busy one. */
 #define RECOVER_MIN_NS    100000000
 #define RECOVER_WINDOW_NS 2000000000
+#define RECOVERS_MIN      8 /* one may have been slow by chance */
 
 /* How long a vCPU waits for its turn before it asks the one inside to leave. */
 #define TURN_NS 500000
@@ -160,10 +161,12 @@ static bool costs_too_much(struct watches *w, uint64_t since)
 
     if (now - w->recover_since > RECOVER_WINDOW_NS) {
         w->recover_since = since;
-        w->recover_ns = 0;
+        w->recover_ns = w->recovers = 0;
     }
     w->recover_ns += now - since;
-    return w->recover_ns > RECOVER_MIN_NS && w->recover_ns * 4 > now - w->recover_since;
+    w->recovers++;
+    return w->recovers >= RECOVERS_MIN && w->recover_ns > RECOVER_MIN_NS &&
+           w->recover_ns * 4 > now - w->recover_since;
 }
 
 /* From now on the pages that were lifted last are compared. */
