@@ -727,6 +727,8 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
         report_internal(g, v, ev);
         return STOPPED;
     case KVM_EXIT_SHUTDOWN:
+        if (hook_taken_early(g, v, ev)) /* its frame could not be pushed, and need not be */
+            return on_hooked(g, v);
         if (watch_recover(g, v, ev, &ops, &info))
             return GO;
         report_shutdown(g, v, ev);
@@ -828,8 +830,10 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
         engine_alone_begin(g, v);
     if (hva && *hva != pl->byte)
         pl->original = *hva; /* the guest has put other code there */
-    if (hva)
+    if (hva) {
         *hva = pl->original;
+        pl->lifted = true;
+    }
     if (w->stepped || v->data.dr7)
         watch_expect(w, v);
     r = vcpu_onestep(v, &ops, info);
@@ -840,6 +844,7 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
         if (*hva != pl->original)
             pl->original = *hva; /* the instruction rewrote itself */
         *hva = pl->byte;
+        pl->lifted = false;
     }
     if (alone)
         engine_alone_end(g);
@@ -940,7 +945,8 @@ static bool left_at_hook(struct engine *g, struct vcpu *v)
     struct exit_event ev = {.reason = EXIT_KICK, .vcpu = (uint8_t)v->id};
     const struct plant *pl = plant_here(g, v);
 
-    return pl && pl->hook && !was_delivered(g, v) && hook_taken(g, v, &ev);
+    return hook_taken_early(g, v, &ev) ||
+           (pl && pl->hook && !was_delivered(g, v) && hook_taken(g, v, &ev));
 }
 
 /* A vCPU that parks where a point is, before it could be hit there, hits it now: whoever goes on
@@ -1089,7 +1095,7 @@ void engine_body(void *arg, struct vcpu *v)
     if (watch_noted(g, v))
         watch_judge(g, v); /* what the last access did is not lost with the stop */
     if (g->job[v->id].kind == JOB_RUN && !g->past[v->id] && v->injected < 0 &&
-        g->judged[v->id] != linear_rip(v) && !hook_taken_early(g, v))
+        g->judged[v->id] != linear_rip(v))
         (void)left_at_hook(g, v);
     hit_while_parking(g, v);
     vcpu_show_idt(v);

@@ -192,23 +192,6 @@ static bool plant_at(struct engine *g, struct vcpu *v, uint64_t linear)
     return pl && pl->byte == 0xcc;
 }
 
-/* KVM does not tell of a software exception that it has still to deliver ("injected" and "pending"
- * stay 0): only its number is there, and RIP is past the byte. vcpu_forget_bp takes the number away
- * once it was delivered. */
-bool hook_taken_early(struct engine *g, struct vcpu *v)
-{
-    struct kvm_vcpu_events *e = v->events;
-
-    if (!g->vm->probe.emulated || cpu_cpl(v->sregs) != 3 || e->exception.nr != 3 ||
-        !plant_at(g, v, v->sregs->cs.base + v->regs->rip - 1))
-        return false;
-    e->exception.injected = e->exception.pending = 0;
-    e->exception.nr = 0;
-    v->regs->rip--;
-    vcpu_dirty(v, VS_REGS | VS_EVENTS);
-    return true;
-}
-
 /* `int n` of ring 3 that arrived as #UD: done over with its own vector. */
 static bool retry_int(struct engine *g, struct vcpu *v, const struct user_frame *f,
                       struct exit_event *ev)
@@ -271,16 +254,41 @@ static bool retry_undefined(struct engine *g, struct vcpu *v, const struct user_
 }
 
 /* SYSCALL that arrived at its entry in ring 3: RCX and R11 are right, the segments are not. */
-static bool rescue_syscall(struct engine *g, struct vcpu *v, const struct user_frame *f,
-                           struct exit_event *ev)
+static bool rescue_syscall(struct engine *g, struct vcpu *v, struct exit_event *ev)
 {
     uint64_t rcx = v->regs->rcx, r11 = v->regs->r11;
 
-    if (g->assist_off || f->rip != vcpu_msr(v, MSR_LSTAR) || !frame_load(v, f))
+    if (g->assist_off || v->regs->rip != vcpu_msr(v, MSR_LSTAR))
         return false;
     vcpu_assist_note(v, ev, true);
     v->regs->rflags = r11;
     syscall_load(v, rcx);
+    return true;
+}
+
+/* The same when it has faulted there. */
+static bool rescue_faulted(struct engine *g, struct vcpu *v, const struct user_frame *f,
+                           struct exit_event *ev)
+{
+    return !g->assist_off && f->rip == vcpu_msr(v, MSR_LSTAR) && frame_load(v, f) &&
+           rescue_syscall(g, v, ev);
+}
+
+/* KVM does not tell of a software exception that it has still to deliver ("injected" and "pending"
+ * stay 0): only its number is there, and RIP is past the byte. vcpu_forget_bp takes the number away
+ * once it was delivered. */
+bool hook_taken_early(struct engine *g, struct vcpu *v, struct exit_event *ev)
+{
+    struct kvm_vcpu_events *e = v->events;
+
+    if (!g->vm->probe.emulated || cpu_cpl(v->sregs) != 3 || e->exception.nr != 3 ||
+        !plant_at(g, v, v->sregs->cs.base + v->regs->rip - 1))
+        return false;
+    e->exception.injected = e->exception.pending = 0;
+    e->exception.nr = 0;
+    v->regs->rip--;
+    vcpu_dirty(v, VS_REGS | VS_EVENTS);
+    (void)rescue_syscall(g, v, ev); /* a point at its entry */
     return true;
 }
 
@@ -313,7 +321,7 @@ bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev)
     if (vector == 3 && plant_at(g, v, f.rip - 1)) {
         f.rip--;
         /* A point at the entry of SYSCALL, reached in the wrong ring. */
-        return rescue_syscall(g, v, &f, ev) || frame_load(v, &f);
+        return rescue_faulted(g, v, &f, ev) || frame_load(v, &f);
     }
     /* Without a gate that ring 3 may use, int3 is #GP with the vector as error code; compatibility
      * mode is emulated and makes it #UD. Both leave RIP at the byte. */
@@ -321,5 +329,5 @@ bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev)
         return frame_load(v, &f);
     if (vector == 6 && (retry_int(g, v, &f, ev) || retry_undefined(g, v, &f, ev)))
         return true;
-    return rescue_syscall(g, v, &f, ev);
+    return rescue_faulted(g, v, &f, ev);
 }

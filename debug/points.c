@@ -571,7 +571,8 @@ bool points_refresh(struct points *p)
 
 static uint8_t *overwritten(const struct points *p, const struct plant *pl)
 {
-    uint8_t *hva = pl->gpa < PLANT_DEAD ? mem_ptr(&p->vm->mem, pl->gpa, 1) : NULL;
+    bool is_there = pl->gpa < PLANT_DEAD && !pl->lifted;
+    uint8_t *hva = is_there ? mem_ptr(&p->vm->mem, pl->gpa, 1) : NULL;
 
     return hva && *hva != pl->byte ? hva : NULL;
 }

@@ -49,7 +49,8 @@ struct plant {
     uint64_t gpa; /* UINT64_MAX: free slot; PLANT_DEAD: was used */
     uint8_t original, byte;
     unsigned users;
-    bool hook; /* one of the users is a gate hook (hooks.c) */
+    bool hook;   /* one of the users is a gate hook (hooks.c) */
+    bool lifted; /* the guest's own byte is there for one step */
 };
 
 struct points {

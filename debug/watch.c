@@ -577,8 +577,10 @@ static void move_bytes(struct watches *w, uint64_t gpa, unsigned len, bool write
 
         if (write && pl)
             pl->original = bytes[i];
-        else if (write)
+        if (write && (!pl || pl->lifted))
             *hva = bytes[i];
+        else if (write)
+            continue;
         else
             bytes[i] = pl ? pl->original : *hva;
     }

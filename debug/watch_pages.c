@@ -114,8 +114,8 @@ static bool table_minds(const struct watches *w, const struct watch_page *p)
 
 bool watch_pages_suspect(const struct watches *w, const struct watch_page *p, uint64_t value)
 {
-    return p->how != WATCH_STEPS && p->how != WATCH_OPEN && table_minds(w, p) && is_entry(w, value) &&
-           (looks_like_table(w, p, 8) || looks_like_table(w, p, 4));
+    return p->how != WATCH_STEPS && p->how != WATCH_OPEN && table_minds(w, p) &&
+           is_entry(w, value) && (looks_like_table(w, p, 8) || looks_like_table(w, p, 4));
 }
 
 struct seen {

@@ -96,6 +96,9 @@ static bool event_waits(const struct vcpu *v, const struct exit_event *ev, struc
                                .error_code = e->exception.error_code};
     if (e->exception.injected || e->exception.pending)
         return true;
+    /* The guest's own int3: RIP is past it, so that it does not happen again. */
+    if (ev->reason == KVM_EXIT_SHUTDOWN && v->vm->probe.emulated && e->exception.nr == 3)
+        return true;
     *out = (struct vcpu_given){.vector = e->interrupt.nr, .is_interrupt = true};
     if (e->interrupt.injected)
         return true;
