@@ -560,7 +560,6 @@ static void publish_stop(struct session *s, struct stop_info si, const struct ex
     s->told_rip[si.vcpu] = si.cs_base + si.rip;
     for (unsigned i = 0; i < s->vm->cpus; i++)
         s->engine.report[i].late = s->engine.report[i].present;
-    session_set_watch(s);
     tracer_stopped(s->tracer, si.kind, si.point_id);
     session_points_told(s, si.vcpu);
     deliver_console(s);
@@ -616,8 +615,12 @@ static void watch_tick(struct session *s)
 {
     uint64_t n;
 
-    if (read(s->watch_fd, &n, sizeof n) != sizeof n || s->state != SS_RUNNING)
+    if (read(s->watch_fd, &n, sizeof n) != sizeof n)
         return;
+    if (s->state != SS_RUNNING) {
+        session_set_watch(s); /* a stop leaves it set: the next of many steps needs it again */
+        return;
+    }
     for (unsigned i = 0; i < s->vm->cpus; i++)
         vcpu_kick(s->vm->cpu[i]);
     session_set_watch(s);
@@ -656,6 +659,11 @@ void session_dispatch(struct session *s)
 bool session_is_held(const struct session *s)
 {
     return gdb_holds(s) || control_holds(s);
+}
+
+bool session_stepped_from_outside(const struct session *s)
+{
+    return gdb_stepped(s);
 }
 
 void session_quit(struct session *s, int status)

@@ -439,6 +439,9 @@ int session_eval(struct session *s, unsigned vcpu, const char *text, uint64_t *o
 /* True while a client outside (gdb, control) may still want the guest: a front end without a screen
  * waits for it instead of ending with a stopped guest. */
 bool session_is_held(const struct session *s);
+/* True while the last stop is the end of one step that gdb asked for: it makes thousands in a row,
+ * and a front end that prints stops leaves those out. */
+bool session_stepped_from_outside(const struct session *s);
 /* A client that is no front end wants the program to end: with an exit status, or -1. */
 void session_quit(struct session *s, int status);
 /* For front ends, after a dispatch. *status (may be NULL) is what session_quit was told. */

@@ -173,7 +173,7 @@ static void on_event(void *arg, unsigned event, const void *data)
     if (event == EV_CONSOLE)
         on_console(b, data);
     else if (event == EV_STOPPED)
-        b->stopped = true;
+        b->stopped = !session_stepped_from_outside(b->s);
     else if (event == EV_STORM)
         on_storm(b, data);
     else if (event == EV_LOG)

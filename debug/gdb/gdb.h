@@ -21,6 +21,8 @@ void gdb_close(struct session *s);
 bool gdb_is_listening(const struct session *s);
 /* True while a debugger holds the guest or may still come for it. */
 bool gdb_holds(const struct session *s);
+/* True when the last stop ended one step of the debugger's. */
+bool gdb_stepped(const struct session *s);
 /* "listening on 127.0.0.1:1234; gdb 13 is attached, …" as lines for people. */
 void gdb_describe(const struct session *s, struct buf *out);
 /* The port it listens on (0 for a Unix socket): what port 0 became. */

@@ -95,9 +95,12 @@ const struct packet_row *packet_find(const char *body, size_t len, const char **
     const struct packet_row *best = NULL;
     size_t best_len = 0;
 
-    for (const struct packet_row *r = packet_table; r->name; r++) {
-        size_t n = strlen(r->name);
+    for (const struct packet_row *r = packet_table; r->name && len; r++) {
+        size_t n;
 
+        if (*r->name != *body)
+            continue;
+        n = strlen(r->name);
         if (n > len || memcmp(body, r->name, n) || n < best_len)
             continue;
         if (r->next && (*r->next ? len == n || body[n] != *r->next : len != n))

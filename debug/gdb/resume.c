@@ -99,6 +99,7 @@ static void resume(struct gdb *g, const enum gdb_action act[])
     g->ours = true;
     rc = session_resume(g->s, &r, &e);
     g->ours = false;
+    g->stepping = !r.run && !r.each;
     g->state = GDB_WAITING;
     if (rc < 0) {
         struct buf b = {0};

@@ -539,6 +539,11 @@ bool gdb_holds(const struct session *s)
     return !g->killed && !g->detached && session_state(s) != SS_ENDED;
 }
 
+bool gdb_stepped(const struct session *s)
+{
+    return s->gdb && s->gdb->fd >= 0 && s->gdb->stepping && s->last.kind == STOP_STEP;
+}
+
 void gdb_describe(const struct session *s, struct buf *out)
 {
     const struct gdb *g = s->gdb;

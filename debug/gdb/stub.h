@@ -123,6 +123,7 @@ struct gdb {
     struct gdb_nonstop ns;
     bool stop_owed; /* an `exec` was told; the stop itself comes with the next resume */
     bool moved;     /* another client moved the guest since the last stop reply */
+    bool stepping;  /* the guest was last let go for one step of the client's */
     bool ours;      /* this resume or command is the client's own */
     struct buf xml, map, threads_xml; /* as of the last offset 0 */
     struct {
