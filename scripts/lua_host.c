@@ -16,6 +16,7 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/log.h"
+#include "vmm/base/textfile.h"
 #include "vmm/base/x.h"
 
 /* The innermost entry of this thread; one host at a time is inside on a thread. */
@@ -478,7 +479,23 @@ static int text_load(lua_State *L)
 
 static int load_path(lua_State *L, const char *path)
 {
-    return luaL_loadfilex(L, path, "t");
+    struct buf text = {0};
+    int rc = textfile_read(path, SCRIPT_BYTES_MAX, &text);
+    size_t skip = text.len && text.data[0] == '#' ? strcspn(text.data, "\n") : 0;
+
+    if (rc < 0) {
+        lua_pushfstring(L, "cannot read %s: %s", path,
+                        rc == -ENXIO   ? "it is a pipe that nobody writes to"
+                        : rc == -EFBIG ? "it is too long for a script"
+                                       : strerror(-rc));
+        rc = LUA_ERRFILE;
+    } else {
+        lua_pushfstring(L, "@%s", path);
+        rc = luaL_loadbufferx(L, buf_str(&text) + skip, text.len - skip, lua_tostring(L, -1), "t");
+        lua_remove(L, -2);
+    }
+    buf_fini(&text);
+    return rc;
 }
 
 /* require(name): NAME.lua from the script folders, once. */

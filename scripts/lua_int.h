@@ -19,6 +19,7 @@
 #include "vmm/base/buf.h"
 
 #define ERRORS_IN_A_ROW    10
+#define SCRIPT_BYTES_MAX   (16u << 20)
 #define LAST_NS            2000000000ull /* for "end" hooks of a run whose time is over */
 #define COUNT_INSTRUCTIONS 5000          /* between two looks at the clock */
 #define OUTPUT_MAX         (4u << 20)    /* printed by vCPU threads and not taken yet */

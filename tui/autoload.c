@@ -16,6 +16,7 @@
 #include "vmm/base/buf.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/sha256.h"
+#include "vmm/base/textfile.h"
 #include "vmm/base/x.h"
 
 #define SCRIPT_MAX (4 << 20)
@@ -30,7 +31,7 @@ struct beside {
 
 static bool read_all(const char *path, size_t max, struct buf *out)
 {
-    FILE *f = fopen(path, "re");
+    FILE *f = textfile_open(path);
     char bytes[4096];
     struct stat st;
     size_t n;

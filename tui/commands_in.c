@@ -11,6 +11,7 @@
 
 #include "debug/cmd.h"
 #include "vmm/base/buf.h"
+#include "vmm/base/textfile.h"
 #include "vmm/base/x.h"
 
 #define FILE_LINES_MAX 1000000u
@@ -24,13 +25,14 @@ static void add(struct commands_in *in, const char *text, const char *file, unsi
 
 static int load_file(struct commands_in *in, const char *path, struct err *e)
 {
-    FILE *f = fopen(path, "re");
+    FILE *f = textfile_open(path);
     struct buf line = {0};
     unsigned n = 0;
     int r = 0;
 
     if (!f)
-        return err_set(e, errno, "cannot read the commands in %s: %s", path, strerror(errno));
+        return err_set(e, errno, "cannot read the commands in %s: %s", path,
+                       errno == ENXIO ? "it is a pipe that nobody writes to" : strerror(errno));
     errno = 0;
     while (n < FILE_LINES_MAX && line.len <= CMD_LINE_MAX &&
            buf_read_line(&line, f, CMD_LINE_MAX + 1))

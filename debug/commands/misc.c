@@ -10,6 +10,7 @@
 
 #include "debug/commands/commands.h"
 #include "vmm/base/log.h"
+#include "vmm/base/textfile.h"
 #include "vmm/base/x.h"
 
 /* ---- vCPUs ----------------------------------------------------------------------------------- */
@@ -206,11 +207,12 @@ int cmd_source_run(struct cmd_client *c, const char *args, struct out *o)
     }
     if (is_lua(args))
         return scripts ? scripts->run(scripts->arg, args, true, o) : no_scripts(o);
-    f = fopen(args, "re");
+    f = textfile_open(args);
     if (!f) {
         int r = -errno;
 
-        out_error(o, "cannot read commands from %s: %s", args, strerror(-r));
+        out_error(o, "cannot read commands from %s: %s", args,
+                  r == -ENXIO ? "it is a pipe that nobody writes to" : strerror(-r));
         return r;
     }
     for (const struct waiting *w = rest; w; w = w->next)
