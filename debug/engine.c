@@ -1008,7 +1008,7 @@ static void run_by_steps(struct engine *g, struct vcpu *v)
         catch_changes(g, v, &before);
     if (made && g->points.catch_vectors && info.vector >= 0 && info.vector < 32)
         catch_exceptions(g, v, 1u << info.vector);
-    if (g->points.catch_vectors)
+    if (g->vm->probe.emulated || g->points.catch_vectors)
         hooks_refresh(g, v);
 }
 
@@ -1029,6 +1029,8 @@ static void body_once(struct engine *g, struct vcpu *v)
     struct exit_event ev;
     enum verdict next;
 
+    if (atomic_load_explicit(&g->points.look, memory_order_relaxed))
+        hooks_refresh(g, v);
     if (job->kind == JOB_STEP) {
         g->past[v->id] = false;
         step_job(g, v, job);
@@ -1042,6 +1044,10 @@ static void body_once(struct engine *g, struct vcpu *v)
     if (g->past[v->id]) {
         g->past[v->id] = !go_past(g, v);
         return;
+    }
+    if (v->idt_hidden) { /* it was stepped until a moment ago */
+        vcpu_show_idt(v);
+        vcpu_dr6_restore(v);
     }
     /* Before the entry, not after the exit: the instructions since the last free run may have been
      * stepped, and the guest's tables come to be meanwhile. */

@@ -59,6 +59,8 @@ struct hooks {
         uint32_t vectors; /* planted for, or looked for in vain */
         uint64_t idt_base;
         uint16_t idt_limit;
+        bool paged; /* CR0.PG, and the tables then */
+        uint64_t cr3;
         unsigned countdown;
     } look[MACHINE_CPUS_MAX];
     _Atomic unsigned steps;   /* made because a caught exception had no handler yet */

@@ -100,16 +100,24 @@ void hooks_refresh(struct engine *g, struct vcpu *v)
     uint16_t limit = v->idt_hidden ? v->idt_limit_real : v->sregs->idt.limit;
     uint32_t wanted = wanted_vectors(g, v), had = g->hooks.look[v->id].vectors;
 
+    bool paged = v->sregs->cr0 >> 31;
+
+    if (atomic_exchange(&g->points.look, 0))
+        g->hooks.look[v->id].countdown = 0;
     if (g->hooks.look[v->id].idt_base == v->sregs->idt.base &&
+        g->hooks.look[v->id].paged == paged && g->hooks.look[v->id].cr3 == v->sregs->cr3 &&
         g->hooks.look[v->id].idt_limit == limit && had == wanted &&
         g->hooks.look[v->id].countdown--)
         return;
     g->hooks.look[v->id].countdown = LOOK_EVERY;
-    if (points_stale(&g->points) || g->points.pending) {
+    if (points_stale(&g->points)) {
         engine_alone_begin(g, v);
         points_refresh(&g->points);
         engine_alone_end(g);
     }
+    wanted = wanted_vectors(g, v); /* traps may have come or gone */
+    g->hooks.look[v->id].paged = paged;
+    g->hooks.look[v->id].cr3 = v->sregs->cr3;
     g->hooks.look[v->id].idt_base = v->sregs->idt.base;
     g->hooks.look[v->id].idt_limit = limit;
     g->hooks.look[v->id].vectors = wanted;

@@ -542,7 +542,7 @@ bool points_stale(struct points *p)
     for (unsigned i = 0; i < p->dr_usable; i++)
         if (p->dr_owner[i] && outgrew_dr(p, p->dr_owner[i]))
             return true;
-    return false;
+    return p->pending || await_stale(p);
 }
 
 bool points_refresh(struct points *p)
@@ -598,6 +598,7 @@ bool points_reassert(struct points *p)
         *hva = p->plant[i].byte;
         changed = true;
     }
+    await_refresh(p);
     return changed;
 }
 
@@ -818,6 +819,8 @@ void points_drop_hidden(struct points *p)
     for (unsigned i = p->count; i-- > 0;) {
         struct bp *b = p->bp[i];
 
+        if (b->pub.spec.hidden && b->pub.spec.hit) /* of await.c, which knows when it is over */
+            continue;
         if (b->pub.spec.hidden || (b->pub.spec.temporary && atomic_load(&b->stopped)))
             points_del(p, b->pub.id);
     }

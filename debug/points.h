@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "debug/await.h"
 #include "debug/expr.h"
 #include "debug/session.h"
 #include "debug/watch.h"
@@ -75,6 +76,9 @@ struct points {
     unsigned pending;
     bool int3_planted; /* some 0xCC needs USE_SW_BP */
     struct watches watches;
+    int await_id[AWAIT_MAX]; /* hidden watchpoints of await.h */
+    unsigned awaits;
+    _Atomic int look; /* an entry that a point waits for was written */
 };
 
 void points_init(struct points *p, struct vm *vm);
@@ -109,7 +113,8 @@ bool points_reassert(struct points *p);
 /* Has the guest written over a planted byte? Looks at a few of them, others with each call. Any
  * thread while points do not change. */
 bool points_overwritten(const struct points *p, unsigned *cursor);
-/* Would a refresh move a point to another method? Cheap; any thread while points do not change. */
+/* May a refresh place a point, or move it to another method? Cheap; any thread while points do not
+ * change. */
 bool points_stale(struct points *p);
 /* Forgets what is in memory (it was cleared and loaded anew) and places everything again. */
 void points_replant(struct points *p);

@@ -207,6 +207,7 @@ static void add_part(struct watches *w, struct bp *b, uint64_t gpa, unsigned fro
     }
     p->parts++;
     p->readers += (b->pub.spec.access & WATCH_READ) != 0;
+    p->hidden += b->pub.spec.hidden;
 }
 
 static void drop_part(struct watches *w, struct bp *b, uint64_t gpa)
@@ -223,6 +224,7 @@ static void drop_part(struct watches *w, struct bp *b, uint64_t gpa)
         return;
     p->parts--;
     p->readers -= (b->pub.spec.access & WATCH_READ) != 0;
+    p->hidden -= b->pub.spec.hidden;
     if (!p->parts && !p->plants)
         page_drop(w, p);
 }

@@ -58,6 +58,7 @@ struct watch_page {
     enum watch_how how;
     unsigned parts, readers; /* watchpoints here; of these, such that want reads */
     unsigned plants;         /* breakpoints' bytes to be guarded here */
+    unsigned hidden;         /* of the watchpoints, such that are not the user's (await.h) */
     bool is_table;           /* a page table of some vCPU, or about to be one */
     bool is_stack;           /* a stack that the processor pushes frames to */
     bool lifted_last;        /* its trap was lifted the last time that one was in the way */

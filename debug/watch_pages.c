@@ -234,7 +234,10 @@ static enum watch_how choose(const struct watches *w, const struct watch_page *p
 {
     enum method m = p->readers ? on_access : on_write;
 
-    if (p->troubled || p->is_table)
+    /* A KVM that emulates reads a trapped table well, but sets no accessed bits there: good enough
+     * for the short time that a breakpoint waits for its page, too little for a user's watchpoint.
+     */
+    if (p->troubled || (p->is_table && p->hidden < p->parts))
         return WATCH_STEPS;
     if (p->is_stack && !is_long(w))
         return WATCH_STEPS;

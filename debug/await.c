@@ -1,0 +1,128 @@
+/*
+ * Watching page tables for points that wait. See await.h.
+ */
+#include "debug/await.h"
+
+#include <string.h>
+
+#include "debug/points.h"
+#include "vmm/vcpu.h"
+
+struct entry {
+    uint64_t gpa;
+    unsigned size;
+};
+
+static enum hook_answer on_write(void *arg, struct hook_call *c)
+{
+    (void)c;
+    atomic_store(&((struct points *)arg)->look, 1);
+    return HOOK_GO;
+}
+
+static bool waits(const struct points *p, const struct bp *b)
+{
+    const struct point_spec *spec = &b->pub.spec;
+
+    return spec->kind == POINT_BREAK && spec->space == SPACE_LINEAR && !spec->unresolved &&
+           (b->method == BP_PENDING ||
+            (b->method == BP_DR &&
+             !method_usable(&p->vm->methods, MF_BREAK, PM_LONG3, METHOD_DEBUG_REG)));
+}
+
+/* The entry that the walk ends at, absent or leading out of memory. A page that is mapped for ring
+ * 0 alone may become ring 3's as well, but so may each page of a kernel's, and hardly any ever
+ * does: kicks look at these. */
+static bool find_entry(struct points *p, const struct vcpu *v, uint64_t linear, struct entry *out)
+{
+    const struct walk_step *s;
+    struct walk_regs r;
+    struct walk w;
+
+    vcpu_walk_regs(v, &r);
+    walk(&p->vm->mem, &r, linear, &w);
+    if (w.mode == PAGING_NONE || !w.steps ||
+        (w.result == WALK_OK && mem_ptr(&p->vm->mem, w.gpa, 1)))
+        return false;
+    s = &w.step[w.steps - 1];
+    if (!mem_ptr(&p->vm->mem, s->entry_gpa, s->entry_size))
+        return false;
+    *out = (struct entry){.gpa = s->entry_gpa, .size = s->entry_size};
+    return true;
+}
+
+static unsigned collect(struct points *p, struct entry want[AWAIT_MAX])
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < p->count && n < AWAIT_MAX; i++) {
+        for (unsigned k = 0; k < p->vm->cpus && waits(p, p->bp[i]) && n < AWAIT_MAX; k++) {
+            struct entry e;
+            unsigned j = 0;
+
+            if (!find_entry(p, p->vm->cpu[k], p->bp[i]->pub.spec.addr, &e))
+                continue;
+            while (j < n && want[j].gpa != e.gpa)
+                j++;
+            want[j] = e;
+            n += j == n;
+        }
+    }
+    return n;
+}
+
+static void forget(struct points *p)
+{
+    while (p->awaits)
+        (void)points_del(p, p->await_id[--p->awaits]);
+}
+
+static bool is_same(const struct points *p, const struct entry *want, unsigned n)
+{
+    for (unsigned i = 0; i < n && n == p->awaits; i++) {
+        const struct bp *b = points_get(p, p->await_id[i]);
+
+        if (!b || b->pub.spec.addr != want[i].gpa)
+            return false;
+    }
+    return n == p->awaits;
+}
+
+static unsigned wanted(struct points *p, struct entry want[AWAIT_MAX])
+{
+    return p->vm->probe.emulated ? collect(p, want) : 0;
+}
+
+bool await_stale(struct points *p)
+{
+    struct entry want[AWAIT_MAX] = {{0, 0}};
+
+    return !is_same(p, want, wanted(p, want));
+}
+
+void await_refresh(struct points *p)
+{
+    struct entry want[AWAIT_MAX] = {{0, 0}};
+    unsigned n = wanted(p, want);
+
+    if (is_same(p, want, n))
+        return;
+    forget(p);
+    for (unsigned i = 0; i < n; i++) {
+        struct point_spec spec = {
+            .kind = POINT_WATCH,
+            .space = SPACE_PHYS,
+            .addr = want[i].gpa,
+            .len = want[i].size,
+            .access = WATCH_WRITE,
+            .hidden = true,
+            .vcpu = -1,
+            .hit = on_write,
+            .hit_arg = p,
+        };
+        int id = points_add(p, &spec, NULL, NULL);
+
+        if (id > 0) /* else this host cannot watch: the next kick has to do */
+            p->await_id[p->awaits++] = id;
+    }
+}

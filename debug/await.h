@@ -1,0 +1,22 @@
+/*
+ * Points whose page is not mapped yet, where a debug register would not reach ring 3. On a KVM that
+ * interprets ring 0 a page can be mapped and executed without any exit in between, so the entries
+ * of page tables that must change first are watched.
+ */
+#ifndef DEBUG_AWAIT_H
+#define DEBUG_AWAIT_H
+
+#include <stdbool.h>
+
+struct points;
+
+/* Entries watched at once; further points are found at the next kick. */
+#define AWAIT_MAX 64
+
+/* Watches the entries that count now and forgets others. Parked or alone, after each change of
+ * points. A write to one sets points.look. */
+void await_refresh(struct points *p);
+/* Would that change something? Any thread while points do not change. */
+bool await_stale(struct points *p);
+
+#endif
