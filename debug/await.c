@@ -30,44 +30,51 @@ static bool waits(const struct points *p, const struct bp *b)
              !method_usable(&p->vm->methods, MF_BREAK, PM_LONG3, METHOD_DEBUG_REG)));
 }
 
-/* The entry that the walk ends at, absent or leading out of memory. A page that is mapped for ring
- * 0 alone may become ring 3's as well, but so may each page of a kernel's, and hardly any ever
- * does: kicks look at these. */
-static bool find_entry(struct points *p, const struct vcpu *v, uint64_t linear, struct entry *out)
+static unsigned add(struct entry want[AWAIT_MAX], unsigned n, const struct walk_step *s)
 {
-    const struct walk_step *s;
+    unsigned i = 0;
+
+    while (i < n && want[i].gpa != s->entry_gpa)
+        i++;
+    if (i < n || n == AWAIT_MAX)
+        return n;
+    want[n] = (struct entry){.gpa = s->entry_gpa, .size = s->entry_size};
+    return n + 1;
+}
+
+/* Is the point's page where it is going to be? One that is mapped for ring 0 alone may become ring
+ * 3's as well, but so may each page of a kernel's, and hardly any ever does: kicks look at these.
+ * Not so when the last entry is open for ring 3 and another on the way is not yet. */
+static bool has_come(const struct points *p, const struct walk *w)
+{
+    return w->result == WALK_OK && mem_ptr(&p->vm->mem, w->gpa, 1) &&
+           (w->user || !(w->step[w->steps - 1].entry & 4));
+}
+
+/* Each of the entries on the way may be the one that is changed. */
+static unsigned add_way(struct points *p, const struct vcpu *v, uint64_t linear,
+                        struct entry want[AWAIT_MAX], unsigned n)
+{
     struct walk_regs r;
     struct walk w;
 
     vcpu_walk_regs(v, &r);
     walk(&p->vm->mem, &r, linear, &w);
-    if (w.mode == PAGING_NONE || !w.steps ||
-        (w.result == WALK_OK && mem_ptr(&p->vm->mem, w.gpa, 1)))
-        return false;
-    s = &w.step[w.steps - 1];
-    if (!mem_ptr(&p->vm->mem, s->entry_gpa, s->entry_size))
-        return false;
-    *out = (struct entry){.gpa = s->entry_gpa, .size = s->entry_size};
-    return true;
+    if (w.mode == PAGING_NONE || has_come(p, &w))
+        return n;
+    for (unsigned i = 0; i < w.steps; i++)
+        if (mem_ptr(&p->vm->mem, w.step[i].entry_gpa, w.step[i].entry_size))
+            n = add(want, n, &w.step[i]);
+    return n;
 }
 
 static unsigned collect(struct points *p, struct entry want[AWAIT_MAX])
 {
     unsigned n = 0;
 
-    for (unsigned i = 0; i < p->count && n < AWAIT_MAX; i++) {
-        for (unsigned k = 0; k < p->vm->cpus && waits(p, p->bp[i]) && n < AWAIT_MAX; k++) {
-            struct entry e;
-            unsigned j = 0;
-
-            if (!find_entry(p, p->vm->cpu[k], p->bp[i]->pub.spec.addr, &e))
-                continue;
-            while (j < n && want[j].gpa != e.gpa)
-                j++;
-            want[j] = e;
-            n += j == n;
-        }
-    }
+    for (unsigned i = 0; i < p->count && n < AWAIT_MAX; i++)
+        for (unsigned k = 0; k < p->vm->cpus && waits(p, p->bp[i]); k++)
+            n = add_way(p, p->vm->cpu[k], p->bp[i]->pub.spec.addr, want, n);
     return n;
 }
 

@@ -60,19 +60,15 @@ EXPECT: ^Breakpoint 2, 0x40000001 <user_main\+0x1>
 EXPECT: ^1 .* 1 
 STATUS: 33
 
-NAME: the_first_call_in_a_process_is_seen
+NAME: every_call_in_a_process_is_seen
 RUN: %g/tinyos --append do=user,poweroff
-CMD: break *0x400000
-CMD: commands
-CMD: silent
-CMD: echo print is called
+CMD: break *0x400000 do count
+CMD: break user_main do count
 CMD: continue
-CMD: end
-CMD: continue
-EXPECT: ^print is called
-EXPECT: user: and by SYSCALL
+CMD: info breakpoints
 EXPECT: good bye
-REFUSE: user: hello from ring 3
+EXPECT: ^1 .*<print> +6 
+EXPECT: ^2 .*<user_main> +1 
 
 NAME: an_address_that_nothing_maps
 RUN: %g/hello64
@@ -102,7 +98,7 @@ CMD: x/2i patched
 CMD: delete 6
 CMD: continue
 EXPECT: ^Breakpoint 6, 0x[0-9a-f]+ <patched\+0x5>
-EXPECT: = 50$
+EXPECT: = 50 
 EXPECT: patched>:.*mov eax, 0x32
 EXPECT: patched\+0x5>:.*ret
 EXPECT: immediate 100 times, sum 4950
