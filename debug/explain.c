@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "debug/known.h"
+#include "debug/stacks.h"
 #include "debug/trace_stat.h"
 #include "vmm/regs.h"
 
@@ -192,5 +193,21 @@ void explain_print(const struct exit_event *ev, const struct trace_names *n, boo
     paragraph(o, "times", "time", buf_str(&b));
     if (k)
         paragraph(o, "manual", "read", k->manual);
+    buf_fini(&b);
+}
+
+void explain_callers(const struct stack_frames *s, const struct trace_names *n, struct out *o)
+{
+    struct buf b = {0};
+    char name[200];
+
+    for (unsigned i = 0; i < s->count; i++) {
+        buf_adds(&b, i ? ", from " : "");
+        if (names_place(n, s->frame[i], false, name, sizeof name)[0])
+            buf_adds(&b, name);
+        else
+            buf_addf(&b, "0x%" PRIx64, s->frame[i]);
+    }
+    paragraph(o, "callers", "called from", buf_str(&b));
     buf_fini(&b);
 }

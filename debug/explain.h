@@ -33,4 +33,8 @@ const struct explain_kind *explain_event(const struct exit_event *ev);
 void explain_print(const struct exit_event *ev, const struct trace_names *n, bool emulated,
                    struct out *o);
 
+struct stack_frames;
+/* Behind explain_print: who called the code that the exit came from; nothing without frames. */
+void explain_callers(const struct stack_frames *s, const struct trace_names *n, struct out *o);
+
 #endif

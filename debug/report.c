@@ -12,6 +12,7 @@
 
 #include "debug/explain.h"
 #include "debug/report_int.h"
+#include "debug/stacks.h"
 #include "debug/storm.h"
 #include "debug/sym.h"
 #include "debug/trace_counters.h"
@@ -182,6 +183,24 @@ static void print_counters(struct report *p, struct out *o)
     counters_fini(&c);
 }
 
+#define CALLERS_WITHIN 200u /* other records may stand between */
+
+void explain_following(const struct exit_event *ev, struct trace_reader *r, struct out *o)
+{
+    struct stack_frames frames = {0};
+    struct exit_event next;
+
+    if (ev->reason >= EXIT_OUR_FIRST)
+        return;
+    for (unsigned i = 0; i < CALLERS_WITHIN && trace_read(r, &next, 1); i++) {
+        if (next.vcpu != ev->vcpu || next.reason == EXIT_DEVICE || next.reason == EXIT_KERNEL)
+            continue;
+        if (next.reason != EXIT_STACK || !stacks_take(&frames, &next))
+            break;
+    }
+    explain_callers(&frames, trace_names(r), o);
+}
+
 static int explain(struct report *p, uint64_t number, struct out *o, struct err *e)
 {
     struct exit_event ev;
@@ -196,6 +215,7 @@ static int explain(struct report *p, uint64_t number, struct out *o, struct err 
                            : "that record cannot be read: its block is damaged");
     trace_meta(p->reader, "kvm", kvm, sizeof kvm);
     explain_print(&ev, trace_names(p->reader), !strncmp(kvm, "emulating", 9), o);
+    explain_following(&ev, p->reader, o);
     return 0;
 }
 

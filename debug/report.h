@@ -37,6 +37,10 @@ struct trace_reader;
  * 0, or -errno with a sentence; a reader that was opened is the caller's in any case. */
 int report_open_reader(struct trace_reader **r, const char *path, const struct report_ask *ask,
                        struct err *e);
+struct exit_event;
+struct out;
+/* Behind explain_print of the record that was read last: its callers, if they were recorded. */
+void explain_following(const struct exit_event *ev, struct trace_reader *r, struct out *o);
 /* Prints to standard output; errors as sentences to standard error. Returns the exit status. */
 int report_main(const struct report_ask *ask);
 

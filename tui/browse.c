@@ -236,6 +236,8 @@ static void fill_explain(struct browse *b)
     if (!b->has_selected)
         return;
     explain_print(&b->selected, trace_names(b->reader), b->emulated, &o);
+    trace_seek(b->reader, b->selected_record + 1);
+    explain_following(&b->selected, b->reader, &o);
     out_end(&o);
     buf_add(&b->explain, o.text.data, o.text.len);
     out_fini(&o);

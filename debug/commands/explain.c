@@ -9,6 +9,8 @@
 
 #include "debug/commands/commands.h"
 #include "debug/explain.h"
+#include "debug/stacks.h"
+#include "debug/trace_stat.h"
 #include "debug/tracer.h"
 #include "vmm/vm.h"
 
@@ -21,7 +23,7 @@ static bool newest(struct session *s, unsigned vcpu, struct exit_event *ev)
     for (uint64_t seq = c.next[vcpu]; seq--;) {
         if (!session_trace_get(s, vcpu, seq, ev))
             return false;
-        if (ev->reason != EXIT_KICK && ev->reason != EXIT_INJECT)
+        if (ev->reason != EXIT_KICK && !stat_is_note(ev->reason))
             return true;
     }
     return false;
@@ -51,6 +53,20 @@ static bool parse(struct session *s, const char *args, unsigned *source, uint64_
     return end != args && !*end && *args != '-';
 }
 
+/* They stand behind their exit, when they were recorded. */
+static void callers(struct session *s, unsigned source, const struct exit_event *ev, struct out *o)
+{
+    struct stack_frames frames = {0};
+    struct exit_event next;
+
+    for (uint64_t seq = ev->seq + 1;
+         ev->reason < EXIT_OUR_FIRST && session_trace_get(s, source, seq, &next) &&
+         next.reason == EXIT_STACK && stacks_take(&frames, &next);
+         seq++)
+        ;
+    explain_callers(&frames, tracer_names(session_tracer(s)), o);
+}
+
 int cmd_explain_run(struct cmd_client *c, const char *args, struct out *o)
 {
     unsigned source = session_focus(c->s);
@@ -76,5 +92,6 @@ int cmd_explain_run(struct cmd_client *c, const char *args, struct out *o)
         return -ENOENT;
     }
     explain_print(&ev, tracer_names(session_tracer(c->s)), session_vm(c->s)->probe.emulated, o);
+    callers(c->s, source, &ev, o);
     return 0;
 }

@@ -70,6 +70,8 @@ r --export folded --if 'kind!=inject' "$TEST_DIR/calls.vtr" >"$TEST_DIR/calls.fo
 grep -q '^vCPU 0;kernel;start64;guest_main;hlt 60$' "$TEST_DIR/calls.folded" &&
     grep -q '^vCPU 0;kernel;start64;trap_common;trap_dispatch;on_timer;pic_eoi;out 0x20 .* 60$' "$TEST_DIR/calls.folded" &&
     echo "ok folded stacks have the callers" || fail "callers" "$(head -n 3 "$TEST_DIR/calls.folded")"
+n=$(r --export csv "$TEST_DIR/calls.vtr" | awk -F, '/pic_eoi/ {print NR - 1; exit}')
+has "explain has the callers" 'called from +on_timer\+0x[0-9a-f]+, from trap_dispatch' --explain "$n" "$TEST_DIR/calls.vtr"
 want=$(r --json "$TEST_DIR/calls.vtr" | sed -n 's/.*"total":\([0-9]*\).*/\1/p')
 got=$(awk '{n += $NF} END {print n}' "$TEST_DIR/calls.folded")
 [[ $want == "$got" ]] && echo "ok callers are no exits" || fail "callers" "$got, want $want"

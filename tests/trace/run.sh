@@ -66,6 +66,22 @@ else
     fail "counters" "neither io_exits nor insn_emulation counted 5000 writes"
 fi
 
+# Halts and interrupts are counted by KVM, by us and by the guest: all the same, live and in the file.
+"$VMSCOPE" run --serial none --append n=80 --trace "$TEST_DIR/halts.vtr" -e continue \
+    -e 'info counters all' -e 'info exits' "$g/storm_hlt" >"$TEST_DIR/counters" 2>&1 </dev/null
+"$VMSCOPE" report --counters "$TEST_DIR/halts.vtr" >"$TEST_DIR/filed" 2>&1
+if (($(counter halt_exits) > 0)); then
+    same "KVM counts the same halts" "80 80" "$(counter halt_exits) $(counter hlt)"
+    same "the file has them" 80 "$(sed -n 's/^halt_exits  *\([0-9]*\)  .*/\1/p' "$TEST_DIR/filed")"
+else
+    echo "SKIP halts: this kernel counts none"
+fi
+if (($(counter irq_injections) > 0)); then
+    same "KVM counts the same interrupts" "$(counter inject)" "$(counter irq_injections)"
+else
+    echo "SKIP interrupts: this kernel counts none"
+fi
+
 # Events inside KVM: CPUID never leaves it, but its trace point tells each.
 inside() {
     "$VMSCOPE" run --serial none --append n=2000 -e 'trace kernel on' -e continue \
