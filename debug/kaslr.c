@@ -44,7 +44,8 @@ static uint64_t gate_target(struct session *s, unsigned vcpu, unsigned vector)
 
 static bool by_symbol(struct session *s, uint64_t at, const char *name, struct kaslr *out)
 {
-    const struct symbol *y = symbols_find(session_symbols(s), name);
+    /* A client that names running code would know it where it runs, not where it was linked. */
+    const struct symbol *y = symbols_find_own(session_symbols(s), name);
 
     if (!y || !in_image(at) || ((at - y->addr) & (IMAGE_ALIGN - 1)))
         return false;

@@ -222,13 +222,18 @@ static size_t name_bound(const struct symbols *t, const char *name)
     return low;
 }
 
-const struct symbol *symbols_find(const struct symbols *t, const char *name)
+const struct symbol *symbols_find_own(const struct symbols *t, const char *name)
 {
     size_t i = name_bound(t, name);
 
-    if (i < t->count && !strcmp(t->by_name[i]->s.name, name))
-        return &t->by_name[i]->s;
-    return t->ask ? sym_ask_name(t->ask, name) : NULL;
+    return i < t->count && !strcmp(t->by_name[i]->s.name, name) ? &t->by_name[i]->s : NULL;
+}
+
+const struct symbol *symbols_find(const struct symbols *t, const char *name)
+{
+    const struct symbol *own = symbols_find_own(t, name);
+
+    return own || !t->ask ? own : sym_ask_name(t->ask, name);
 }
 
 /* Number of entries that start at or before `addr`. */

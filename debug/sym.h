@@ -36,6 +36,8 @@ size_t symbols_count(const struct symbols *t);
 const struct symbol *symbols_at(const struct symbols *t, size_t i);
 /* By exact name (the global one before a local one of that name); NULL when unknown. */
 const struct symbol *symbols_find(const struct symbols *t, const char *name);
+/* The same among the table's own names, without asking the client that knows more. */
+const struct symbol *symbols_find_own(const struct symbols *t, const char *name);
 /* The symbol that holds `addr`, or the nearest label (no size) before it in the same section; NULL
  * when none. Labels inside a sized function do not hide the function; of nested ones the innermost
  * is meant. */

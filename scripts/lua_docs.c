@@ -494,8 +494,9 @@ const struct lua_doc lua_docs[] = {
      "vm.os{name=, detect=fn(), views={NAME=fn(args, words) or {run=fn, columns=, help=}}}",
      "param system { name: string, detect: (fun(): any)?, views: table<string, table|fun(args: string, words: string[]): any> }",
      "A helper that knows an operating system. The command `os` asks the helpers' detect which "
-     "system the guest is (a text it returns is the version) and lists the views of that one; "
-     "`os VIEW ARGS` runs one. A view with columns returns rows, as for vm.table.",
+     "system the guest is (a text it returns is the version; false may be followed by why not) and "
+     "lists the views of that one; `os VIEW ARGS` runs one. A view with columns returns rows, as for "
+     "vm.table.",
      "vm.os{name = \"toy\", detect = function() return \"1.0\" end,\n"
      "  views = {tasks = {help = \"the tasks\", columns = {\"name\", \">pid\"},\n"
      "                    run = function() return {{\"init\", 1}} end}}}\n"

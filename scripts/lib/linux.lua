@@ -1,17 +1,16 @@
 -- Linux helper: the kernel's log, its tasks and its slide from the memory of a 64-bit guest, without
 -- debug information: names come from the kernel's own kallsyms, structure layouts from its BTF.
 --
---   vmscope run --script linux bzImage               then, stopped: lx-dmesg, lx-ps, lx-slide, ...
---   vmscope run --script linux,dmesg=20,ps=1 bzImage      at the end of the run: 20 lines, the tasks
+--   vmscope run --script linux bzImage                      then, when it stands: os dmesg, os tasks, ...
+--   vmscope run --script linux,dmesg=20,tasks=all bzImage   at the end of the run: 20 lines, all tasks
 --
--- lx-dmesg [N]          the log (its last N lines), read from the ring buffer of Linux 5.10 and later
--- lx-ps [all]           processes, with `all` their threads too
--- lx-slide              how far KASLR moved the image
--- lx-version            the kernel's banner
--- lx-symbols [PATTERN]  makes the kernel's names known to breakpoints and disassembly (a Lua pattern;
---                       without one, all functions)
--- lx-addr NAME          the address of a name
--- lx-struct NAME[.MEMBER]  offset and size of a structure's members
+-- os dmesg [N]          the log (its last N lines), read from the ring buffer of Linux 5.10 and later
+-- os tasks [all]        processes, with `all` their threads too
+-- os slide              how far KASLR moved the image
+-- os version            the kernel's banner
+-- os symbols            has breakpoints, expressions and disassembly know the kernel's names
+-- os address NAME       the address of a name
+-- os struct NAME[.MEMBER]  where the members of a structure lie
 local args = ...
 args = type(args) == "table" and args or {}
 
@@ -400,10 +399,10 @@ end
 
 -- Calls visit(task) for each element of a list whose head is at `head`.
 local function each(head, link, visit)
-  local at, seen = u64(head), 0
+  local at, seen = u64(head), {}
   while at ~= head do
-    seen = seen + 1
-    if seen > 100000 then fail("linux: the list at 0x%x has no end", head) end
+    if seen[at] then fail("linux: the list at 0x%x never comes back to its head", head) end
+    seen[at] = true
     visit(at - link)
     at = u64(at)
   end
@@ -446,70 +445,95 @@ function M.offset(...) return need(...) end
 function M.banner()
   return (string.unpack("z", read(symbol("linux_banner"), 512) .. "\0"):gsub("%s+$", ""))
 end
--- Adds names that match the Lua pattern; functions only unless there is one.
-function M.add_symbols(pattern)
-  local k, n = load(), 0
-  for i = 1, k.count do
-    local name, function_ = k.name[i], k.kind[i]:lower() == "t" or k.kind[i]:lower() == "w"
-    if not below(k.addr[i], IMAGE) and (pattern and name:find(pattern) or not pattern and function_) then
-      vm.symbols[name] = k.addr[i]
-      n = n + 1
-    end
+
+-- The name at or before an address; kallsyms is sorted. Per-CPU names come first, with small numbers.
+local function name_at(addr)
+  local low, high = 1, kernel.count
+  if below(addr, kernel.first) or not below(addr, kernel.last) then return nil end
+  while low < high do
+    local mid = (low + high + 1) // 2
+    if below(addr, kernel.addr[mid]) then high = mid - 1 else low = mid end
   end
-  return n
+  local at, next_at = kernel.addr[low], kernel.addr[low + 1]
+  if below(addr, at) then return nil end
+  return kernel.name[low], at, next_at and not below(next_at, at) and next_at - at or nil
 end
 
+-- Has breakpoints, expressions and disassembly know the kernel's names; returns how many there are.
+local resolver
+function M.use_symbols()
+  local k = load()
+  if resolver then
+    resolver.forget()
+  else
+    resolver = vm.resolver{name = "kallsyms", resolve = function(addr) if kernel then return name_at(addr) end end,
+                           find = function(name) return kernel and kernel.at[name] end}
+  end
+  return k.count
+end
+vm.on("reset", function()
+  kernel = nil
+  if resolver then resolver.forget() end
+end)
+
+local function task_rows(all)
+  local rows = {}
+  for _, t in ipairs(tasks(all)) do
+    rows[#rows + 1] = {vm.hex(t.task), t.pid, t.tgid, t.ppid, t.state, t.kernel and "[" .. t.comm .. "]" or t.comm}
+  end
+  return rows
+end
+local function member_rows(what)
+  local name, path = what:match("^([%w_]+)%.?([%w_.]*)$")
+  if not name then fail("linux: a structure is asked for as NAME or NAME.MEMBER") end
+  if path ~= "" then
+    local words = {}
+    for word in path:gmatch("[%w_]+") do words[#words + 1] = word end
+    return {{vm.hex(need(name, table.unpack(words))), path}}
+  end
+  local rows, id = {}, struct_id(name)
+  members(id, function(n, off) rows[#rows + 1] = {vm.hex(off), n} end, 0, 0)
+  rows[#rows + 1] = {vm.hex(struct_size(id)), "(its size)"}
+  return rows
+end
 local function show_dmesg(a)
   local lines = log_lines()
   for i = math.max(#lines - (tonumber(a) or #lines) + 1, 1), #lines do print(lines[i]) end
-end
-local function show_ps(a)
-  print(string.format("%-18s %7s %7s %7s %s %s", "task", "pid", "tgid", "ppid", "s", "command"))
-  for _, t in ipairs(tasks(a == "all")) do
-    print(string.format("0x%016x %7d %7d %7d %s %s", t.task, t.pid, t.tgid, t.ppid, t.state,
-                        t.kernel and "[" .. t.comm .. "]" or t.comm))
-  end
 end
 local function show_slide()
   local slide = M.slide()
   print(string.format("KASLR slide: 0x%x (_text at 0x%x, %d names in kallsyms)", slide, slide + LINKED, load().count))
 end
 
-local function command(name, usage, help, run)
-  vm.command{name = name, usage = usage, help = help, run = function(a) run((a or ""):match("^%s*(.-)%s*$")) end}
-end
-command("lx-dmesg", "[N]", "The log of a Linux guest, from its memory: the last N lines.", show_dmesg)
-command("lx-ps", "[all]", "The processes of a Linux guest; with `all` their threads too.", show_ps)
-command("lx-slide", "", "How far KASLR moved the Linux guest's image.", show_slide)
-command("lx-version", "", "The banner of a Linux guest.", function() print(M.banner()) end)
-command("lx-symbols", "[PATTERN]", "Makes the names of a Linux guest's kernel known (a Lua pattern; all functions).",
-        function(a) print(string.format("linux: %d names added", M.add_symbols(a ~= "" and a or nil))) end)
-command("lx-addr", "NAME", "The address of a name of a Linux guest's kernel.",
-        function(a) print(string.format("%s = 0x%x", a, symbol(a))) end)
-command("lx-struct", "NAME[.MEMBER]", "Offset and size of a structure's members in a Linux guest.", function(a)
-  local name, member = a:match("^([%w_]+)%.?(.*)$")
-  if not name then fail("lx-struct takes NAME or NAME.MEMBER") end
-  if member ~= "" then
-    local path = {}
-    for m in member:gmatch("[%w_]+") do path[#path + 1] = m end
-    print(string.format("%s.%s is at 0x%x", name, member, need(name, table.unpack(path))))
-    return
-  end
-  local id = struct_id(name)
-  members(id, function(n, off) print(string.format("  0x%04x %s", off, n)) end, 0, 0)
-  print(string.format("%s: %d bytes", name, struct_size(id)))
-end)
+vm.os{
+  name = "Linux",
+  detect = function()
+    local good, banner = pcall(M.banner)
+    if not good then return false, tostring(banner) end
+    return banner:match("^Linux version (%S+)") or false
+  end,
+  views = {
+    dmesg = {help = "the log, or its last N lines", run = show_dmesg},
+    tasks = {help = "the processes; `all`: their threads too",
+             columns = {"task", ">pid", ">tgid", ">ppid", "s", "command"}, run = function(a) return task_rows(a == "all") end},
+    slide = {help = "how far KASLR moved the image", run = show_slide},
+    version = {help = "the kernel's banner", run = function() print(M.banner()) end},
+    symbols = {help = "has breakpoints and disassembly know the kernel's names",
+               run = function() print(string.format("linux: %d names", M.use_symbols())) end},
+    address = {help = "the address of a NAME", run = function(a) print(string.format("%s = 0x%x", a, symbol(a))) end},
+    struct = {help = "where the members of NAME, or NAME.MEMBER, lie", columns = {">offset", "member"}, run = member_rows},
+  },
+}
 
-if args.dmesg or args.ps or args.slide then
+if args.dmesg or args.tasks or args.slide then
   vm.on("end", function()
-    local function try(fn, a)
-      local good, why = pcall(fn, a)
-      if not good then print(tostring(why)) end
+    local function try(line)
+      local _, text = vm.try(line)
+      print((text:gsub("\n$", "")))
     end
-    if args.slide then try(show_slide) end
-    if args.dmesg then try(show_dmesg, args.dmesg) end
-    if args.ps then try(show_ps, args.ps) end
+    if args.slide then try("os slide") end
+    if args.dmesg then try("os dmesg " .. args.dmesg) end
+    if args.tasks then try("os tasks " .. args.tasks) end
   end)
 end
-
 return M

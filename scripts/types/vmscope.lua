@@ -388,7 +388,7 @@ function vm.formatter(kind, filter, fn) end
 ---@overload fun(self: vm, resolver: { name: string?, resolve: (fun(addr: integer): string?, integer?, integer?)?, find: (fun(name: string): integer?)? }): resolver
 function vm.resolver(resolver) end
 
----A helper that knows an operating system. The command `os` asks the helpers' detect which system the guest is (a text it returns is the version) and lists the views of that one; `os VIEW ARGS` runs one. A view with columns returns rows, as for vm.table.
+---A helper that knows an operating system. The command `os` asks the helpers' detect which system the guest is (a text it returns is the version; false may be followed by why not) and lists the views of that one; `os VIEW ARGS` runs one. A view with columns returns rows, as for vm.table.
 ---@param system { name: string, detect: (fun(): any)?, views: table<string, table|fun(args: string, words: string[]): any> }
 ---@overload fun(self: vm, system: { name: string, detect: (fun(): any)?, views: table<string, table|fun(args: string, words: string[]): any> })
 function vm.os(system) end

@@ -74,6 +74,18 @@ for f in scripts/lib/*.lua; do
         { echo "FAIL listed_$n: help lua does not list it"; status=1; }
 done
 
+# Linux's memory, made by hand in both layouts of kallsyms: each line of the script is a check.
+for form in old new; do
+    timeout -s KILL 60 "$VMSCOPE" run -S --timeout 50 -m 64M --script "tests/cli/linux_memory.lua,form=$form" \
+        "$g/hello64" >"$d/linux.$form" 2>&1 </dev/null
+    if [[ $? == 0 && $(grep -c '^PASS' "$d/linux.$form") == 20 ]] && ! grep -q '^MISS' "$d/linux.$form"; then
+        echo "ok linux_$form"
+    else
+        echo "FAIL linux_$form: $(grep -v '^PASS' "$d/linux.$form" | head -c 400 | tr '\n' ' ')"
+        status=1
+    fi
+done
+
 expect expect_seen 0 'all that was expected' --expect 'by COM1' --expect 'port 0xE9' "$g/hello16.bin"
 expect expect_missing 8 'did not print what' --expect 'no such text' --keep "$d/kept" "$g/hello16.bin"
 for f in console registers exits screen rerun why; do

@@ -1,6 +1,6 @@
 /*
- * The one program of the test's initramfs: says on the console that ring 3 was reached, and leaves by
- * vmscope's debug exit, with the processor's reset as a second way out. No C library.
+ * The one program of the test's initramfs: says on the console that ring 3 was reached, and leaves
+ * by vmscope's debug exit, with the processor's reset as a second way out. No C library.
  */
 #define SYS_WRITE  1
 #define SYS_REBOOT 169
@@ -10,10 +10,7 @@ static long call(long n, long a, long b, long c)
 {
     long r;
 
-    __asm__ volatile("syscall"
-                     : "=a"(r)
-                     : "a"(n), "D"(a), "S"(b), "d"(c)
-                     : "rcx", "r11", "memory");
+    __asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
     return r;
 }
 
