@@ -515,6 +515,13 @@ static void bmi(void)
 
 /* ---- faults ---------------------------------------------------------------------------------- */
 
+/* What runs before the instruction that faults, so that it is not the first. */
+CODE(flags_only, "clc\n stc");
+/* Refused ones and plain ones, which may be carried out together with it. */
+CODE(batch, "movd %eax, %xmm0\n mov %rax, %rbx\n add $5, %rbx\n paddd %xmm0, %xmm1\n fld1\n"
+            "movzwl %bx, %ecx\n pxor %xmm2, %xmm2");
+static const uint8_t *before = code_flags_only, *before_end = code_flags_only_end;
+
 /* Runs `code` with RSI = address; the guest must see `vector` with `ec` at the instruction, and
  * CR2 for a page fault. */
 static void expect_fault(const uint8_t *code, size_t n, uint64_t rsi, unsigned vector, uint64_t ec,
@@ -527,7 +534,7 @@ static void expect_fault(const uint8_t *code, size_t n, uint64_t rsi, unsigned v
     fill_block(&b);
     b.gpr[6] = rsi;
     blob_start();
-    blob_add("\xf8\xf9", 2); /* clc, stc: the fault is not at the first instruction */
+    blob_add(before, (size_t)(before_end - before));
     blob_add(code, n);
     blob_end();
     if (!open_guest())
@@ -545,7 +552,8 @@ static void expect_fault(const uint8_t *code, size_t n, uint64_t rsi, unsigned v
     CHECK_EQ(end, 2);
     CHECK_EQ(le_load(f, 8), vector);
     CHECK_EQ(le_load(f + 8, 8), ec);
-    CHECK_EQ(le_load(f + 16, 8), BLOB_AT + (uint64_t)(blob_head_end - blob_head) + 2);
+    CHECK_EQ(le_load(f + 16, 8),
+             BLOB_AT + (uint64_t)(blob_head_end - blob_head) + (uint64_t)(before_end - before));
     if (vector == 14)
         CHECK_EQ(le_load(f + 24, 8), cr2);
 }
@@ -593,6 +601,21 @@ static void fault_protection(void)
 {
     FAULT(aligned, 0x3001, 13, 0, 0);
     FAULT(load_popcnt, 0x8000000000000000, 13, 0, 0);
+}
+
+static void fault_in_a_batch(void)
+{
+    before = code_batch;
+    before_end = code_batch_end;
+    fault_not_present();
+    if (!test_failed && !test_skipped)
+        fault_read_only();
+    if (!test_failed && !test_skipped)
+        fault_crossing();
+    if (!test_failed && !test_skipped)
+        fault_protection();
+    before = code_flags_only;
+    before_end = code_flags_only_end;
 }
 
 /* With CR0.TS set the FPU belongs to somebody else: #NM, for what uses it, and only for that. */
@@ -827,9 +850,71 @@ static unsigned put_bits(uint8_t *p)
     return n + put_modrm(p + n, reg, rm, mem, 1);
 }
 
+/* One-byte opcodes with a ModRM and an immediate of so many bytes (4: of the operand's size), and a
+ * fixed reg field or -1. */
+/* clang-format off */
+static const int16_t plain_ops[][3] = {
+    {0x00, 0, -1}, {0x01, 0, -1}, {0x03, 0, -1}, {0x09, 0, -1}, {0x0a, 0, -1}, {0x11, 0, -1},
+    {0x1b, 0, -1}, {0x21, 0, -1}, {0x29, 0, -1}, {0x2a, 0, -1}, {0x31, 0, -1}, {0x39, 0, -1},
+    {0x3a, 0, -1}, {0x63, 0, -1}, {0x69, 4, -1}, {0x6b, 1, -1}, {0x80, 1, -1}, {0x81, 4, -1},
+    {0x83, 1, -1}, {0x84, 0, -1}, {0x85, 0, -1}, {0x87, 0, -1}, {0x88, 0, -1}, {0x89, 0, -1},
+    {0x8a, 0, -1}, {0x8b, 0, -1}, {0xc0, 1, 4},  {0xc1, 1, 5},  {0xc1, 1, 0},  {0xc6, 1, 0},
+    {0xc7, 4, 0},  {0xd1, 0, 7},  {0xd3, 0, 4},  {0xf6, 1, 0},  {0xf7, 4, 0},  {0xf7, 0, 2},
+    {0xf7, 0, 3},  {0xf7, 0, 4},  {0xfe, 0, 0},  {0xff, 0, 0},  {0xff, 0, 1},
+};
+static const uint8_t plain_0f[] = {0x44, 0x4c, 0x92, 0x9f, 0xa3, 0xab, 0xaf, 0xb0, 0xb6,
+                                   0xb7, 0xbb, 0xbe, 0xbf, 0xc0, 0xc1};
+/* clang-format on */
+
+static unsigned put_immediate(uint8_t *p, unsigned bytes)
+{
+    for (unsigned i = 0; i < bytes; i++)
+        p[i] = (uint8_t)rnd();
+    return bytes;
+}
+
+/* Integer instructions that KVM knows as well. */
+static unsigned put_plain(uint8_t *p)
+{
+    const int16_t *op = plain_ops[rnd() % (sizeof plain_ops / sizeof plain_ops[0])];
+    unsigned reg = any_gpr(), rm = any_gpr(), n = 0;
+    bool wide = rnd() & 1, small = !wide && (rnd() & 1), mem = rnd() & 1;
+
+    if (small)
+        p[n++] = 0x66;
+    if (op[2] >= 0)
+        reg = (unsigned)op[2];
+    p[n++] = (uint8_t)(0x40 | (wide ? 8 : 0) | (reg >> 3) << 2 | (mem ? 0 : rm >> 3));
+    switch (rnd() % 8) {
+    case 0: /* mov $…, reg */
+        p[n - 1] = (uint8_t)(0x40 | (wide ? 8 : 0) | rm >> 3);
+        p[n++] = (uint8_t)(0xb8 | (rm & 7));
+        return n + put_immediate(p + n, wide ? 8 : small ? 2 : 4);
+    case 1: /* bt… $…, and the like */
+        p[n++] = 0x0f;
+        p[n++] = plain_0f[rnd() % sizeof plain_0f];
+        if (p[n - 1] == 0xa3 || p[n - 1] == 0xab || p[n - 1] == 0xbb) {
+            p[n - 3] |= (uint8_t)(rm >> 3); /* with memory the bit may be far away */
+            return n + put_modrm(p + n, reg, rm, false, 1);
+        }
+        return n + put_modrm(p + n, reg, rm, mem, 1);
+    case 2: /* lea */
+        p[n++] = 0x8d;
+        return n + put_modrm(p + n, reg, rm, true, 1);
+    default:
+        p[n++] = (uint8_t)op[0];
+        n += put_modrm(p + n, reg, rm, mem, 1);
+        return n + put_immediate(p + n, op[1] == 4 && small ? 2 : (unsigned)op[1]);
+    }
+}
+
 static unsigned put_any(uint8_t *p)
 {
-    switch (rnd() % 6) {
+    switch (rnd() % 9) {
+    case 6:
+    case 7:
+    case 8:
+        return put_plain(p);
     case 0:
     case 1:
         return put_sse(p);
@@ -896,6 +981,7 @@ static const struct test tests[] = {
     {"fault: read only", fault_read_only},
     {"fault: crossing", fault_crossing},
     {"fault: protection", fault_protection},
+    {"fault: in a batch", fault_in_a_batch},
     {"fault: task switched", fault_task_switched},
     {"follows the guest's tables", follows_the_guest_tables},
     {"random sequences", random_sequences},
