@@ -130,6 +130,33 @@ void export_csv(struct report *p, FILE *f)
 
 /* ---- JSON lines ------------------------------------------------------------------------------ */
 
+/* What a record that is no exit tells, as numbers. */
+static void json_event(const struct exit_event *ev, struct buf *out)
+{
+    const struct exit_device *d = &ev->u.device;
+    const char *name;
+
+    if (ev->reason == EXIT_INJECT) {
+        buf_addf(out, ",\"vector\":%u", ev->u.inject.vector);
+        if (ev->u.inject.line)
+            buf_addf(out, ",\"line\":%u", ev->u.inject.line - 1u);
+    }
+    if (ev->reason == EXIT_KERNEL && (name = exit_kernel_name(ev->u.kernel.event)))
+        buf_addf(out, ",\"event\":\"%s\",\"number\":%u", name, ev->u.kernel.number);
+    if (ev->reason != EXIT_DEVICE || !(name = exit_device_name(d->event)))
+        return;
+    buf_addf(out, ",\"event\":\"%s\"", name);
+    if (d->line != EXIT_NO_LINE)
+        buf_addf(out, ",\"line\":%u", d->line);
+    if (d->vector != EXIT_NO_VECTOR)
+        buf_addf(out, ",\"vector\":%u", d->vector);
+    if (d->event == DEVICE_TIMER_SET)
+        buf_addf(out, ",\"after_ns\":%" PRIu64, d->value);
+    if (d->event == DEVICE_DMA)
+        buf_addf(out, ",\"gpa\":\"0x%" PRIx64 "\",\"bytes\":%" PRIu64 ",\"write\":%s", d->value,
+                 d->len, d->write ? "true" : "false");
+}
+
 void export_json_record(const struct exit_event *ev, const struct trace_names *n, struct buf *out)
 {
     uint64_t linear = ev->cs_base + ev->rip, value;
@@ -146,6 +173,7 @@ void export_json_record(const struct exit_event *ev, const struct trace_names *n
                  "\"host_ns\":%u,\"flags\":%u",
                  linear, cpu_mode_name((enum cpu_mode)ev->mode), ev->cpl, ev->guest_ns, ev->host_ns,
                  ev->flags);
+    json_event(ev, out);
     if (names_place(n, linear, ev->flags & EXIT_F_PAST, place, sizeof place)[0]) {
         buf_adds(out, ",\"place\":");
         esc_json(out, place, strlen(place));

@@ -297,49 +297,168 @@ const char *exit_kernel_name(unsigned event)
     return event < ARRAY_LEN(kernel_names) ? kernel_names[event] : NULL;
 }
 
-/* Intel SDM volume 3, appendix C; AMD APM volume 2, appendix C. The usual ones. */
+/* Basic exit reasons of VT-x: Intel SDM volume 3, appendix C. */
+static const char *const vtx_reasons[] = {
+    [0] = "exception or NMI",
+    [1] = "host interrupt",
+    [2] = "triple fault",
+    [3] = "INIT signal",
+    [4] = "start-up IPI",
+    [5] = "I/O SMI",
+    [6] = "other SMI",
+    [7] = "interrupt window",
+    [8] = "NMI window",
+    [9] = "task switch",
+    [10] = "CPUID",
+    [11] = "GETSEC",
+    [12] = "HLT",
+    [13] = "INVD",
+    [14] = "INVLPG",
+    [15] = "RDPMC",
+    [16] = "RDTSC",
+    [17] = "RSM",
+    [18] = "VMCALL",
+    [19] = "VMCLEAR",
+    [20] = "VMLAUNCH",
+    [21] = "VMPTRLD",
+    [22] = "VMPTRST",
+    [23] = "VMREAD",
+    [24] = "VMRESUME",
+    [25] = "VMWRITE",
+    [26] = "VMXOFF",
+    [27] = "VMXON",
+    [28] = "control register",
+    [29] = "debug register",
+    [30] = "I/O",
+    [31] = "RDMSR",
+    [32] = "WRMSR",
+    [33] = "entry failed: invalid guest state",
+    [34] = "entry failed: MSR loading",
+    [36] = "MWAIT",
+    [37] = "monitor trap flag",
+    [39] = "MONITOR",
+    [40] = "PAUSE",
+    [41] = "entry failed: machine check",
+    [43] = "TPR below threshold",
+    [44] = "APIC access",
+    [45] = "end of interrupt",
+    [46] = "GDTR or IDTR access",
+    [47] = "LDTR or TR access",
+    [48] = "EPT violation",
+    [49] = "EPT misconfiguration",
+    [50] = "INVEPT",
+    [51] = "RDTSCP",
+    [52] = "preemption timer",
+    [53] = "INVVPID",
+    [54] = "WBINVD",
+    [55] = "XSETBV",
+    [56] = "APIC write",
+    [57] = "RDRAND",
+    [58] = "INVPCID",
+    [59] = "VMFUNC",
+    [60] = "ENCLS",
+    [61] = "RDSEED",
+    [62] = "page-modification log full",
+    [63] = "XSAVES",
+    [64] = "XRSTORS",
+    [65] = "PCONFIG",
+    [66] = "sub-page permission",
+    [67] = "UMWAIT",
+    [68] = "TPAUSE",
+    [69] = "LOADIWKEY",
+    [70] = "ENCLV",
+    [72] = "ENQCMD PASID",
+    [73] = "ENQCMDS PASID",
+    [74] = "bus lock",
+    [75] = "no event window",
+    [76] = "SEAMCALL",
+    [77] = "TDCALL",
+};
+
+/* Exit codes of SVM: AMD APM volume 2, appendix C. */
+static const char *const svm_codes[] = {
+    [0x60] = "host interrupt",
+    [0x61] = "NMI",
+    [0x62] = "SMI",
+    [0x63] = "INIT",
+    [0x64] = "interrupt window",
+    [0x65] = "CR0 write, other bits",
+    [0x66] = "SIDT",
+    [0x67] = "SGDT",
+    [0x68] = "SLDT",
+    [0x69] = "STR",
+    [0x6a] = "LIDT",
+    [0x6b] = "LGDT",
+    [0x6c] = "LLDT",
+    [0x6d] = "LTR",
+    [0x6e] = "RDTSC",
+    [0x6f] = "RDPMC",
+    [0x70] = "PUSHF",
+    [0x71] = "POPF",
+    [0x72] = "CPUID",
+    [0x73] = "RSM",
+    [0x74] = "IRET",
+    [0x75] = "INT n",
+    [0x76] = "INVD",
+    [0x77] = "PAUSE",
+    [0x78] = "HLT",
+    [0x79] = "INVLPG",
+    [0x7a] = "INVLPGA",
+    [0x7b] = "I/O",
+    [0x7c] = "RDMSR or WRMSR",
+    [0x7d] = "task switch",
+    [0x7e] = "FERR freeze",
+    [0x7f] = "shutdown",
+    [0x80] = "VMRUN",
+    [0x81] = "VMMCALL",
+    [0x82] = "VMLOAD",
+    [0x83] = "VMSAVE",
+    [0x84] = "STGI",
+    [0x85] = "CLGI",
+    [0x86] = "SKINIT",
+    [0x87] = "RDTSCP",
+    [0x88] = "ICEBP",
+    [0x89] = "WBINVD",
+    [0x8a] = "MONITOR",
+    [0x8b] = "MWAIT",
+    [0x8c] = "MWAIT, armed",
+    [0x8d] = "XSETBV",
+    [0x8e] = "RDPRU",
+    [0x8f] = "EFER write",
+    [0xa2] = "INVPCID",
+    [0xa5] = "bus lock",
+    [0xa6] = "idle HLT",
+};
+
+static const char *svm_reason(uint32_t code)
+{
+    if (code < 0x20)
+        return code < 0x10 ? "control register read" : "control register write";
+    if (code < 0x40)
+        return code < 0x30 ? "debug register read" : "debug register write";
+    if (code < 0x60)
+        return exit_vector_name(code - 0x40);
+    switch (code) {
+    case 0x400:
+        return "nested page fault";
+    case 0x401:
+        return "AVIC: incomplete interrupt";
+    case 0x402:
+        return "AVIC: no acceleration";
+    case 0x403:
+        return "VMGEXIT";
+    case 0xffffffff:
+        return "invalid guest state";
+    default:
+        return code < ARRAY_LEN(svm_codes) ? svm_codes[code] : NULL;
+    }
+}
+
 static const char *hardware_reason(unsigned isa, uint32_t reason)
 {
-    static const struct {
-        uint32_t vtx, svm;
-        const char *name;
-    } names[] = {
-        {1, 0x60, "host interrupt"},
-        {7, 0x64, "interrupt window"},
-        {8, 0x62, "NMI window"},
-        {10, 0x72, "CPUID"},
-        {12, 0x78, "HLT"},
-        {13, 0x76, "INVD"},
-        {14, 0x79, "INVLPG"},
-        {15, 0x6f, "RDPMC"},
-        {16, 0x6e, "RDTSC"},
-        {18, 0x81, "hypercall"},
-        {28, 0x10, "control register"},
-        {29, 0x20, "debug register"},
-        {30, 0x7b, "I/O"},
-        {31, 0x7c, "RDMSR"},
-        {32, 0x7c, "WRMSR"},
-        {2, 0x7f, "triple fault"},
-        {36, 0x8b, "MWAIT"},
-        {40, 0x77, "PAUSE"},
-        {48, 0x400, "second-level page fault"},
-        {49, 0x400, "device page"},
-        {54, 0x89, "WBINVD"},
-        {55, 0x8d, "XSETBV"},
-        {52, 0, "preemption timer"},
-        {44, 0x401, "APIC access"},
-        {56, 0x402, "APIC write"},
-        {45, 0, "end of interrupt"},
-    };
-
-    if (isa == 1 && (reason & 0xffff) == 0)
-        return "exception or NMI";
-    if (isa == 2 && reason >= 0x40 && reason < 0x60)
-        return exit_vector_name(reason - 0x40);
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if ((isa == 1 && names[i].vtx == (reason & 0xffff)) || (isa == 2 && names[i].svm == reason))
-            return names[i].name;
-    return NULL;
+    if (isa == 1)
+        return (reason & 0xffff) < ARRAY_LEN(vtx_reasons) ? vtx_reasons[reason & 0xffff] : NULL;
+    return isa == 2 ? svm_reason(reason) : NULL;
 }
 
 void exit_kernel_what(unsigned event, uint32_t number, bool write, unsigned isa, struct buf *out)

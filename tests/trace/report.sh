@@ -46,6 +46,8 @@ b = list(csv.DictReader(open(sys.argv[2])))
 assert len(a) == len(b) > 100, (len(a), len(b))
 assert [x["what"] for x in a] == [x["what"] for x in b]
 assert sum(x["kind"] == "hlt" for x in a) == 60
+assert sum(x.get("event") == "eoi" and x["line"] == 0 and x["vector"] == 32 for x in a) == 60
+assert sum(x["kind"] == "inject" and x["line"] == 0 and x["vector"] == 32 for x in a) == 60
 PY
     ); then echo "ok csv and jsonl have the same records"; else fail "csv and jsonl" "${why##*$'\n'}"; fi
     for x in svg html; do
