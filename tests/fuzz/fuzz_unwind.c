@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct symbols *t = symbols_new();
     struct unwind_frame f[40];
     uint64_t pc;
-    struct unwind_env env = {&pc, 64, t, reg, mem, ""};
+    struct unwind_env env = {.arg = &pc, .bits = 64, .symbols = t, .reg = reg, .mem = mem};
     int fd = memfd_create("unwind", MFD_CLOEXEC);
     char path[40];
 
