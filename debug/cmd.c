@@ -524,10 +524,10 @@ static void report_watch(struct cmd_client *c, const struct stop_info *stop, str
                                                : "Read and written",
                  (unsigned long long)stop->addr, (unsigned long long)stop->by,
                  cmd_symbol(c, stop->by, name, sizeof name));
-    out_json_u64(o, "address", stop->addr);
-    out_json_u64(o, "old", stop->old_value);
-    out_json_u64(o, "new", stop->new_value);
-    out_json_u64(o, "by", stop->by);
+    out_json_hex(o, "address", stop->addr);
+    out_json_hex(o, "old", stop->old_value);
+    out_json_hex(o, "new", stop->new_value);
+    out_json_hex(o, "by", stop->by);
 }
 
 static void tell_stop(struct cmd_client *c, const struct stop_info *stop, struct out *o)
@@ -539,7 +539,7 @@ static void tell_stop(struct cmd_client *c, const struct stop_info *stop, struct
     out_json_str(o, "reason", stop_kind_name(stop->kind));
     out_json_str(o, "sentence", stop->text);
     out_json_u64(o, "vcpu", stop->vcpu);
-    out_json_u64(o, "rip", stop->rip);
+    out_json_hex(o, "rip", stop->rip);
     if (stop->point_id > 0)
         out_json_u64(o, "point", (uint64_t)stop->point_id);
     report_position(c, stop, o);

@@ -210,6 +210,12 @@ void out_json_u64(struct out *o, const char *key, uint64_t value)
     json_u64(&o->members, value, false);
 }
 
+void out_json_hex(struct out *o, const char *key, uint64_t value)
+{
+    member(o, key);
+    json_u64(&o->members, value, true);
+}
+
 void out_json_bool(struct out *o, const char *key, bool value)
 {
     member(o, key);
@@ -237,8 +243,7 @@ void out_kv_hex(struct out *o, const char *key, uint64_t value)
 
     snprintf(s, sizeof s, "0x%llx", (unsigned long long)value);
     kv_text(o, key, s);
-    member(o, key);
-    json_u64(&o->members, value, true);
+    out_json_hex(o, key, value);
 }
 
 void out_kv_bool(struct out *o, const char *key, bool value)

@@ -50,6 +50,7 @@ void out_kv_bool(struct out *o, const char *key, bool value);
 /* The same without the text line, for what out_text says better. */
 void out_json_str(struct out *o, const char *key, const char *value);
 void out_json_u64(struct out *o, const char *key, uint64_t value);
+void out_json_hex(struct out *o, const char *key, uint64_t value);
 void out_json_bool(struct out *o, const char *key, bool value);
 
 /* A table: out_table names it (JSON key of the array) and its columns ("address", ">count" aligns

@@ -28,7 +28,7 @@ static void right_part(const struct view_status *st, char *dst, size_t cap)
     if (st->cpus > 1)
         snprintf(cpus, sizeof cpus, "vCPU %u of %u%s%.20s  ", st->vcpu, st->cpus, plain ? "" : " ",
                  plain ? "" : st->cpu_status);
-    if (st->mode[0])
+    if (st->mode[0] && st->state != SS_RUNNING) /* it was that at the last stop */
         snprintf(mode, sizeof mode, "%s CPL%u  ", st->mode, st->cpl);
     snprintf(dst, cap, "%.50s%s%" PRIu64 ".%03us  %s exits/s ", cpus, mode,
              st->guest_ns / 1000000000, (unsigned)(st->guest_ns % 1000000000 / 1000000),

@@ -24,6 +24,6 @@ int cmd_kaslr_run(struct cmd_client *c, const char *args, struct out *o)
     out_text(o, "In gdb: symbol-file -o %s0x%llx vmlinux", sign,
              (unsigned long long)(k.slide < 0 ? -k.slide : k.slide));
     out_json_u64(o, "slide", (uint64_t)k.slide);
-    out_json_u64(o, "address", k.at);
+    out_json_hex(o, "address", k.at);
     return 0;
 }

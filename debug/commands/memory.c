@@ -428,7 +428,7 @@ static void show_display(struct cmd_client *c, const struct display *d, struct o
     out_text(o, "%d: %s%s%s = %s", d->id, fmt, *fmt ? " " : "", d->expr, buf_str(&b));
     out_json_u64(o, "display", (uint64_t)d->id);
     out_json_str(o, "expression", d->expr);
-    out_json_u64(o, "value", v);
+    out_json_hex(o, "value", v);
     buf_fini(&b);
 }
 

@@ -127,7 +127,7 @@ static void tell_break(struct cmd_client *c, const struct point *p, const char *
                  phys ? "" : cmd_symbol(c, p->spec.addr, name, sizeof name),
                  p->pending ? " (pending: nothing is mapped there yet)" : "");
     out_json_u64(o, "id", (uint64_t)p->id);
-    out_json_u64(o, "address", p->spec.addr);
+    out_json_hex(o, "address", p->spec.addr);
     out_json_bool(o, "pending", p->pending);
 }
 

@@ -61,7 +61,7 @@ int cmd_info_address_run(struct cmd_client *c, const char *args, struct out *o)
     out_text(o, "Symbol \"%s\" is %s at address 0x%" PRIx64 ", %" PRIu64 " bytes.", sym->name,
              sym->is_function ? "a function" : "data", sym->addr, sym->size);
     out_json_str(o, "symbol", sym->name);
-    out_json_u64(o, "address", sym->addr);
+    out_json_hex(o, "address", sym->addr);
     out_json_u64(o, "bytes", sym->size);
     out_json_bool(o, "function", sym->is_function);
     return 0;
@@ -91,7 +91,7 @@ int cmd_info_line_run(struct cmd_client *c, const char *args, struct out *o)
     out_text(o, "Line %d of \"%s\" is at address 0x%" PRIx64 "%s.", line, file, at.addr, name);
     out_json_str(o, "file", file);
     out_json_u64(o, "line", (uint64_t)line);
-    out_json_u64(o, "address", at.addr);
+    out_json_hex(o, "address", at.addr);
     return 0;
 }
 

@@ -303,7 +303,7 @@ int cmd_print_run(struct cmd_client *c, const char *args, struct out *o)
     n = cmd_value_add(c, v);
     out_text(o, "$%zu = %s", n, buf_str(&b));
     out_json_u64(o, "number", n);
-    out_json_u64(o, "value", v);
+    out_json_hex(o, "value", v);
     out_json_str(o, "shown", buf_str(&b));
     buf_fini(&b);
     return 0;
@@ -326,7 +326,7 @@ int cmd_output_run(struct cmd_client *c, const char *args, struct out *o)
         return cmd_fail(o, &e);
     print_value(c, &f, args, v, &b);
     out_text(o, "%s", buf_str(&b));
-    out_json_u64(o, "value", v);
+    out_json_hex(o, "value", v);
     buf_fini(&b);
     return 0;
 }

@@ -141,7 +141,7 @@ static int add_watch(struct cmd_client *c, const char *args, enum watch_access a
                  t.space == SPACE_PHYS ? "phys:" : "", (unsigned long long)t.addr,
                  session_point(c->s, r)->method);
         out_json_u64(o, "id", (uint64_t)r);
-        out_json_u64(o, "address", t.addr);
+        out_json_hex(o, "address", t.addr);
         out_json_u64(o, "length", t.len);
         r = 0;
     }
