@@ -10,6 +10,7 @@
 #include "debug/catch.h"
 #include "debug/fields.h"
 #include "debug/hooks.h"
+#include "debug/pass.h"
 #include "debug/point_log.h"
 #include "debug/stacks.h"
 #include "debug/watch_run.h"
@@ -356,7 +357,7 @@ static struct plant *plant_here(struct engine *g, struct vcpu *v)
     return points_plant(&g->points, gpa);
 }
 
-static bool dr_here(struct engine *g, struct vcpu *v)
+bool engine_register_here(const struct engine *g, const struct vcpu *v)
 {
     uint64_t at = linear_rip(v);
 
@@ -382,10 +383,10 @@ static bool stepped_here(struct engine *g, struct vcpu *v)
 static bool points_here(struct engine *g, struct vcpu *v)
 {
     return g->points.exec_points && !event_queued(v) &&
-           (plant_here(g, v) || dr_here(g, v) || stepped_here(g, v));
+           (plant_here(g, v) || engine_register_here(g, v) || stepped_here(g, v));
 }
 
-static void want_debug(struct engine *g, struct vcpu_debug *want)
+void engine_want_debug(struct engine *g, struct vcpu_debug *want)
 {
     *want = (struct vcpu_debug){.sw_bp = g->points.int3_planted};
     for (unsigned i = 0; i < 4; i++) {
@@ -644,6 +645,25 @@ static enum verdict on_plant(struct engine *g, struct vcpu *v, const struct plan
     return engine_points_hit(g, v) || stops ? STOPPED : GO_PAST;
 }
 
+/* A debug register makes each entry of an emulating KVM dear, and must be taken back for the step
+ * past it. A point that the guest passes all the time had better be a byte. */
+#define OFTEN 64
+
+static void leave_registers(struct engine *g, const struct vcpu *v)
+{
+    for (unsigned i = 0; i < g->points.dr_usable; i++) {
+        const struct bp *b = g->points.dr_owner[i];
+
+        /* With several vCPUs each pass over a byte makes the others wait; without paging code and
+         * data tend to share pages, and writes to the page of a byte are trapped. */
+        if (b && b->pub.spec.addr == linear_rip(v) && g->vm->probe.emulated && g->vm->cpus == 1 &&
+            v->sregs->cr0 >> 31 &&
+            (atomic_load(&b->hits) + atomic_load(&b->false_hits)) % OFTEN == OFTEN - 1 &&
+            points_leave_dr(&g->points, i))
+            watch_guard_apply(&g->points.watches);
+    }
+}
+
 static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                              struct exit_event *ev)
 {
@@ -657,8 +677,12 @@ static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu
         give_back_int3(v);
         return GO;
     }
-    if (ev->u.debug.dr6 & (want->dr7 ? 0xf : 0) & ~data)
-        return engine_points_hit(g, v) ? STOPPED : GO_PAST;
+    if (ev->u.debug.dr6 & (want->dr7 ? 0xf : 0) & ~data) {
+        if (engine_points_hit(g, v))
+            return STOPPED;
+        leave_registers(g, v);
+        return GO_PAST;
+    }
     return GO; /* a trap flag of the guest's own, seen because ours are on */
 }
 
@@ -720,7 +744,7 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
         if (assisted(g, v, ev))
             return GO;
         /* Code in a trapped page: a debug register there has not been asked yet. */
-        if (!ev->u.internal.insn_len && g->points.watches.trapped && dr_here(g, v))
+        if (!ev->u.internal.insn_len && g->points.watches.trapped && engine_register_here(g, v))
             return engine_points_hit(g, v) ? STOPPED : GO_PAST;
         if (watch_recover(g, v, ev, &ops, &info))
             return GO;
@@ -969,9 +993,17 @@ static void hit_while_parking(struct engine *g, struct vcpu *v)
  * it is still to be stepped over, or the point would count twice. */
 static bool go_past(struct engine *g, struct vcpu *v)
 {
+    struct plant *pl = plant_here(g, v);
     struct onestep_info info;
     bool held = v->hold_irq, made;
 
+    if (pl && !engine_register_here(g, v)) {
+        enum pass passed = pass_plain(g, v, pl);
+
+        note_delivered(g, v, false);
+        if (passed != PASS_NO)
+            return passed == PASS_MADE;
+    }
     v->hold_irq = true;
     made = one_step(g, v, &info);
     note_delivered(g, v, made && info.vector >= 0);
@@ -1053,7 +1085,7 @@ static void body_once(struct engine *g, struct vcpu *v)
      * stepped, and the guest's tables come to be meanwhile. */
     if (g->vm->probe.emulated || (g->points.catch_vectors | g->hooks.look[v->id].vectors))
         hooks_refresh(g, v);
-    want_debug(g, &want);
+    engine_want_debug(g, &want);
     g->judged[v->id] = UINT64_MAX;
     vcpu_enter(v, &want, &ev);
     saw(g, v, &ev);

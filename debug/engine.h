@@ -138,6 +138,10 @@ void engine_trapped(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool 
                     uint8_t *bytes);
 /* All points at the instruction about to execute; true when one of them stops the guest. */
 bool engine_points_hit(struct engine *g, struct vcpu *v);
+/* Debug state of a free run. */
+void engine_want_debug(struct engine *g, struct vcpu_debug *want);
+/* Does a debug register hold a point at the instruction about to execute? */
+bool engine_register_here(const struct engine *g, const struct vcpu *v);
 /* Makes the calling vCPU the only one inside the guest, and lets the others go on. */
 void engine_alone_begin(struct engine *g, struct vcpu *v);
 void engine_alone_end(struct engine *g);

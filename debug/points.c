@@ -317,31 +317,35 @@ static void guard(struct points *p, const struct bp *b, bool on)
         watch_guard(&p->watches, b->gpa, on);
 }
 
+bool points_leave_dr(struct points *p, unsigned dr)
+{
+    struct bp *b = p->dr_owner[dr];
+    bool user, real, there;
+    enum bp_method m = BP_INT3;
+    uint64_t gpa;
+
+    if (!b)
+        return false;
+    if (b->method != BP_BOTH) {
+        there = locate(p, b, &gpa, &user, &real);
+        m = choose_byte(p, b, there, mode_there(p, user, real), gpa);
+    }
+    if (m == BP_PENDING)
+        return false;
+    b->method = m;
+    b->pub.method = bp_method_name(m);
+    guard(p, b, true);
+    p->dr_owner[dr] = NULL;
+    return true;
+}
+
 /* Frees a debug register for a point that nothing else can hold, by moving a point that a byte can
  * hold as well. -1 when all holders need theirs. */
 static int evict_dr(struct points *p)
 {
-    for (unsigned i = 0; i < p->dr_usable; i++) {
-        struct bp *b = p->dr_owner[i];
-        bool user, real, there;
-        enum bp_method m;
-        uint64_t gpa;
-
-        if (!b)
-            continue;
-        m = BP_INT3;
-        if (b->method != BP_BOTH) {
-            there = locate(p, b, &gpa, &user, &real);
-            m = choose_byte(p, b, there, mode_there(p, user, real), gpa);
-        }
-        if (m == BP_PENDING)
-            continue;
-        b->method = m;
-        b->pub.method = bp_method_name(m);
-        guard(p, b, true);
-        p->dr_owner[i] = NULL;
-        return (int)i;
-    }
+    for (unsigned i = 0; i < p->dr_usable; i++)
+        if (points_leave_dr(p, i))
+            return (int)i;
     return -1;
 }
 

@@ -137,6 +137,10 @@ void points_unplant_hook(struct points *p, uint64_t gpa);
  * well. -1 when there is none. */
 int points_spare_dr(struct points *p);
 
+/* Moves the point in that debug register to a byte. False when there is none, or no byte can hold
+ * it. While the vCPU is alone in the guest. */
+bool points_leave_dr(struct points *p, unsigned dr);
+
 const char *bp_method_name(enum bp_method m);
 
 #endif

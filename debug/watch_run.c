@@ -68,12 +68,24 @@ static bool judge_one(struct engine *g, struct vcpu *v, const struct watch_hit *
     return true;
 }
 
+/* Has the access in hand nothing more to bring? KVM has written the registers back before a store
+ * leaves; only one of more than 8 bytes, or into the next page, comes in parts. Then all is as
+ * after completing it, which costs as much as entering the guest. */
+static bool is_whole(const struct vcpu *v)
+{
+    const struct kvm_run *run = v->run;
+
+    return run->exit_reason == KVM_EXIT_MMIO && run->mmio.is_write && run->mmio.len < 8 &&
+           (run->mmio.phys_addr + run->mmio.len) % PAGE_BYTES;
+}
+
 bool watch_judge(struct engine *g, struct vcpu *v)
 {
     struct watch_cpu *c = &g->points.watches.cpu[v->id];
     bool stops = false;
 
-    vcpu_settle(v); /* may note more: the other half of a read-modify-write */
+    if (!is_whole(v))
+        vcpu_settle(v); /* may note more: the other half of a read-modify-write */
     for (unsigned i = 0; i < c->hits; i++)
         stops |= judge_one(g, v, &c->hit[i]);
     c->hits = 0;

@@ -94,6 +94,7 @@ struct plain {
 static bool page_is_plain(struct plain *p, uint64_t linear, bool fetch)
 {
     const struct kvm_sregs *sr = p->v->sregs;
+    const struct slot_page *trap;
     struct walk_regs r;
     struct walk w = {.gpa = linear};
 
@@ -104,6 +105,9 @@ static bool page_is_plain(struct plain *p, uint64_t linear, bool fetch)
             (w.user && (sr->cr4 & (fetch ? CR4_SMEP : CR4_SMAP))))
             return false;
     }
+    trap = slots_page(&p->v->vm->slots, w.gpa);
+    if (trap && (!fetch || trap->trap != SLOT_READ_ONLY)) /* the access leaves the guest */
+        return false;
     if (fetch)
         p->code_gpa = w.gpa / PAGE_BYTES;
     else

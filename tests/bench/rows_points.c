@@ -135,6 +135,7 @@ void bench_points(void)
     static const struct guest many = {NULL, 0, IN_RING0, 400000};
     static struct guest free_writes;
     static const struct watched write_beside = {&guest_writes, 512, WATCH_WRITE};
+    static const struct watched read_beside = {&guest_reads, 512, WATCH_READ};
     static const struct watched write_at = {&guest_writes, 0, WATCH_WRITE};
     static const struct watched read_at = {&guest_reads, 0, WATCH_READ};
     static const struct watched none = {&free_writes, UINT64_MAX, WATCH_WRITE};
@@ -143,6 +144,8 @@ void bench_points(void)
         {"false breakpoint hits", "bare", "hits/s", bare_breaks, NULL, breaks, NULL, 0.875},
         {"writes near a watchpoint", "bare", "writes/s", bare_accesses, &guest_writes, accesses,
          &write_beside, 0.85},
+        {"reads near a watchpoint", "bare", "reads/s", bare_accesses, &guest_reads, accesses,
+         &read_beside, 0.85},
         {"writes to it, condition", "bare", "writes/s", bare_accesses, &guest_writes, accesses,
          &write_at, 0.85},
         {"reads of one, condition", "bare", "reads/s", bare_accesses, &guest_reads, accesses,
