@@ -39,6 +39,7 @@ $(B)/tests/bench/gdb_floor: $(B)/tests/bench/gdb_floor.o $(B)/libvmscope.a
 # Everything `make check` runs. The replay of fuzz corpora is of use only under a sanitizer.
 check-build:
 	$(SUBMAKE) all unit
+	$(SUBMAKE) MODE=rel $(O)/rel/vmscope
 	$(SUBMAKE) MODE=asan unit fuzz-build
 	$(SUBMAKE) MODE=tsan unit-threads
 
