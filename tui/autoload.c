@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tui/console_io.h"
 #include "vmm/base/buf.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/sha256.h"
@@ -123,8 +124,7 @@ static void remember(const struct beside *b, bool always)
     esc_line(&name, b->path, strlen(b->path));
     if (!f || fprintf(f, "%s %s %s\n", always ? "always" : "never", b->sum, buf_str(&name)) < 0 ||
         fclose(f))
-        fprintf(stderr, "vmscope: this answer cannot be remembered in %s: %s\n", path,
-                strerror(errno));
+        console_complain("this answer cannot be remembered in %s: %s", path, strerror(errno));
     buf_fini(&name);
 }
 
@@ -203,10 +203,9 @@ static bool may_run(const struct beside *b, const struct opts *o, bool ask)
     if (o->autoload == AUTOLOAD_YES)
         return true;
     if (!ask) {
-        fprintf(stderr,
-                "vmscope: the script %s beside the guest was not run: --autoload yes runs "
-                "it, --autoload no says nothing\n",
-                b->path);
+        console_complain("the script %s beside the guest was not run: --autoload yes runs it, "
+                         "--autoload no says nothing",
+                         b->path);
         return false;
     }
     answer = remembered(b->sum);

@@ -83,18 +83,21 @@ static void out_line_of(struct batch *b, const struct buf *text)
 /* On the same terminal a sentence of ours starts a line of its own. */
 static void say(struct batch *b, const char *text, size_t len)
 {
+    struct buf safe = {0};
+
     if (b->out.escape && b->err.escape && b->out.mid_line) {
         b->err.mid_line = true;
         b->out.mid_line = false;
     }
-    sink_text(&b->err, text, len, b->deadline_ns);
+    esc_console(&safe, text, len); /* names of files may hold anything */
+    sink_text(&b->err, buf_str(&safe), safe.len, b->deadline_ns);
+    buf_fini(&safe);
 }
 
 /* Many guests write each byte to COM1 and to the debug console: on one terminal the latter waits
  * for the end of its line, or the two would come out letter by letter. No bytes: all that waits. */
 static void debug_lines(struct batch *b, const void *bytes, size_t len)
 {
-    struct buf safe = {0};
     const char *nl;
     size_t n;
 
@@ -103,11 +106,9 @@ static void debug_lines(struct batch *b, const void *bytes, size_t len)
     n = nl ? (size_t)(nl - b->debug_line.data) + 1 : 0;
     if (!len || b->debug_line.len - n > 4096)
         n = b->debug_line.len;
-    esc_console(&safe, buf_str(&b->debug_line), n);
+    if (n)
+        say(b, buf_str(&b->debug_line), n);
     buf_eat(&b->debug_line, n);
-    if (safe.len)
-        say(b, buf_str(&safe), safe.len);
-    buf_fini(&safe);
 }
 
 static void json_console(struct batch *b, enum console_chan chan, const void *bytes, size_t len)

@@ -13,6 +13,7 @@
 
 #include "debug/cmd.h"
 #include "tui/checks_int.h"
+#include "tui/console_io.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/x.h"
@@ -34,7 +35,7 @@ static bool write_file(const char *path, const char *bytes, size_t len)
     if (fd >= 0 && close(fd))
         good = false;
     if (!good)
-        fprintf(stderr, "vmscope: cannot write %s: %s\n", path, strerror(errno));
+        console_complain("cannot write %s: %s", path, strerror(errno));
     return good;
 }
 
@@ -131,7 +132,7 @@ static bool make_folder(struct checks *k)
     if (dir ? !mkdir(dir, 0777) || (!stat(dir, &st) && S_ISDIR(st.st_mode))
             : mkdtemp(k->kept) != NULL)
         return true;
-    fprintf(stderr, "vmscope: cannot make the folder %s: %s\n", k->kept, strerror(errno));
+    console_complain("cannot make the folder %s: %s", k->kept, strerror(errno));
     free(k->kept);
     k->kept = NULL;
     return false;

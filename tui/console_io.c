@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,6 +174,20 @@ void sink_text(struct sink *s, const char *text, size_t len, uint64_t deadline_n
     if (s->mid_line && len)
         write_out(s, "\n", 1, deadline_ns);
     write_out(s, text, len, deadline_ns);
+}
+
+void console_complain(const char *fmt, ...)
+{
+    struct buf text = {0}, safe = {0};
+    va_list ap;
+
+    va_start(ap, fmt);
+    buf_vaddf(&text, fmt, ap);
+    va_end(ap);
+    esc_console(&safe, buf_str(&text), text.len);
+    fprintf(stderr, "vmscope: %s\n", buf_str(&safe));
+    buf_fini(&text);
+    buf_fini(&safe);
 }
 
 /* ---- the terminal --------------------------------------------------------------------------- */

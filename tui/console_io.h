@@ -37,6 +37,9 @@ void sink_guest(struct sink *s, const void *bytes, size_t len, uint64_t deadline
 /* Text of vmscope's own on a line of its own. */
 void sink_text(struct sink *s, const char *text, size_t len, uint64_t deadline_ns);
 
+/* "vmscope: SENTENCE" on standard error, whatever the names in it hold. */
+void console_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 /* ---- the terminal --------------------------------------------------------------------------- */
 
 /* Remembers the modes of standard input when it is a terminal in the foreground; they come back at

@@ -20,6 +20,7 @@
 #include "tui/batch.h"
 #include "tui/browse.h"
 #include "tui/commands_in.h"
+#include "tui/console_io.h"
 #include "tui/opts.h"
 #include "tui/serial.h"
 #include "tui/signals.h"
@@ -33,7 +34,7 @@ static int fail(const struct opts *o, const struct err *e)
 {
     struct buf b = {0};
 
-    fprintf(stderr, "vmscope: %s\n", e->msg);
+    console_complain("%s", e->msg);
     if (o->json) {
         esc_json(&b, e->msg, strlen(e->msg));
         printf("{\"end\":{\"status\":%d,\"sentence\":%s}}\n", STATUS_USAGE, buf_str(&b));

@@ -89,6 +89,20 @@ said script_of_a_shell_pipe 33 'from a pipe' \
     bash -c "$VMSCOPE run --script <(echo 'print(\"from a pipe\")') $g/hello16.bin"
 said empty_shell_pipe 0 'before the first instruction' bash -c "$VMSCOPE run -e 'info stop' -x <(true) $g/hello16.bin"
 
+# Names that would drive a terminal are shown, not sent.
+odd=$'\e[31mX\a'
+for a in "run --$odd x" "run $odd" "run $odd y" "run --boot $odd x" "run -x $odd $g/hello16.bin" \
+    "run --script $odd $g/hello16.bin" "run --expect ($odd x" "run --check $odd $g/hello16.bin" \
+    "run --symbols $odd $g/hello16.bin" "run --log /nowhere/$odd x" "run --junit /nowhere/$odd $g/hello16.bin" \
+    "run --expect no --keep /nowhere/$odd $g/hello16.bin" "run --gdb unix:/nowhere/$odd $g/hello16.bin" \
+    "run --control unix:/nowhere/$odd $g/hello16.bin" "run -e $odd $g/hello16.bin" "report $odd" "doctor $odd"; do
+    # shellcheck disable=SC2086
+    timeout -s KILL 60 "$VMSCOPE" $a >"$d/out" 2>&1 </dev/null
+    grep -qa $'\e' "$d/out" && fail odd_names "$(cat -v "$d/out" | head -n 1)"
+    grep -q 'vmscope: ' "$d/out" || fail odd_names "nothing is said about: $(cat -v <<<"$a")"
+done
+echo "ok odd_names"
+
 # Terminals and languages.
 if command -v script >/dev/null; then
     for term in '' unknown dumb; do
