@@ -564,14 +564,17 @@ enum verdict {
     STOPPED, /* stop() was called */
 };
 
-/* The guest's own int3, seen because ours leave the guest too: it takes its #BP. */
+/* The guest's own int3, seen because ours leave the guest too: it takes its #BP. As an interrupt,
+ * past the byte: a KVM without the processor's help at the next RIP gives the exception itself at
+ * the byte now and then, which then happens twice. */
 static void give_back_int3(struct vcpu *v)
 {
-    if (method_of(&v->vm->methods, MF_REINJECT, PM_LONG0) != METHOD_INJECT_AT) {
-        v->regs->rip++;
-        vcpu_dirty(v, VS_REGS);
+    if (!soft_int_allowed(v, 3)) {
+        queue_event(v, 13, false, true, 3 << 3 | 2);
+        return;
     }
-    queue_event(v, 3, false, false, 0);
+    v->regs->rip++;
+    queue_event(v, 3, true, false, 0);
 }
 
 /* The assist, seen by watchpoints: what it touches passes no trap, so they want to see each
@@ -717,6 +720,14 @@ static bool is_stuck(struct engine *g, struct vcpu *v)
     return true;
 }
 
+/* Does an event still wait that the entry was to deliver? The #UD that processors' KVM queues along
+ * with its refusal is none. */
+static bool undelivered(const struct vcpu *v)
+{
+    return v->events->interrupt.injected ||
+           (v->events->exception.injected && v->events->exception.nr != 6);
+}
+
 /* Deals with one exit that no device answers. */
 static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                             struct exit_event *ev)
@@ -734,6 +745,12 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
     case KVM_EXIT_DEBUG:
         return on_debug(g, v, want, ev);
     case KVM_EXIT_INTERNAL_ERROR:
+        if (undelivered(v)) { /* refused was its frame, not the instruction at RIP */
+            if (watch_recover(g, v, ev, &ops, &info))
+                return GO;
+            report_internal(g, v, ev);
+            return STOPPED;
+        }
         pl = plant_here(g, v);
         if (pl && pl->hook && (kind = hook_paging(g, v))) {
             report_paging(g, v, kind);

@@ -258,9 +258,8 @@ static enum onestep step_own_int3(struct vcpu *v, const struct onestep_ops *ops,
 {
     if (!soft_int_allowed(v, 3))
         return vcpu_deliver(v, ops, 13, true, 3 << 3 | 2, false, out);
-    if (method_of(&v->vm->methods, MF_REINJECT, PM_LONG0) != METHOD_INJECT_AT)
-        v->regs->rip++;
-    return vcpu_deliver(v, ops, 3, false, 0, false, out);
+    v->regs->rip++;
+    return vcpu_deliver(v, ops, 3, false, 0, true, out);
 }
 
 /* ---- the step that KVM makes ------------------------------------------------------------------
