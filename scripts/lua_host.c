@@ -59,15 +59,17 @@ void host_look(lua_State *L)
     struct scripts *h = host_of(L);
     struct entry *e = h->inside;
     uint64_t now = clock_ns();
-    bool interrupted = e->is_main && h->cfg.interrupted && h->cfg.interrupted();
     bool over = e->is_main && h->cfg.deadline_ns && now >= h->cfg.deadline_ns;
 
-    if (now < e->deadline_ns && !interrupted && !over)
+    /* Once for all: a pcall may swallow the error, and a key is typed once. */
+    if (e->is_main && !e->interrupted && h->cfg.interrupted)
+        e->interrupted = h->cfg.interrupted();
+    if (now < e->deadline_ns && !e->interrupted && !over)
         return;
     e->struck = true;
     lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
-    luaL_error(L, interrupted  ? "interrupted"
-                  : over       ? "the time of this run is over"
+    luaL_error(L, e->interrupted ? "interrupted"
+                  : over         ? "the time of this run is over"
                   : e->is_main ? "this script ran too long without waiting; vm:sleep() lets others "
                                  "have a turn"
                                : "this hook ran too long, and the guest waits for it");

@@ -34,6 +34,7 @@ struct entry {
     uint64_t deadline_ns;
     struct hook_call *call; /* an exit hook's, or NULL */
     bool struck;            /* its time was up, or a signal came: errors unwind it */
+    bool interrupted;       /* the user wants it to end */
     bool is_main;           /* on the main thread: the session may be called */
     bool in_device;         /* the machine lock is held */
 };

@@ -22,6 +22,7 @@
 #include "tui/commands_in.h"
 #include "tui/console_io.h"
 #include "tui/opts.h"
+#include "tui/screen.h"
 #include "tui/serial.h"
 #include "tui/signals.h"
 #include "tui/tui.h"
@@ -98,11 +99,17 @@ static int queue_commands(struct cmd_client *c, const struct opts *o, struct err
     return r;
 }
 
+/* Nobody reads keys while a script holds the main thread. */
+static bool is_interrupted(void)
+{
+    return signals_wait() || screen_interrupted();
+}
+
 /* What scripts print is in the log panel. */
 static int open_scripts(struct scripts **h, struct cmd_client *c, const struct opts *o,
                         struct err *e)
 {
-    struct scripts_config cfg = {.sandbox = o->script_sandbox, .interrupted = signals_wait};
+    struct scripts_config cfg = {.sandbox = o->script_sandbox, .interrupted = is_interrupted};
     int r = scripts_open(h, c->s, c, &cfg, e);
     bool ran;
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include <term.h>
 
 #include "tui/keys.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/x.h"
 
 /* curses.h defines KEY_* macros of its own; ours in keys.h are K_*, KEY_CTRL and KEY_ALT. */
@@ -323,4 +325,30 @@ bool screen_key(int *key, int *x, int *y)
     if (ch == K_ESC && (got = wget_wch(input, &ch)) != ERR)
         *key = got == KEY_CODE_YES ? special(ch) : plain(ch) | KEY_ALT;
     return true;
+}
+
+/* Asked again and again while a script holds the main thread; a short one leaves keys to the loop.
+ */
+#define HELD_NS  300000000u
+#define PAUSE_NS 100000000u
+
+bool screen_interrupted(void)
+{
+    static uint64_t first_ns, last_ns;
+    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+    uint64_t now = clock_ns();
+    unsigned char bytes[64];
+    ssize_t n;
+
+    if (now - last_ns > PAUSE_NS)
+        first_ns = now;
+    last_ns = now;
+    if (!active || now - first_ns < HELD_NS || poll(&p, 1, 0) <= 0)
+        return false;
+    n = read(STDIN_FILENO, bytes, sizeof bytes);
+    if (n > 0 && memchr(bytes, KEY_CTRL('c'), (size_t)n))
+        return true;
+    while (n-- > 0)
+        ungetch(bytes[n]);
+    return false;
 }

@@ -26,6 +26,9 @@ void screen_draw(const struct canvas *c, const struct theme *theme, struct frame
                  bool full);
 /* The next key that is waiting, decoded (keys.h); false when there is none. Never blocks. */
 bool screen_key(int *key, int *x, int *y);
+/* Whether Ctrl-C was typed while something held the loop for long and nobody read keys; what was
+ * typed with it is dropped then, else it stays. Ask often. False without a screen. */
+bool screen_interrupted(void);
 /* Restores the terminal with write(2) and tcsetattr alone: for signal handlers and bug(). */
 void screen_emergency(void);
 

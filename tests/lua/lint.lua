@@ -1,5 +1,6 @@
 -- The linters tell of what is broken on purpose, and of nothing before.
 -- guest: ring3
+vm.limit{main = 90}
 local lint = require("tables")
 vm:break_at("enter_user", {temporary = true})
 assert(vm:run(30).kind == "breakpoint")

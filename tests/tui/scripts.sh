@@ -7,7 +7,7 @@ g=${O:-o}/guests status=0 name=
 
 names="pane_is_shown pane_has_keys pane_follows_the_guest panes_take_turns pane_errors_stay_inside
 formatter_and_resolver command_completes
-autoload_asks autoload_remembers autoload_never"
+ctrl_c_ends_a_loop autoload_asks autoload_remembers autoload_never"
 command -v tmux >/dev/null || { for n in $names; do echo "SKIP $n: tmux is not installed"; done; exit 0; }
 [[ -r /dev/kvm && -w /dev/kvm ]] || { for n in $names; do echo "SKIP $n: no usable /dev/kvm"; done; exit 0; }
 . tests/lib/tmux.sh
@@ -98,6 +98,19 @@ command_completes() {
     want 'hello, Grace'
 }
 
+ctrl_c_ends_a_loop() {
+    keys Escape
+    want 's step' || return
+    local t0=$SECONDS
+    keys : 'lua while true do pcall(function() while true do end end) end' Enter
+    # A key that comes too early is the line editor's.
+    until see 'interrupted' 1; do
+        ((SECONDS - t0 < 30)) || { fail 'Ctrl-C did not end the loop'; return; }
+        keys C-c
+    done
+    keys Escape
+    want 's step' && keys s && want 'stopped: step'
+}
 autoload_asks() {
     mkdir -p "$TEST_DIR/guest"
     cp "$g/hello16.bin" "$TEST_DIR/guest/k.bin"
@@ -138,7 +151,7 @@ autoload_never() {
 }
 
 for t in pane_is_shown pane_has_keys panes_take_turns pane_errors_stay_inside pane_follows_the_guest \
-    formatter_and_resolver command_completes autoload_asks autoload_remembers autoload_never; do
+    formatter_and_resolver command_completes ctrl_c_ends_a_loop autoload_asks autoload_remembers autoload_never; do
     test_ $t
 done
 exit $status
