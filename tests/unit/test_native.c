@@ -877,15 +877,15 @@ static unsigned put_immediate(uint8_t *p, unsigned bytes)
 static unsigned put_plain(uint8_t *p)
 {
     const int16_t *op = plain_ops[rnd() % (sizeof plain_ops / sizeof plain_ops[0])];
-    unsigned reg = any_gpr(), rm = any_gpr(), n = 0;
+    unsigned reg = any_gpr(), rm = any_gpr(), n = 0, kind = rnd() % 8;
     bool wide = rnd() & 1, small = !wide && (rnd() & 1), mem = rnd() & 1;
 
     if (small)
         p[n++] = 0x66;
-    if (op[2] >= 0)
+    if (kind > 2 && op[2] >= 0)
         reg = (unsigned)op[2];
     p[n++] = (uint8_t)(0x40 | (wide ? 8 : 0) | (reg >> 3) << 2 | (mem ? 0 : rm >> 3));
-    switch (rnd() % 8) {
+    switch (kind) {
     case 0: /* mov $…, reg */
         p[n - 1] = (uint8_t)(0x40 | (wide ? 8 : 0) | rm >> 3);
         p[n++] = (uint8_t)(0xb8 | (rm & 7));
@@ -898,9 +898,12 @@ static unsigned put_plain(uint8_t *p)
             return n + put_modrm(p + n, reg, rm, false, 1);
         }
         return n + put_modrm(p + n, reg, rm, mem, 1);
-    case 2: /* lea */
+    case 2: /* lea …(reg), reg: the block lies elsewhere here than in the guest, so not of RBP */
+        rm = (rm & 7) == 4 ? 3 : rm;
+        p[n - 1] = (uint8_t)(0x40 | (wide ? 8 : 0) | (reg >> 3) << 2 | rm >> 3);
         p[n++] = 0x8d;
-        return n + put_modrm(p + n, reg, rm, true, 1);
+        p[n++] = (uint8_t)(0x80 | (reg & 7) << 3 | (rm & 7));
+        return n + put_immediate(p + n, 4);
     default:
         p[n++] = (uint8_t)op[0];
         n += put_modrm(p + n, reg, rm, mem, 1);
