@@ -859,7 +859,7 @@ static const int16_t plain_ops[][3] = {
     {0x3a, 0, -1}, {0x63, 0, -1}, {0x69, 4, -1}, {0x6b, 1, -1}, {0x80, 1, -1}, {0x81, 4, -1},
     {0x83, 1, -1}, {0x84, 0, -1}, {0x85, 0, -1}, {0x87, 0, -1}, {0x88, 0, -1}, {0x89, 0, -1},
     {0x8a, 0, -1}, {0x8b, 0, -1}, {0xc0, 1, 4},  {0xc1, 1, 5},  {0xc1, 1, 0},  {0xc6, 1, 0},
-    {0xc7, 4, 0},  {0xd1, 0, 7},  {0xd3, 0, 4},  {0xf6, 1, 0},  {0xf7, 4, 0},  {0xf7, 0, 2},
+    {0xc7, 4, 0},  {0xd1, 0, 7},  {0xf6, 1, 0},  {0xf7, 4, 0},  {0xf7, 0, 2},
     {0xf7, 0, 3},  {0xf7, 0, 4},  {0xfe, 0, 0},  {0xff, 0, 0},  {0xff, 0, 1},
 };
 static const uint8_t plain_0f[] = {0x44, 0x4c, 0x92, 0x9f, 0xa3, 0xab, 0xaf, 0xb0, 0xb6,
@@ -907,7 +907,10 @@ static unsigned put_plain(uint8_t *p)
     default:
         p[n++] = (uint8_t)op[0];
         n += put_modrm(p + n, reg, rm, mem, 1);
-        return n + put_immediate(p + n, op[1] == 4 && small ? 2 : (unsigned)op[1]);
+        n += put_immediate(p + n, op[1] == 4 && small ? 2 : (unsigned)op[1]);
+        if (op[0] == 0xc0 || op[0] == 0xc1)
+            p[n - 1] = 1; /* other shifts leave flags undefined, and differing */
+        return n;
     }
 }
 
