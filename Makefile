@@ -173,16 +173,18 @@ IBIN   = $(subst $(O)/$(MODE),$(O)/$(IMODE),$(B))/vmscope
 BINDIR = $(DESTDIR)$(PREFIX)/bin
 MANDIR = $(DESTDIR)$(PREFIX)/share/man/man1
 LUADIR = $(DESTDIR)$(PREFIX)/share/vmscope
+DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/vmscope
 install: ## into PREFIX (/usr/local), below DESTDIR if that is set
 	$(SUBMAKE) MODE=$(IMODE) $(IBIN)
-	install -d $(BINDIR) $(MANDIR) $(LUADIR)
+	install -d $(BINDIR) $(MANDIR) $(LUADIR) $(DOCDIR)
 	install -m 755 $(IBIN) $(BINDIR)/vmscope
 	install -m 644 docs/vmscope.1 $(MANDIR)/vmscope.1
+	install -m 644 README.md LICENSE docs/*.md $(DOCDIR)/
 	for d in lib types; do [ ! -d scripts/$$d ] || { install -d $(LUADIR)/$$d && \
 		install -m 644 scripts/$$d/*.lua $(LUADIR)/$$d/; }; done
 uninstall:
 	rm -f $(BINDIR)/vmscope $(MANDIR)/vmscope.1
-	rm -rf $(LUADIR)
+	rm -rf $(LUADIR) $(DOCDIR)
 
 clean: ## remove what was built
 	rm -rf $(O) vmscope tags
