@@ -694,14 +694,14 @@ int points_add(struct points *p, const struct point_spec *spec, const struct exp
         p->bp = xrealloc(p->bp, p->cap, sizeof *p->bp);
     }
     p->bp[p->count++] = b;
-    b->pub.id = ++p->last_id;
+    b->pub.id = spec->hidden ? POINT_HIDDEN + ++p->last_hidden : ++p->last_id;
     b->pub.enabled = true;
     b->method = BP_NONE;
     atomic_store(&b->ignore_left, spec->ignore);
     rc = place(p, b, e);
     if (rc < 0) {
         p->count--;
-        p->last_id--;
+        *(spec->hidden ? &p->last_hidden : &p->last_id) -= 1;
         bp_free(b);
         return rc;
     }
@@ -750,10 +750,12 @@ void points_recompile(struct points *p, const struct expr_names *names)
 
 struct bp *points_next(const struct points *p, int id)
 {
+    struct bp *next = NULL;
+
     for (unsigned i = 0; i < p->count; i++)
-        if (p->bp[i] && p->bp[i]->pub.id > id)
-            return p->bp[i];
-    return NULL;
+        if (p->bp[i]->pub.id > id && (!next || p->bp[i]->pub.id < next->pub.id))
+            next = p->bp[i];
+    return next;
 }
 
 static int slot_of(const struct points *p, int id)

@@ -54,11 +54,13 @@ struct plant {
     bool lifted; /* the guest's own byte is there for one step */
 };
 
+#define POINT_HIDDEN 0x40000000
+
 struct points {
     struct vm *vm;
     struct bp **bp; /* by id - 1; NULL when deleted */
     unsigned count, cap;
-    int last_id;
+    int last_id, last_hidden; /* hidden ones count from POINT_HIDDEN up */
     struct bp *dr_owner[4];
     unsigned dr_usable;  /* debug registers that may be used for points */
     struct plant *plant; /* open-addressed by gpa */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -181,8 +182,21 @@ static void client_fds(struct session *s)
     }
 }
 
-/* "FILE[@ADDR]"; without --symbols the image's own. */
-static int load_symbols(struct session *s, struct err *e)
+/* Size and time of the file that symbols came from, to see whether it is the same at a reset. */
+static void look_at_file(const char *path, struct symbol_file *f)
+{
+    struct stat st;
+
+    *f = (struct symbol_file){.known = !stat(path, &st)};
+    if (!f->known)
+        return;
+    f->ino = st.st_ino;
+    f->bytes = st.st_size;
+    f->mtime = st.st_mtim;
+}
+
+/* "FILE[@ADDR]"; without --symbols the image's own, whose lack is no error. Into `t`. */
+static int read_symbols(struct session *s, struct symbols *t, struct symbol_file *f, struct err *e)
 {
     const char *spec = s->cfg.symbols, *at = spec ? strrchr(spec, '@') : NULL;
     int64_t slide = 0, n;
@@ -191,7 +205,11 @@ static int load_symbols(struct session *s, struct err *e)
     if (!spec) {
         struct err quiet = {0};
 
-        if (s->vm->boot.symbols && symbols_load(s->symbols, s->vm->boot.symbols, 0, &quiet) < 0)
+        *f = (struct symbol_file){0};
+        if (!s->vm->boot.symbols)
+            return 0;
+        look_at_file(s->vm->boot.symbols, f);
+        if (symbols_load(t, s->vm->boot.symbols, 0, &quiet) < 0)
             log_info("no symbols: %s", quiet.msg);
         return 0;
     }
@@ -204,9 +222,56 @@ static int load_symbols(struct session *s, struct err *e)
         }
         path[at - spec] = 0;
     }
-    n = symbols_load(s->symbols, path, slide, e);
+    look_at_file(path, f);
+    n = symbols_load(t, path, slide, e);
     free(path);
     return n < 0 ? (int)n : 0;
+}
+
+static bool same_file(const struct symbol_file *a, const struct symbol_file *b)
+{
+    return a->known == b->known && a->ino == b->ino && a->bytes == b->bytes &&
+           a->mtime.tv_sec == b->mtime.tv_sec && a->mtime.tv_nsec == b->mtime.tv_nsec;
+}
+
+static void tell_line(struct session *s, const char *text)
+{
+    struct log_line l = {.point_id = -1, .text = text};
+
+    session_publish(s, EV_LOG, &l);
+}
+
+/* The image was loaded again: symbols of a file that was built anew since are, too. */
+static void renew_symbols(struct session *s)
+{
+    struct symbols *probe = symbols_new();
+    struct symbol_file now = {0};
+    struct err e = {0};
+    struct buf told = {0};
+    int rc = read_symbols(s, probe, &now, &e);
+
+    symbols_free(probe);
+    if (!now.known || same_file(&now, &s->symbol_file))
+        return;
+    if (rc < 0 || s->symbols_chosen) {
+        tell_line(s, rc < 0
+                         ? "The file with the symbols has changed and cannot be read; the old ones "
+                           "stay."
+                         : "The file of the guest has changed; `symbol-file` reads symbols anew.");
+        s->symbol_file = now;
+        return;
+    }
+    (void)tracer_lock(s->tracer); /* its thread looks names up */
+    symbols_clear(s->symbols);
+    (void)read_symbols(s, s->symbols, &s->symbol_file, NULL);
+    tracer_unlock(s->tracer);
+    buf_adds(&told, "The file with the symbols has changed: they were read again.");
+    tell_line(s, buf_str(&told));
+    buf_clear(&told);
+    session_points_resolve(s, &told);
+    if (told.len)
+        tell_line(s, (told.data[told.len - 1] = 0, buf_str(&told)));
+    buf_fini(&told);
 }
 
 static void stopped_at_entry(struct session *s)
@@ -273,7 +338,7 @@ int session_open(struct session **out, const struct session_config *cfg, struct 
         s->engine.symbol_arg = s;
         s->engine.log = session_on_log;
         s->engine.log_arg = s;
-        rc = load_symbols(s, e);
+        rc = read_symbols(s, s->symbols, &s->symbol_file, e);
     }
     if (rc < 0) {
         session_close(s);
@@ -567,11 +632,38 @@ static void publish_stop(struct session *s, struct stop_info si, const struct ex
     session_publish(s, EV_STOPPED, &s->last);
 }
 
+/* The first, and then each tenth power: a boot loop is told without drowning what it prints. */
+static void tell_resets(struct session *s)
+{
+    uint64_t n = s->resets;
+    char text[200];
+
+    while (n % 10 == 0)
+        n /= 10;
+    if (n != 1)
+        return;
+    if (s->resets == 1)
+        snprintf(text, sizeof text, "The guest resets itself.");
+    else
+        snprintf(text, sizeof text,
+                 "The guest has reset itself %llu times: a boot loop? `catch reset` and "
+                 "--on-triple-fault stop show where.",
+                 (unsigned long long)s->resets);
+    tell_line(s, text);
+}
+
+uint64_t session_resets(const struct session *s)
+{
+    return s->resets;
+}
+
 static void reset_and_go(struct session *s)
 {
     struct err e = {0};
 
     s->state = SS_STOPPED;
+    s->resets++;
+    tell_resets(s);
     if (session_reset_quiet(s, &e) < 0 || session_run(s, &e) < 0) {
         struct stop_info si = {.kind = STOP_HOST_ERROR, .point_id = -1, .vector = -1};
 
@@ -784,6 +876,8 @@ int session_reset_quiet(struct session *s, struct err *e)
     for (unsigned i = 0; i < s->vm->cpus; i++)
         s->cpu[i].have = 0;
     points_replant(&s->engine.points);
+    if (rc == 0)
+        renew_symbols(s);
     session_publish(s, EV_RESET, NULL);
     return rc;
 }

@@ -104,6 +104,8 @@ const struct boot_state *session_boot(const struct session *s);
 /* ---- control ---------------------------------------------------------------------------- */
 
 enum session_state session_state(const struct session *s);
+/* How often the guest reset itself and was started again. */
+uint64_t session_resets(const struct session *s);
 const struct stop_info *session_last_stop(const struct session *s);
 unsigned session_cpus(const struct session *s);
 /* The vCPU that unqualified commands mean; the stop's after each stop. */
@@ -294,6 +296,8 @@ int session_point_dispose(struct session *s, int id, enum point_end end, uint64_
 /* After symbols changed: conditions are read anew, and points whose location means another address
  * move there, or get placed at last. A line about each is appended to `told` (may be NULL). */
 void session_points_resolve(struct session *s, struct buf *told);
+/* A client has put other symbols in the place of the guest's own. */
+void session_symbols_chosen(struct session *s);
 /* The lines of all points that made the last stop, each line ended; malloc'ed, NULL when there are
  * none. The first who asks gets them. *silent: the stop shall not be told. */
 char *session_take_commands(struct session *s, bool *silent);
@@ -313,7 +317,8 @@ const struct point *session_point_next(const struct session *s, int id);
 #define EV_RESET   64u  /* the board was reset, also when the guest asked for it; arg: NULL */
 #define EV_TRACE   32u  /* new exit records exist (at most one event a dispatch); arg: NULL */
 #define EV_STORM   128u /* an exit storm began; arg: const char *, a sentence about it */
-#define EV_LOG     256u /* a point with DO_LOG was reached; arg: const struct log_line * */
+#define EV_LOG                                                                                     \
+    256u /* a line: of a point with DO_LOG, or of the session; arg: const struct log_line * */
 
 struct console_text {
     enum console_chan chan;
@@ -321,9 +326,10 @@ struct console_text {
     size_t len;
 };
 
-/* One line that a point logged, without its end; safe for a terminal. */
+/* One line that a point logged, or that the session has to say, without its end; safe for a
+ * terminal. */
 struct log_line {
-    int point_id;
+    int point_id; /* -1: the session says it */
     unsigned vcpu;
     const char *text;
 };

@@ -179,6 +179,11 @@ static bool resolve(struct session *s, const char *text, uint64_t *addr)
     return found;
 }
 
+void session_symbols_chosen(struct session *s)
+{
+    s->symbols_chosen = true;
+}
+
 void session_points_resolve(struct session *s, struct buf *told)
 {
     struct expr_names names = session_names(s);

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "debug/engine.h"
 #include "debug/session.h"
@@ -20,11 +21,21 @@ struct gdb;
 struct control;
 struct cmd_scripts;
 
+/* A file as it was when it was read. */
+struct symbol_file {
+    bool known;
+    uint64_t ino;
+    int64_t bytes;
+    struct timespec mtime;
+};
+
 struct session {
     struct session_config cfg;
     struct vm *vm;
     struct engine engine;
     struct symbols *symbols;
+    struct symbol_file symbol_file;
+    bool symbols_chosen; /* by a command: they are not what the file has */
     struct tracer *tracer;
     struct names_live live; /* session_set_exit_text's */
     struct disasm *disasm;
@@ -72,6 +83,7 @@ struct session {
     uint64_t logs_dropped;
     struct buf commands; /* of the points that made the last stop */
     bool silent;         /* they want nothing told */
+    uint64_t resets;     /* by the guest, followed by another start */
 };
 
 /* What the points of this vCPU's stop ask for is remembered; those whose time is over go. */

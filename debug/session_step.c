@@ -12,6 +12,7 @@
 #include "vmm/base/le.h"
 #include "vmm/base/x.h"
 #include "vmm/kvm.h"
+#include "vmm/onestep.h"
 
 static int check(struct session *s, unsigned vcpu, struct err *e)
 {
@@ -245,6 +246,31 @@ static bool just_called(struct session *s, unsigned vcpu, uint64_t *ret)
     return false;
 }
 
+/* Is the vCPU at the first instruction of a handler? Then the processor's frame says what it
+ * returns to, whatever the handler's language is. */
+static bool just_interrupted(struct session *s, unsigned vcpu, uint64_t *ret, uint64_t *rsp)
+{
+    struct vcpu *v = s->vm->cpu[vcpu];
+    bool real = !(v->sregs->cr0 & 1), wide = v->sregs->efer & 0x400, has_code;
+    uint64_t at = v->sregs->cs.base + v->regs->rip, target, from;
+    unsigned slot = real ? 2 : wide ? 8 : 4, vector = 0;
+    uint8_t raw[6 * 8];
+
+    while (vector < 256 && !(vcpu_gate_target(v, (int)vector, &target) && target == at))
+        vector++;
+    if (vector == 256)
+        return false;
+    has_code = !real && (vector == 8 || (vector >= 10 && vector <= 14) || vector == 17);
+    from = v->regs->rsp + (has_code ? slot : 0);
+    if (session_mem_read(s, vcpu, SPACE_LINEAR, v->sregs->ss.base + from, raw, 5 * slot) !=
+        (int64_t)5 * slot)
+        return false;
+    *ret = le_load(raw, slot) + (real ? le_load(raw + slot, slot) << 4 : 0);
+    *rsp = wide || (!real && (le_load(raw + slot, slot) & 3)) ? le_load(raw + 3 * slot, slot)
+                                                              : from + 3 * slot;
+    return true;
+}
+
 /* The caller's address and the stack pointer after the return. */
 static int caller(struct session *s, unsigned vcpu, uint64_t *ret, uint64_t *rsp, struct err *e)
 {
@@ -255,6 +281,8 @@ static int caller(struct session *s, unsigned vcpu, uint64_t *ret, uint64_t *rsp
         *rsp = s->vm->cpu[vcpu]->regs->rsp + cpu_mode_bits(session_mode(s, vcpu)) / 8;
         return 0;
     }
+    if (just_interrupted(s, vcpu, ret, rsp))
+        return 0;
     if (session_backtrace(s, vcpu, frames, 2, end) < 2)
         return err_set(e, EFAULT, "cannot find the caller: %s; use `until` with an address", end);
     *ret = frames[1].pc;

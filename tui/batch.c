@@ -156,7 +156,16 @@ static void on_log(struct batch *b, const struct log_line *l)
 {
     struct buf line = {0};
 
-    if (b->o->json) {
+    if (l->point_id < 0 && b->o->json) {
+        buf_adds(&line, "{\"note\":");
+        esc_json(&line, l->text, strlen(l->text));
+        buf_adds(&line, "}\n");
+    } else if (l->point_id < 0) {
+        buf_addf(&line, "vmscope: %s\n", l->text);
+        say(b, buf_str(&line), line.len);
+        buf_fini(&line);
+        return;
+    } else if (b->o->json) {
         buf_addf(&line, "{\"log\":{\"point\":%d,\"vcpu\":%u,\"text\":", l->point_id, l->vcpu);
         esc_json(&line, l->text, strlen(l->text));
         buf_adds(&line, "}}\n");
@@ -589,23 +598,28 @@ static int verdict(struct batch *b, struct buf *why)
 static void end(struct batch *b, int status, const char *why, const struct buf *told)
 {
     double seconds = (double)(clock_ns() - b->start_ns) / 1e9;
-    struct buf text = {0};
+    struct buf text = {0}, resets = {0};
 
     b->deadline_ns = clock_ns() + PARK_NS; /* the last words may take a moment */
     debug_lines(b, NULL, 0);
     if (b->o->json) {
         buf_addf(&text,
-                 "{\"end\":{\"status\":%d,\"exits\":%" PRIu64 ",\"seconds\":%.3f,"
+                 "{\"end\":{\"status\":%d,\"exits\":%" PRIu64 ",\"resets\":%" PRIu64
+                 ",\"seconds\":%.3f,"
                  "\"sentence\":",
-                 status, session_exit_count(b->s), seconds);
+                 status, session_exit_count(b->s), session_resets(b->s), seconds);
         esc_json(&text, why, strlen(why));
         buf_adds(&text, "}}\n");
         out_line_of(b, &text);
         buf_clear(&text);
     }
     buf_add(&text, buf_str(told), told->len);
-    buf_addf(&text, "vmscope: %s (%" PRIu64 " exits in %.2f s)\n", why, session_exit_count(b->s),
-             seconds);
+    if (session_resets(b->s))
+        buf_addf(&resets, ", %" PRIu64 " reset%s", session_resets(b->s),
+                 session_resets(b->s) == 1 ? "" : "s");
+    buf_addf(&text, "vmscope: %s (%" PRIu64 " exits in %.2f s%s)\n", why, session_exit_count(b->s),
+             seconds, buf_str(&resets));
+    buf_fini(&resets);
     if (b->com1_file.dropped)
         buf_addf(&text, "vmscope: %" PRIu64 " bytes of the serial line had no reader\n",
                  b->com1_file.dropped);

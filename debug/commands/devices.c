@@ -166,6 +166,7 @@ int cmd_info_guest_run(struct cmd_client *c, const char *args, struct out *o)
     out_kv_u64(o, "symbols", symbols_count(session_symbols(c->s)));
     out_kv_u64(o, "guest ns", session_guest_time(c->s));
     out_kv_u64(o, "exits", session_exit_count(c->s));
+    out_kv_u64(o, "resets", session_resets(c->s));
     return 0;
 }
 

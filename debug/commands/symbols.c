@@ -123,6 +123,7 @@ static void follow(struct cmd_client *c, struct out *o)
 {
     struct buf told = {0};
 
+    session_symbols_chosen(c->s);
     session_points_resolve(c->s, &told);
     if (told.len)
         out_line(o, "%.*s", (int)told.len - 1, told.data);

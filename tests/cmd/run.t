@@ -134,3 +134,36 @@ RUN: --timeout 1 %g/tinyos
 CMD: continue
 EXPECT: did not end within 1 s
 STATUS: 4
+
+NAME: a_boot_loop_is_told
+RUN: --timeout 1 --on-triple-fault reset %g/triple
+CMD: continue
+EXPECT: The guest resets itself
+EXPECT: has reset itself 10 times: a boot loop\?
+EXPECT: exits in .* s, [0-9]+ resets\)
+STATUS: 4
+
+NAME: finish_returns_from_a_handler
+RUN: %g/pagefault
+CMD: tbreak guest_main
+CMD: continue
+CMD: catch exception pf
+CMD: continue
+CMD: finish
+CMD: tbreak guest_done
+EXPECT: ^Catchpoint 2 .*raised at 0x[0-9a-f]+
+EXPECT: ^Arrived at 0x[0-9a-f]+ <guest_main\+0x[0-9a-f]+>
+EXPECT: ^=> 0x[0-9a-f]+ <guest_main.*0x50001238
+EXPECT: ^Temporary breakpoint 3 at
+
+NAME: finish_returns_to_ring_3
+RUN: %g/ring3
+CMD: break user_main
+CMD: continue
+CMD: delete
+CMD: stepto mode
+CMD: finish
+CMD: info registers cs
+EXPECT: ^Stepped to 0x[0-9a-f]+ <trap_stubs
+EXPECT: ^Arrived at 0x[0-9a-f]+ <user_main
+EXPECT: ^cs +0x2b

@@ -8,6 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Whatever could not be opened then: the way out is the same. */
+static void add_remedy(struct err *e)
+{
+    size_t used = strlen(e->msg);
+
+    if ((e->code == EMFILE || e->code == ENFILE) && !strstr(e->msg, "ulimit"))
+        snprintf(e->msg + used, sizeof e->msg - used,
+                 "; raise the limit with `ulimit -n 4096` and try again");
+}
+
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
     va_list ap;
@@ -17,6 +27,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
         va_start(ap, fmt);
         vsnprintf(e->msg, sizeof e->msg, fmt, ap);
         va_end(ap);
+        add_remedy(e);
     }
     return -code;
 }
