@@ -164,6 +164,6 @@ CMD: delete
 CMD: stepto mode
 CMD: finish
 CMD: info registers cs
-EXPECT: ^Stepped to 0x[0-9a-f]+ <trap_stubs
+EXPECT: ^Entered the handler of vector 128 .*<trap_stubs
 EXPECT: ^Arrived at 0x[0-9a-f]+ <user_main
 EXPECT: ^cs +0x2b
