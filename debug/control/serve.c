@@ -258,15 +258,19 @@ void control_later(struct control *c)
         log_error("control: cannot wake the main loop: %s", strerror(errno));
 }
 
-/* `source FILE` of this client goes on at a stop. */
+/* `source FILE` of this client goes on at a stop; its answer was given long ago. */
 static void run_waiting(struct client *cl)
 {
     struct out o = {0};
+    json_t *data;
 
     if (!cmd_is_waiting(&cl->cmd) || session_state(cl->c->s) == SS_RUNNING)
         return;
-    if (cmd_report_stop(&cl->cmd, &o) < 0)
-        log_warn("control: client %u: %s", cl->number, buf_str(&o.error));
+    (void)cmd_report_stop(&cl->cmd, &o); /* a failure is in `o`, and ends the file */
+    data = json_loadb(buf_str(&o.json), o.json.len, JSON_ALLOW_NUL, NULL);
+    rpc_notify(cl, "sourced",
+               json_pack("{s:o, s:o, s:b}", "text", rpc_text(buf_str(&o.text), o.text.len), "data",
+                         data ? data : json_object(), "failed", o.failed));
     out_fini(&o);
 }
 

@@ -405,6 +405,33 @@ static void test_events(void)
     close_session();
 }
 
+/* Lines of a file that wait for a stop are carried out at it, and told. */
+static void test_source(void)
+{
+    char path[80], line[200];
+    json_t *v;
+    FILE *f;
+
+    BEGIN();
+    snprintf(path, sizeof path, "%s.cmds", image_path);
+    f = fopen(path, "we");
+    CHECK(f);
+    fputs("stepi 3\nprint $rip\nnosuch\n", f);
+    fclose(f);
+    CHECK(dial(&a));
+    snprintf(line, sizeof line, "\"method\":\"command\",\"params\":{\"line\":\"source %s\"}", path);
+    v = ask(&a, 1, line);
+    CHECK_EQ(code_of(v), 0);
+    json_decref(v);
+    v = told(&a, "sourced");
+    unlink(path);
+    CHECK_HAS(text_of(v, "params", "text"), "0x7c07");
+    CHECK_HAS(text_of(v, "params", "text"), "nosuch");
+    CHECK(json_is_true(member(v, "params", "failed")));
+    json_decref(v);
+    close_session();
+}
+
 /* A client that never reads, on a guest that prints all the time: memory stays bounded, the other
  * is served, and the first learns how much it missed. */
 static void test_deaf(void)
@@ -569,6 +596,7 @@ static const struct test tests[] = {
     {"state", test_state},
     {"moves", test_moves},
     {"events", test_events},
+    {"source from a client", test_source},
     {"a client that never reads", test_deaf},
     {"a line that is too long", test_long_line},
     {"a client that dies anywhere", test_dies_anywhere},
