@@ -16,6 +16,7 @@
 
 #define SLOTS     EXIT_COUNTERS
 #define HOOKS_MAX 20000
+#define NEEDS_MAX 4
 
 struct exit_hook {
     struct hook_spec spec;
@@ -23,6 +24,13 @@ struct exit_hook {
     unsigned refs; /* tables it stands in, and the list */
     struct expr *filter;
     bool wants_answer; /* the filter names what only the device knows */
+    /* Without these values the filter cannot hold: asked before the expression is evaluated. */
+    struct {
+        int field;
+        uint64_t value;
+        bool answer; /* only the device knows it */
+    } needs[NEEDS_MAX];
+    unsigned needs_count;
     bool has_key;
     uint64_t key;
 };
@@ -237,6 +245,25 @@ void exit_hooks_fini(struct exit_hooks *h)
     pthread_mutex_destroy(&h->lock);
 }
 
+/* True for a field of a read that has no value before its device answered. */
+static bool is_answer(const char *field)
+{
+    return !strcmp(field, "value") || !strcmp(field, "unclaimed");
+}
+
+static void note_needs(struct exit_hook *h)
+{
+    uint64_t value;
+
+    for (int i = 0; field_table[i].name && h->needs_count < NEEDS_MAX; i++) {
+        if (!expr_requires(h->filter, i, &value))
+            continue;
+        h->needs[h->needs_count].field = i;
+        h->needs[h->needs_count].value = value;
+        h->needs[h->needs_count++].answer = is_answer(field_table[i].name);
+    }
+}
+
 static struct exit_hook *hook_new(struct session *s, const struct hook_spec *spec, struct err *e)
 {
     struct expr_names names = session_names(s);
@@ -257,6 +284,7 @@ static struct exit_hook *hook_new(struct session *s, const struct hook_spec *spe
         h->spec.reason = (int)kind;
     if (key_field(h->spec.reason))
         h->has_key = expr_requires(h->filter, field_by_name(key_field(h->spec.reason)), &h->key);
+    note_needs(h);
     h->wants_answer = expr_uses_field(h->filter, field_by_name("value")) ||
                       expr_uses_field(h->filter, field_by_name("unclaimed"));
     return h;
@@ -343,8 +371,22 @@ static bool is_write(const struct exit_event *ev)
                                          : ev->reason == KVM_EXIT_X86_WRMSR;
 }
 
+static bool lacks(const struct exit_hook *h, const struct exit_event *ev, bool answered)
+{
+    for (unsigned i = 0; i < h->needs_count; i++) {
+        uint64_t value;
+
+        if (h->needs[i].answer && !answered)
+            continue;
+        if (!field_table[h->needs[i].field].get(ev, &value) || value != h->needs[i].value)
+            return true;
+    }
+    return false;
+}
+
 static bool matches(const struct exit_hook *h, struct hook_call *c)
 {
+    bool asks = c->access && !is_write(c->ev);
     uint64_t value = 1;
 
     if (h->spec.reason >= 0 && h->spec.reason != c->ev->reason)
@@ -353,8 +395,13 @@ static bool matches(const struct exit_hook *h, struct hook_call *c)
         return false;
     if (!h->filter)
         return true;
-    if (h->wants_answer && c->access && !is_write(c->ev))
+    if (lacks(h, c->ev, !asks))
+        return false;
+    if (h->wants_answer && asks) {
         hook_serve(c);
+        if (lacks(h, c->ev, true))
+            return false;
+    }
     /* A filter that has no value here (the port of an mmio exit) does not match. */
     return engine_eval(c->engine, c->v, h->filter, c->ev, &value, NULL) == 0 && value;
 }
