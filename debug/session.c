@@ -1075,6 +1075,8 @@ const char *session_reg_name(struct session *s, const struct exit_event *ev)
 
     if (ev->reason == EXIT_ASSIST)
         return names_assisted(ev, s->insn_text, sizeof s->insn_text);
+    if (ev->reason == EXIT_DEVICE)
+        return ev->u.device.id < m->devs ? m->dev[ev->u.device.id].ops->name : NULL;
     if (ev->reason == KVM_EXIT_IO) {
         d = bus_port_dev(m, ev->u.io.port); /* the port map does not change while it runs */
         off = ev->u.io.port;

@@ -4,7 +4,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 2
 g=${O:-o}/guests status=0 name=
 
-names="opens steps types_ahead breakpoint scrolls follows_an_exit prompt completes goes help_shows
+names="opens steps types_ahead breakpoint scrolls follows_an_exit shows_devices prompt completes goes help_shows
 runs_to_the_end zoom_and_tabs console_input ctrl_c_stops running_is_live resize_storm
 too_small_and_back big garbage_stays_outside quits_after_a_question quit_command_status term_restores
 hup_restores segv_restores abort_restores suspends no_color plain_terminals idle_sleeps script_lines
@@ -101,6 +101,15 @@ follows_an_exit() {
     want '1 Code' && gone '→0' || return
     keys BSpace
     want '→0'
+}
+shows_devices() {
+    bench 100 30 --append n=20 "$g/storm_hlt" || return
+    keys c
+    want 'ended: debug exit' || return
+    keys 5 z Home PageDown PageDown
+    want 'device +pic: end of interrupt 0x20 of line 0' && want 'device +pit: timer fired' || return
+    keys Home
+    want 'Exits.*End: newest'
 }
 prompt() {
     bench 80 24 "$g/hello64" || return

@@ -111,7 +111,7 @@ static unsigned key(struct view *v, int key, struct panel_ask *ask)
                 snprintf(ask->line, sizeof ask->line, "explain %s:%" PRIu64, ev->source, ev->seq);
             else
                 snprintf(ask->line, sizeof ask->line, "explain %u:%" PRIu64, ev->vcpu, ev->seq);
-            ask->to_code = v->status.state != SS_RUNNING;
+            ask->to_code = v->status.state != SS_RUNNING && ev->where[0];
             ask->addr = ev->rip;
         }
         return PANEL_HANDLED;
