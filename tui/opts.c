@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "debug/cmd.h"
 #include "tui/opts_values.h"
@@ -296,11 +297,30 @@ static int short_options(struct opts *o, char **argv, int *i, struct err *e)
     return 0;
 }
 
+/* A first word that names no file may be a mistyped subcommand; "help" is what other programs have.
+ */
+static int check_word(const char *word, struct err *e)
+{
+    struct near near = {.word = word};
+
+    if (!access(word, F_OK))
+        return 0;
+    for (int s = SUB_RUN; s < SUBCOMMANDS; s++)
+        near_offer(&near, subs[s].name);
+    if (!strcmp(word, "help"))
+        near.best = "--help";
+    if (!near.best)
+        return 0;
+    return err_set(e, ENOENT, "there is no file `%s`: did you mean `vmscope %s`?", word, near.best);
+}
+
 static int guest(struct opts *o, const char *arg, struct err *e)
 {
     if (o->sub == SUB_DOCTOR)
         return err_set(e, EINVAL, "`vmscope doctor` takes no guest, so `%s` cannot stand there",
                        arg);
+    if (o->session.boot.image && o->sub == SUB_WORKBENCH && check_word(o->session.boot.image, e))
+        return -e->code;
     if (o->session.boot.image)
         return err_set(e, EINVAL, "there are two guests, `%s` and `%s`: one run has one%s",
                        o->session.boot.image, arg,
@@ -317,6 +337,8 @@ static int check(const struct opts *o, struct err *e)
         return err_set(e, EINVAL, "the %s is missing: `vmscope%s%s FILE` (--help tells more)",
                        o->sub == SUB_REPORT ? "trace file" : "guest", *subs[o->sub].name ? " " : "",
                        subs[o->sub].name);
+    if (o->sub == SUB_WORKBENCH && check_word(o->session.boot.image, e))
+        return -e->code;
     if (o->sub == SUB_WORKBENCH && (o->serial.kind == SERIAL_STDIO || o->serial.kind == SERIAL_PTY))
         return err_set(e, EINVAL,
                        "--serial stdio and pty need `vmscope run`: the workbench uses the "

@@ -114,6 +114,9 @@ static void mistakes(void)
     wrong("run", "--send=a\\q", "k", "backslash");
     wrong("run", "--control=tcp:1", "k", "not unix:PATH");
     wrong("run", "a", "b", "two guests, `a` and `b`");
+    wrong("rnu", "k", NULL, "there is no file `rnu`: did you mean `vmscope run`?");
+    wrong("docter", NULL, NULL, "did you mean `vmscope doctor`?");
+    wrong("help", NULL, NULL, "did you mean `vmscope --help`?");
     wrong("run", "-m0", "k", "-m: 0 is less than 1M of memory");
     wrong("run", "-m64", "k", "did you mean 64M?");
     wrong("run", "-m12q", "k", "`12q` is not a size of memory");
