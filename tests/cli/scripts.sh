@@ -84,6 +84,9 @@ for f in scripts/lib/*.lua; do
         { echo "FAIL listed_$n: help lua does not list it"; status=1; }
 done
 
+expect slow_clock 33 '20 ticks, 20 halts' --slow-clock 3 "$g/timer_irq"
+expect slow_clock_of_kvm 2 'no effect on the timers of --irqchip kernel' --slow-clock 3 --irqchip kernel "$g/timer_irq"
+
 # Linux's memory, made by hand in both layouts of kallsyms: each line of the script is a check.
 for form in old new; do
     timeout -s KILL 60 "$VMSCOPE" run -S --timeout 50 -m 64M --script "tests/cli/linux_memory.lua,form=$form" \

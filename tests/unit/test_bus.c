@@ -3,6 +3,7 @@
  */
 #include "tests/unit/board.h"
 
+#include "vmm/base/clock.h"
 #include "vmm/base/x.h"
 
 static void every_device_is_documented(void)
@@ -287,7 +288,33 @@ static void any_access_is_harmless(void)
     board_down();
 }
 
+/* A live door whose time runs slower than the host's: what alarms wait for is host time. */
+static void slow_clock(void)
+{
+    struct door d;
+    uint64_t before, after;
+
+    door_init(&d, false);
+    d.slow = 1000;
+    door_run(&d);
+    d.base_ns = 5000;
+    CHECK_EQ(door_host_time(&d, 5000), 1);
+    CHECK_EQ(door_host_time(&d, 4999), 1);
+    CHECK_EQ(door_host_time(&d, 5003), d.host_at_ns + 3000);
+    CHECK_EQ(door_host_time(&d, DOOR_NEVER), DOOR_NEVER);
+    before = clock_ns();
+    while ((after = clock_ns()) < before + 3000000)
+        ;
+    CHECK(door_now(&d) >= 8000);
+    CHECK(door_now(&d) <= 5000 + (clock_ns() - d.host_at_ns) / 1000);
+    after = door_now(&d);
+    door_pause(&d);
+    CHECK(d.base_ns >= after && door_now(&d) == d.base_ns);
+    door_fini(&d);
+}
+
 static const struct test tests[] = {
+    {"slow clock", slow_clock},
     {"every device is documented", every_device_is_documented},
     {"every device describes itself", every_device_describes_itself},
     {"claims are exclusive", claims_are_exclusive},

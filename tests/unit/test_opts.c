@@ -62,6 +62,11 @@ static void values(void)
     CHECK_EQ(parse("run", "--append", "", "--irqchip=kernel", "k"), 0);
     CHECK_STR(o.session.boot.append, "");
     CHECK(o.session.irqchip_kernel);
+    CHECK_EQ(parse("run", "--slow-clock=20", "-c", "2", "k"), 0);
+    CHECK_EQ(o.session.slow_clock, 20);
+    CHECK(parse("run", "--slow-clock=0", "-c", "2", "k") < 0);
+    CHECK(parse("run", "--slow-clock=1001", "-c", "2", "k") < 0);
+    CHECK(parse("run", "--slow-clock=2x", "-c", "2", "k") < 0);
     CHECK_EQ(parse("run", "--module=a,b c", "--module=d", "--cpu=-cx16", "k"), 0);
     CHECK_EQ(o.session.boot.modules, 2);
     CHECK_STR(o.session.boot.module[0].path, "a");
