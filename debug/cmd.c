@@ -387,7 +387,9 @@ static int run_waiting(struct cmd_client *c, struct out *o)
         }
         w = waiting_take(st);
         /* In a file an empty line is only an empty line. */
+        st->of_point = w->of_point;
         r = *cmd_blanks(w->line) ? exec_line(c, w->line, o) : 0;
+        st->of_point = false;
         if (!r)
             r = check_collected(c, w, o);
         if (r && w->file)

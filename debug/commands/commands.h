@@ -47,6 +47,7 @@ struct cmd_state {
     unsigned depth;                /* nesting of cmd_exec */
     struct collecting *collecting; /* `commands` reads lines (point_commands.c); or NULL */
     bool pending_symbols;          /* set breakpoint pending */
+    bool of_point;                 /* the line that runs is from a point's commands */
 
     /* values: $1 is value[0] */
     uint64_t *value;

@@ -42,7 +42,8 @@ int cmd_continue_run(struct cmd_client *c, const char *args, struct out *o)
         out_line(o, "Will ignore next %llu crossings of breakpoint %d.", (unsigned long long)n - 1,
                  stop->point_id);
     }
-    out_text(o, "Continuing.");
+    if (!cmd_state(c)->of_point) /* as in gdb */
+        out_text(o, "Continuing.");
     return done(o, session_run(c->s, &e), &e);
 }
 
