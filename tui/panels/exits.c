@@ -45,6 +45,10 @@ static void draw_exit(struct pen *p, const struct view_exit *ev, struct columns 
     }
     pen_cell(p, ev->unclaimed ? ST_ERROR : ST_KIND, k.kind - 1, ev->kind);
     pen_to(p, p->x + 1);
+    if (ev->source && !ev->where[0]) { /* at no instruction, and nothing was measured */
+        pen_text(p, ST_NORMAL, ev->what);
+        return;
+    }
     if (k.where || k.ns) {
         int room = pen_left(p) - k.where - k.ns - (k.where > 0) - (k.ns > 0);
         const char *what = canvas_width(ev->what) <= room ? ev->what : ev->brief;
