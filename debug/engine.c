@@ -1102,6 +1102,8 @@ static void body_once(struct engine *g, struct vcpu *v)
      * stepped, and the guest's tables come to be meanwhile. */
     if (g->vm->probe.emulated || (g->points.catch_vectors | g->hooks.look[v->id].vectors))
         hooks_refresh(g, v);
+    if (watch_deliver(g, v))
+        return;
     engine_want_debug(g, &want);
     g->judged[v->id] = UINT64_MAX;
     vcpu_enter(v, &want, &ev);

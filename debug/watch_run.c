@@ -274,6 +274,22 @@ bool watch_double_fault(struct engine *g, struct vcpu *v, const struct user_fram
     return false;
 }
 
+bool watch_deliver(struct engine *g, struct vcpu *v)
+{
+    struct exit_event ev = {.reason = EXIT_KICK};
+    struct onestep_info info;
+    struct onestep_ops ops;
+    unsigned in_the_way;
+
+    if (g->vm->probe.emulated || !g->points.watches.trapped ||
+        !(v->injected >= 0 || v->events->exception.injected || v->events->interrupt.injected))
+        return false;
+    in_the_way = watch_pages_lift_system(&g->points.watches, v);
+    slots_lift_all(&g->vm->slots, false); /* was only asked, not applied */
+    engine_ops(g, &ops);
+    return in_the_way && watch_recover(g, v, &ev, &ops, &info);
+}
+
 void watch_renew(struct engine *g, struct vcpu *v)
 {
     if (!atomic_load_explicit(&g->points.watches.stale, memory_order_relaxed))

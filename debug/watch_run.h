@@ -33,6 +33,10 @@ bool watch_double_fault(struct engine *g, struct vcpu *v, const struct user_fram
  * ever leaving the kernel. */
 void watch_kicked(struct engine *g, struct vcpu *v, const struct onestep_ops *ops);
 
+/* Before an entry: gives an event that waits, with trapped pages out of the way that it may need. A
+ * processor that meets a trap while it pushes a frame makes KVM carry out the instruction at RIP
+ * instead. True when the vCPU stands at the handler, or somebody wants it. */
+bool watch_deliver(struct engine *g, struct vcpu *v);
 /* Chooses methods of pages again when the last access asked for it. */
 void watch_renew(struct engine *g, struct vcpu *v);
 
