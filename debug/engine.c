@@ -689,15 +689,6 @@ static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu
     return GO; /* a trap flag of the guest's own, seen because ours are on */
 }
 
-/* With the kernel's interrupt chips a halted vCPU stays inside the kernel as well. */
-static bool halts_inside(const struct vcpu *v)
-{
-    uint32_t state;
-
-    return v->vm->m.irqchip_kernel &&
-           (kvm_get_mp_state(v->fd, &state) < 0 || state != KVM_MP_STATE_RUNNABLE);
-}
-
 /* After a kick: a vCPU that has not moved for a while is stepped; one whose steps do not end is
  * stuck. */
 static bool is_stuck(struct engine *g, struct vcpu *v)
@@ -706,7 +697,7 @@ static bool is_stuck(struct engine *g, struct vcpu *v)
     struct onestep_info info;
     bool held = v->hold_irq;
 
-    if (atomic_load(&v->idle) != VCPU_ACTIVE || !stuck_suspect(s, v) || halts_inside(v))
+    if (atomic_load(&v->idle) != VCPU_ACTIVE || !stuck_suspect(s, v) || vcpu_sleeps_inside(v))
         return false;
     v->hold_irq = true;
     info.last.guest_ns = 0;

@@ -90,7 +90,10 @@ static void enter(struct vcpu *v, const struct onestep_ops *ops, const struct vc
                   struct exit_event *ev)
 {
     for (unsigned i = 0; i < KICKS_MAX; i++) {
-        v->run->immediate_exit = 0; /* what the kick was for is looked at after the step */
+        /* What the kick was for is looked at after the step; but who sleeps in the kernel would be
+         * left there by it. */
+        if (v->run->immediate_exit && !vcpu_sleeps_inside(v))
+            v->run->immediate_exit = 0;
         vcpu_enter(v, want, ev);
         ev->flags |= EXIT_F_STEPPED;
         if (ops->saw)

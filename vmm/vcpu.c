@@ -725,6 +725,14 @@ void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event
         serve(v, ev);
 }
 
+bool vcpu_sleeps_inside(const struct vcpu *v)
+{
+    uint32_t state;
+
+    return v->vm->m.irqchip_kernel &&
+           (kvm_get_mp_state(v->fd, &state) < 0 || state != KVM_MP_STATE_RUNNABLE);
+}
+
 void vcpu_commit(struct vcpu *v, struct exit_event *ev)
 {
     v->last_ns = clock_ns();

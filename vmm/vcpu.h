@@ -119,6 +119,10 @@ void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event
  * write goes nowhere. After vcpu_serve an answer replaces what the guest will see. */
 void vcpu_serve(struct vcpu *v, struct exit_event *ev);
 void vcpu_answer(struct vcpu *v, struct exit_event *ev, const void *bytes, size_t len);
+/* True while the vCPU is halted, or waits for its start, inside the kernel, as it does with the
+ * kernel's interrupt chips: an entry then lasts until an interrupt or a kick. Its own thread, or
+ * the main thread by vcpu_call. */
+bool vcpu_sleeps_inside(const struct vcpu *v);
 /* Puts the record into the ring with the handler's time. */
 void vcpu_commit(struct vcpu *v, struct exit_event *ev);
 /* Puts a record that is no exit there: seq and count, nothing else is filled in. */

@@ -488,6 +488,26 @@ static void threads(void)
     close_session();
 }
 
+/* With the kernel's chips a vCPU that waits for its start does so inside KVM_RUN: a step of it does
+ * not end, but has to let itself be interrupted. */
+static void steps_a_sleeping_vcpu(void)
+{
+    WITH_SESSION(2, true);
+    for (int i = 0; i < 3; i++) {
+        request("vCont;s:2", 9);
+        settle();
+        put("\x03", 1);
+        CHECK_HAS(stop_reply(), "T");
+    }
+    CHECK_STR(ask("QNonStop:1"), "OK");
+    CHECK_HAS(ask("?"), "thread:1;");
+    for (int i = 0; i < 3; i++) {
+        CHECK_STR(ask("vCont;s:2"), "OK");
+        CHECK_EQ(strlen(ask("g")), 16 * 8); /* holds the machine for a moment */
+    }
+    close_session();
+}
+
 static void restarts(void)
 {
     WITH_SESSION(1, false);
@@ -761,6 +781,7 @@ static const struct test tests[] = {
     {"interrupts_4_user", interrupts_4_user},
     {"interrupts_4_kernel", interrupts_4_kernel},
     {"threads", threads},
+    {"steps_a_sleeping_vcpu", steps_a_sleeping_vcpu},
     {"restarts", restarts},
     {"monitor", monitor},
     {"lldb_asks", lldb_asks},
