@@ -286,6 +286,7 @@ const struct cmd cmd_table[] = {
  0, cmd_info_stop_run, NULL},
 {STA, "info assists", NULL, "",
  "Count the instructions that vmscope carried out because this host's KVM cannot.\n"
+ "Those that stand close together are carried out at once, and one exit tells of them.\n"
  "`info exits last 20 assist` shows the newest of them, `vmscope doctor` what is lacking.\n"
  "Example: info assists",
  0, cmd_info_assists_run, NULL},

@@ -2,7 +2,7 @@
 -- `kaslr` say about it at a stop. name=: of the tests; until=: alternatives (early) or init.
 local a = ...
 local lx = dofile("scripts/lib/linux.lua")
-local patience = tonumber(a.patience or 240)
+local patience = tonumber(a.patience or 480)
 
 local function check(what, good, why)
   print(string.format("%s %s_%s%s", good and "ok" or "FAIL", a.name, what, good and "" or ": " .. tostring(why)))

@@ -42,7 +42,7 @@ story() {
     "$VMSCOPE" run --timeout 1500 -m 128M --slow-clock $slow --initrd "$initrd" \
         --serial "file:$TEST_DIR/$name.serial" \
         --append "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 cryptomgr.notests $append" \
-        --script "tests/real/linux.lua,name=$name,until=$until,patience=${PATIENCE:-240}$more" \
+        --script "tests/real/linux.lua,name=$name,until=$until,patience=${PATIENCE:-480}$more" \
         "$image" >"$TEST_DIR/$name.out" 2>"$TEST_DIR/$name.err" </dev/null
     code=$?
     cat "$TEST_DIR/$name.out" "$TEST_DIR/$name.err"
