@@ -201,14 +201,8 @@ static enum probe_mode mode_there(const struct points *p, bool user, bool real)
  * ring 0 it refuses int3 with RIP at it, so that this serves both. */
 static uint8_t plant_byte(const struct points *p, enum probe_mode mode, enum bp_method *m)
 {
-    const struct methods *all = &p->vm->methods;
-    const struct method_pick *pick = &all->pick[MF_BREAK][mode];
+    const struct method_pick *pick = &p->vm->methods.pick[MF_BREAK][mode];
 
-    if (mode == PM_LONG0 && !pick->is_forced && p->vm->probe.int3[mode] == HOW_INTERNAL &&
-        method_of(all, MF_BREAK, PM_LONG3) == METHOD_GATE) {
-        *m = BP_GATE;
-        return 0xcc;
-    }
     for (unsigned i = 0; i < METHOD_RUNGS_MAX; i++) {
         switch (pick->ladder[i]) {
         case METHOD_INT3:

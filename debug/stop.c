@@ -125,10 +125,11 @@ static void describe_internal(struct session *s, struct stop_info *si, const str
         snprintf(bytes + 3 * i, sizeof bytes - 3 * i, "%02x ", ev->u.internal.insn[i]);
     say(si,
         "this host's KVM cannot run `%s%s%s` (%.*s) at %s in %s: its emulator lacks the "
-        "instruction; `vmscope doctor` lists such gaps, and --cpu can hide the feature if the "
+        "instruction; %s`vmscope doctor` lists such gaps, and --cpu can hide the feature if the "
         "guest asks CPUID first",
         in.mnemonic, in.operands[0] ? " " : "", in.operands, in.len ? (int)(3 * in.len - 1) : 0,
-        bytes, at, cpu_mode_name((enum cpu_mode)ev->mode));
+        bytes, at, cpu_mode_name((enum cpu_mode)ev->mode),
+        session_assist_on(s) ? "" : "without --assist off vmscope carries out what it can; ");
 }
 
 static void place_text(struct session *s, uint64_t addr, char *dst, size_t cap)
