@@ -14,7 +14,8 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/x.h"
 
-#define HOOK_META "vmscope.hook"
+#define HOOK_META      "vmscope.hook"
+#define HOOKS_MADE_MAX 200000
 
 /* ---- errors --------------------------------------------------------------------------------- */
 
@@ -147,6 +148,12 @@ static struct lua_hook *hook_new(lua_State *L, int fn_arg, enum hook_what what, 
     int ref;
 
     luaL_checktype(L, fn_arg, LUA_TFUNCTION);
+    if (h->hooks_made >= HOOKS_MADE_MAX)
+        luaL_error(L,
+                   "%d hooks were set in this session, and removed ones are kept until its end: "
+                   "set one and let its function decide",
+                   HOOKS_MADE_MAX);
+    h->hooks_made++;
     lua_pushvalue(L, fn_arg);
     ref = luaL_ref(L, LUA_REGISTRYINDEX);
     k = xcalloc(1, sizeof *k);
@@ -352,7 +359,9 @@ static int on_host_kind(lua_State *L, enum hook_what what, const char *kind, int
     } else if (args == 3) {
         return luaL_error(L, "\"%s\" takes no filter", kind);
     }
-    k = hook_new(L, fn, what, kind);
+    lua_pushfstring(L, "%s%s%s%s", what == HOOK_FORMAT ? "words for " : "", kind, x ? " " : "",
+                    x ? lua_tostring(L, -1) : "");
+    k = hook_new(L, fn, what, lua_tostring(L, -1));
     k->filter = x;
     k->period_ns = (uint64_t)(seconds * 1e9);
     k->due_ns = clock_ns() + k->period_ns;
@@ -784,12 +793,16 @@ void hooks_list(struct scripts *h, struct out *o)
 
     out_table(o, "hooks", "No script has set a hook.", columns);
     for (struct lua_hook *k = h->hooks; k; k = k->next) {
+        bool failed = k->errors >= ERRORS_IN_A_ROW;
+
+        if (k->dead && !failed)
+            continue; /* removed */
         out_row(o);
         out_cell(o, "%s", k->text);
         out_cell(o, "%s", k->where);
         out_cell_u64(o, k->hits);
         out_cell_u64(o, k->errors);
-        out_cell(o, "%s", !k->dead ? "on" : k->id ? "failed" : "removed");
+        out_cell(o, "%s", failed ? "failed" : "on");
     }
     out_table_end(o);
 }

@@ -989,6 +989,7 @@ static int op_list(void *arg, struct out *o)
 
     hooks_list(h, o);
     devices_list(h, o);
+    panes_list(h, o);
     out_table(o, "waiting", NULL, columns);
     for (const struct story *st = h->stories; st; st = st->next) {
         if (st->ended)

@@ -130,6 +130,7 @@ struct scripts {
         closing; /* set by the main thread: a hook that is entered from now on does nothing */
 
     struct lua_hook *hooks;
+    unsigned hooks_made;
     struct lua_device *devices;
     struct lua_command *commands;
     unsigned formatters;
@@ -272,6 +273,7 @@ void extend_end(struct scripts *h);
 void lua_open_pane(lua_State *L); /* the table `tui` */
 bool panes_draw(void *host, unsigned i, unsigned cols, unsigned rows, struct pane *out);
 void panes_on_stop(struct scripts *h);
+void panes_list(struct scripts *h, struct out *o);
 void panes_free(struct scripts *h);
 
 struct lua_doc {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "debug/out.h"
 #include "scripts/lua_int.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/esc.h"
@@ -365,6 +366,21 @@ static int tui_text(lua_State *L)
             luaL_addchar(&b, p->text.data[i]);
     luaL_pushresult(&b);
     return 1;
+}
+
+void panes_list(struct scripts *h, struct out *o)
+{
+    static const char *const columns[] = {"pane", "at", ">errors", "state", NULL};
+
+    out_table(o, "panes", NULL, columns);
+    for (const struct lua_pane *p = h->panes; p; p = p->next) {
+        out_row(o);
+        out_cell(o, "%s", p->name);
+        out_cell(o, "%s", p->where);
+        out_cell_u64(o, p->errors);
+        out_cell(o, "%s", p->dead ? "failed" : "on");
+    }
+    out_table_end(o);
 }
 
 void panes_free(struct scripts *h)

@@ -429,6 +429,7 @@ static void endless_library_calls(void)
     run_bad("local x <close> = setmetatable({}, {__close = function() while true do end end}) "
             "error('first')",
             "");
+    run_bad("while true do vm.on('io', print):remove() end", "hooks were set");
     run_bad("vm.command{name='again', run=function() return vm.cmd('again') end} vm.cmd('again')",
             "run each other");
     run_bad("vm.resolver{resolve=function() while true do end end} error(vm.symbols[0x9000])", "");
