@@ -60,7 +60,7 @@ local function u32(va) return (string.unpack("<I4", read(va, 4))) end
 -- The image: the first stretch of mapped pages where Linux runs. Under page-table isolation a process
 -- in ring 3 has tables with little of it; the full ones lie one page below.
 local function find_image()
-  local r = vm.regs
+  local r = vm.cpu(0)
   if r.efer & 0x400 == 0 then
     fail("linux: vCPU 0 is not in long mode: no 64-bit Linux runs there yet, let it boot further")
   end
