@@ -17,6 +17,7 @@
 #include "debug/cmd.h"
 #include "scripts/lua_host.h"
 #include "tui/autoload.h"
+#include "tui/batch_int.h"
 #include "tui/batch_prompt.h"
 #include "tui/checks.h"
 #include "tui/commands_in.h"
@@ -29,26 +30,6 @@
 #define RETRY_MS 10
 /* A vCPU that cannot be parked is no reason to hang at the end. */
 #define PARK_NS 2000000000ull
-
-struct batch {
-    struct session *s;
-    const struct opts *o;
-    struct cmd_client c;
-    struct commands_in in;
-    struct scripts *scripts;
-    struct checks *checks; /* NULL: none asked for */
-    struct sink out, err, com1_file, debug_file;
-    struct sink *com1, *debugcon; /* one of those */
-    bool has_commands, has_scripts, terminal, interactive;
-    bool stopped; /* a stop that was not told yet */
-    bool started; /* the guest ran */
-    bool done, failed, timed_out;
-    bool stdin_to_com1;
-    struct buf typed;      /* what COM1 has not taken yet */
-    struct buf debug_line; /* unfinished line of the debug console */
-    uint64_t start_ns, deadline_ns;
-    int signal_fd, died_of;
-};
 
 static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
 
@@ -73,150 +54,20 @@ static bool is_running(const struct batch *b)
     return session_state(b->s) == SS_RUNNING;
 }
 
-/* ---- output -------------------------------------------------------------------------------- */
-
-static void out_line_of(struct batch *b, const struct buf *text)
-{
-    sink_text(&b->out, buf_str(text), text->len, b->deadline_ns);
-}
-
-/* On the same terminal a sentence of ours starts a line of its own. */
-static void say(struct batch *b, const char *text, size_t len)
-{
-    struct buf safe = {0};
-
-    if (b->out.escape && b->err.escape && b->out.mid_line) {
-        b->err.mid_line = true;
-        b->out.mid_line = false;
-    }
-    esc_console(&safe, text, len); /* names of files may hold anything */
-    sink_text(&b->err, buf_str(&safe), safe.len, b->deadline_ns);
-    buf_fini(&safe);
-}
-
-/* Many guests write each byte to COM1 and to the debug console: on one terminal the latter waits
- * for the end of its line, or the two would come out letter by letter. No bytes: all that waits. */
-static void debug_lines(struct batch *b, const void *bytes, size_t len)
-{
-    const char *nl;
-    size_t n;
-
-    buf_add(&b->debug_line, bytes, len);
-    nl = memrchr(buf_str(&b->debug_line), '\n', b->debug_line.len);
-    n = nl ? (size_t)(nl - b->debug_line.data) + 1 : 0;
-    if (!len || b->debug_line.len - n > 4096)
-        n = b->debug_line.len;
-    if (n)
-        say(b, buf_str(&b->debug_line), n);
-    buf_eat(&b->debug_line, n);
-}
-
-static void json_console(struct batch *b, enum console_chan chan, const void *bytes, size_t len)
-{
-    static const char *const names[CONSOLE_CHANS] = {"com1", "com2", "debug"};
-    struct buf j = {0};
-
-    buf_addf(&j, "{\"console\":\"%s\",\"text\":", names[chan]);
-    esc_json(&j, bytes, len);
-    buf_adds(&j, "}\n");
-    out_line_of(b, &j);
-    buf_fini(&j);
-}
-
-static void on_console(struct batch *b, const struct console_text *t)
-{
-    struct sink *to = t->chan == CONSOLE_COM1    ? b->com1
-                      : t->chan == CONSOLE_DEBUG ? b->debugcon
-                                                 : NULL;
-
-    if (!to)
-        return;
-    if (b->o->json && to == &b->out)
-        json_console(b, t->chan, t->bytes, t->len);
-    else if (to == &b->err && b->err.escape && b->out.escape && b->com1 == &b->out)
-        debug_lines(b, t->bytes, t->len);
-    else
-        sink_guest(to, t->bytes, t->len, b->deadline_ns);
-}
-
-/* A person is told at once; a script asks by `storm`. */
-static void on_storm(struct batch *b, const char *text)
-{
-    struct buf line = {0};
-
-    if (!b->interactive || b->o->json)
-        return;
-    buf_addf(&line, "vmscope: exit storm: %s\n", text);
-    say(b, buf_str(&line), line.len);
-    buf_fini(&line);
-}
-
-/* What a point logged: a line among the guest's text. */
-static void on_log(struct batch *b, const struct log_line *l)
-{
-    struct buf line = {0};
-
-    if (l->point_id < 0 && b->o->json) {
-        buf_adds(&line, "{\"note\":");
-        esc_json(&line, l->text, strlen(l->text));
-        buf_adds(&line, "}\n");
-    } else if (l->point_id < 0) {
-        buf_addf(&line, "vmscope: %s\n", l->text);
-        say(b, buf_str(&line), line.len);
-        buf_fini(&line);
-        return;
-    } else if (b->o->json) {
-        buf_addf(&line, "{\"log\":{\"point\":%d,\"vcpu\":%u,\"text\":", l->point_id, l->vcpu);
-        esc_json(&line, l->text, strlen(l->text));
-        buf_adds(&line, "}}\n");
-    } else {
-        buf_addf(&line, "%s\n", l->text);
-    }
-    out_line_of(b, &line);
-    buf_fini(&line);
-}
-
 static void on_event(void *arg, unsigned event, const void *data)
 {
     struct batch *b = arg;
 
     if (event == EV_CONSOLE)
-        on_console(b, data);
+        batch_out_console(b, data);
     else if (event == EV_STOPPED)
         b->stopped = !session_stepped_from_outside(b->s);
     else if (event == EV_STORM)
-        on_storm(b, data);
+        batch_out_storm(b, data);
     else if (event == EV_LOG)
-        on_log(b, data);
+        batch_out_log(b, data);
     else
         b->started = true;
-}
-
-/* An answer: text to standard output, the sentence of an error to standard error; or a JSON line.
- */
-static void show(struct batch *b, const char *key, const char *line, const struct out *o)
-{
-    struct buf j = {0};
-    size_t good = o->failed ? o->error_at : o->text.len;
-
-    if (b->o->json) {
-        buf_addf(&j, "{\"%s\":", key);
-        if (line) {
-            esc_json(&j, line, strlen(line));
-            buf_adds(&j, ",\"answer\":");
-        }
-        buf_adds(&j, buf_str(&o->json));
-        buf_adds(&j, "}\n");
-        out_line_of(b, &j);
-        buf_fini(&j);
-        if (!o->failed)
-            return;
-        good = o->error_at;
-    } else {
-        sink_text(&b->out, buf_str(&o->text), good, b->deadline_ns);
-    }
-    if (o->failed)
-        say(b, buf_str(&o->text) + good, o->text.len - good);
 }
 
 /* ---- commands ------------------------------------------------------------------------------- */
@@ -235,7 +86,7 @@ static void exec(struct batch *b, const struct command_line *l)
         out_end(&o);
     }
     if (o.text.len || b->o->json)
-        show(b, "command", l->text, &o);
+        batch_out_answer(b, "command", l->text, &o);
     b->failed |= r != 0 && !b->interactive;
     out_fini(&o);
 }
@@ -246,7 +97,7 @@ static void report(struct batch *b)
     int r = cmd_report_stop(&b->c, &o);
 
     if (b->has_commands || b->interactive)
-        show(b, "stop", NULL, &o);
+        batch_out_answer(b, "stop", NULL, &o);
     b->failed |= r != 0 && !b->interactive;
     out_fini(&o);
 }
@@ -269,7 +120,7 @@ static void start_after_scripts(struct batch *b)
 
     if (!session_run(b->s, &e))
         return;
-    say(b, e.msg, strlen(e.msg));
+    batch_say(b, e.msg, strlen(e.msg));
     b->failed = true;
 }
 
@@ -287,7 +138,7 @@ static void advance(struct batch *b)
             return;
         } else if (b->stopped) {
             b->stopped = false;
-            debug_lines(b, NULL, 0);
+            batch_debug_lines(b, NULL, 0);
             report(b);
         } else if (!scripts_idle(b->scripts)) {
             return;
@@ -302,7 +153,7 @@ static void advance(struct batch *b)
         } else if (cmd_is_collecting(&b->c)) {
             static const char why[] = "the lines of `commands` have no `end`\n";
 
-            say(b, why, sizeof why - 1);
+            batch_say(b, why, sizeof why - 1);
             b->failed = true;
         } else if (b->has_scripts && !b->started && !b->has_commands) {
             start_after_scripts(b);
@@ -454,23 +305,6 @@ static struct sink *choose_sink(struct batch *b, const struct serial_choice *c, 
     return sink_open(file, c, STDOUT_FILENO, e) ? NULL : file;
 }
 
-/* What scripts print goes where the guest's text goes. */
-static void on_script_text(void *arg, const char *text, size_t len)
-{
-    struct batch *b = arg;
-    struct buf j = {0};
-
-    if (!b->o->json) {
-        sink_text(&b->out, text, len, b->deadline_ns);
-        return;
-    }
-    buf_adds(&j, "{\"script\":");
-    esc_json(&j, text, len);
-    buf_adds(&j, "}\n");
-    out_line_of(b, &j);
-    buf_fini(&j);
-}
-
 /* The signals are blocked and wait for the loop, which does not turn while a script runs. */
 static bool is_signalled(void)
 {
@@ -489,7 +323,7 @@ static int begin_scripts(struct batch *b, struct err *e)
     bool ran = false;
     struct scripts_config cfg = {.sandbox = b->o->script_sandbox,
                                  .interrupted = is_signalled,
-                                 .print = on_script_text,
+                                 .print = batch_out_script,
                                  .arg = b};
     int r;
 
@@ -601,7 +435,7 @@ static void end(struct batch *b, int status, const char *why, const struct buf *
     struct buf text = {0}, resets = {0};
 
     b->deadline_ns = clock_ns() + PARK_NS; /* the last words may take a moment */
-    debug_lines(b, NULL, 0);
+    batch_debug_lines(b, NULL, 0);
     if (b->o->json) {
         buf_addf(&text,
                  "{\"end\":{\"status\":%d,\"exits\":%" PRIu64 ",\"resets\":%" PRIu64
@@ -610,7 +444,7 @@ static void end(struct batch *b, int status, const char *why, const struct buf *
                  status, session_exit_count(b->s), session_resets(b->s), seconds);
         esc_json(&text, why, strlen(why));
         buf_adds(&text, "}}\n");
-        out_line_of(b, &text);
+        batch_out_line(b, &text);
         buf_clear(&text);
     }
     buf_add(&text, buf_str(told), told->len);
@@ -623,7 +457,7 @@ static void end(struct batch *b, int status, const char *why, const struct buf *
     if (b->com1_file.dropped)
         buf_addf(&text, "vmscope: %" PRIu64 " bytes of the serial line had no reader\n",
                  b->com1_file.dropped);
-    say(b, buf_str(&text), text.len);
+    batch_say(b, buf_str(&text), text.len);
     buf_fini(&text);
 }
 
