@@ -1,5 +1,5 @@
 -- The story of one boot of Linux, told by tests/real/linux.sh: how far it got, and what linux.lua and
--- `kaslr` say about it at a stop. name=: of the tests; until=: alternatives (early) or init.
+-- `kaslr` say about it at a stop. name=: of the tests; until=: prints, alternatives or init.
 local a = ...
 local lx = dofile("scripts/lib/linux.lua")
 local patience = tonumber(a.patience or 480)
@@ -19,6 +19,7 @@ end
 
 vm:cont()
 reached("prints", "Linux version 6[^\n]*\n")
+if a["until"] == "prints" then vm.quit(0) return end
 reached("slub", "SLUB: HWalign[^\n]*\n")               -- cmpxchg16b
 reached("fpu", "x86/fpu: [^\n]*\n")                     -- xsave, xgetbv
 reached("selftests", "Freeing SMP alternatives memory[^\n]*\n") -- int3, rewriting of its own code
@@ -35,7 +36,11 @@ check("breakpoint", s.kind == "breakpoint" and s.rip == lx.symbol("rest_init"),
 
 local text, data = vm.cmd("kaslr")
 check("kaslr", data.slide == lx.slide(), text .. " but _text says " .. vm.hex(lx.slide()))
-if a.moved then check("moved", lx.slide() ~= 0 and lx.slide() & 0x1fffff == 0, vm.hex(lx.slide())) end
+if a.moved and lx.slide() == 0 then -- one place of some five hundred
+  print("SKIP " .. a.name .. "_moved: of all places KASLR chose the one where the kernel was linked")
+elseif a.moved then
+  check("moved", lx.slide() & 0x1fffff == 0, vm.hex(lx.slide()))
+end
 check("banner", lx.banner():find("^Linux version 6"), lx.banner())
 local lines = lx.dmesg()
 check("dmesg", #lines > 40 and lines[1]:find("Linux version 6") and
