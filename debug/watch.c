@@ -660,13 +660,13 @@ static void take_new_values(struct watches *w, struct vcpu *v)
     }
 }
 
-/* A push outside long mode: the page must be compared instead (watch_pages.c says why). */
+/* A push where stacks are not trapped: the page must be compared instead (watch_pages.c). */
 static bool is_push(const struct vcpu *v, uint64_t gpa)
 {
     struct walk_regs r;
     struct walk k;
 
-    if (v->sregs->efer & 0x400)
+    if ((v->sregs->efer & 0x400) && v->vm->probe.emulated)
         return false;
     vcpu_walk_regs(v, &r);
     walk(&v->vm->mem, &r, v->sregs->ss.base + v->regs->rsp, &k);

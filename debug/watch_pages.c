@@ -227,8 +227,8 @@ static bool is_long(const struct watches *w)
 /* Outside long mode a stack is not trapped: of an instruction that writes several times (PUSHA, a
  * far call, INT in real mode) KVM's emulator reports only the last write, the others are lost.
  * Where a frame pushed to a trapped page keeps the processor's state and is redelivered once the
- * trap is lifted (a KVM that emulates), stacks may be trapped. Elsewhere KVM may spin on it, so
- * writes to them are compared; reads have no other way. */
+ * trap is lifted (a KVM that emulates), stacks may be trapped. Elsewhere KVM may spin on it, or
+ * carry out the instruction at RIP before the handler. */
 static enum watch_how choose(const struct watches *w, const struct watch_page *p,
                              enum method on_write, enum method on_access)
 {
@@ -239,9 +239,7 @@ static enum watch_how choose(const struct watches *w, const struct watch_page *p
      */
     if (p->troubled || (p->is_table && p->hidden < p->parts))
         return WATCH_STEPS;
-    if (p->is_stack && !is_long(w))
-        return WATCH_STEPS;
-    if (p->is_stack && !p->readers && !w->vm->probe.emulated)
+    if (p->is_stack && (!is_long(w) || !w->vm->probe.emulated))
         return WATCH_STEPS;
     return m == METHOD_RO_SLOT   ? WATCH_READ_ONLY
            : m == METHOD_NO_SLOT ? WATCH_NO_SLOT
