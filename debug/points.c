@@ -329,6 +329,7 @@ bool points_leave_dr(struct points *p, unsigned dr)
     b->method = m;
     b->pub.method = bp_method_name(m);
     guard(p, b, true);
+    p->icebps += m == BP_ICEBP;
     p->dr_owner[dr] = NULL;
     return true;
 }
@@ -464,6 +465,7 @@ static int place(struct points *p, struct bp *b, struct err *e)
     } else {
         b->method = choose(p, b);
         guard(p, b, true);
+        p->icebps += b->method == BP_ICEBP;
         p->exec_points++;
         if (b->pub.spec.space == SPACE_LINEAR)
             index_add(p, b);
@@ -500,6 +502,7 @@ static void unplace(struct points *p, struct bp *b)
     case BP_ICEBP:
     case BP_GATE:
         guard(p, b, false);
+        p->icebps -= b->method == BP_ICEBP;
         take_byte(p, b->gpa);
         break;
     case BP_WATCH:
@@ -535,8 +538,19 @@ static bool outgrew_dr(struct points *p, const struct bp *b)
            user;
 }
 
+/* Paging came on since 0xF1 was planted: ring 3 may come to execute it, and does not give it up. */
+static bool outgrew_icebp(const struct points *p)
+{
+    enum bp_method m;
+
+    return p->icebps && p->vm->cpu[0]->sregs->cr0 >> 31 && plant_byte(p, PM_LONG0, &m) &&
+           m != BP_ICEBP;
+}
+
 bool points_stale(struct points *p)
 {
+    if (outgrew_icebp(p))
+        return true;
     for (unsigned i = 0; i < p->dr_usable; i++)
         if (p->dr_owner[i] && outgrew_dr(p, p->dr_owner[i]))
             return true;
@@ -561,6 +575,15 @@ bool points_refresh(struct points *p)
         }
     }
 
+    for (unsigned i = 0; outgrew_icebp(p) && i < p->count; i++) {
+        struct bp *b = p->bp[i];
+
+        if (b->method != BP_ICEBP)
+            continue;
+        unplace(p, b);
+        place(p, b, NULL);
+        changed = true;
+    }
     for (unsigned i = 0; i < p->count && p->pending; i++) {
         struct bp *b = p->bp[i];
 

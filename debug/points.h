@@ -76,6 +76,7 @@ struct points {
     unsigned catch_steps;   /* of them, such that need a look after each instruction */
     unsigned catch_texts, catch_cpuids;
     unsigned pending;
+    unsigned icebps;   /* points by 0xF1, which ring 3 does not give up */
     bool int3_planted; /* some 0xCC needs USE_SW_BP */
     struct watches watches;
     int await_id[AWAIT_MAX]; /* hidden watchpoints of await.h */
