@@ -25,7 +25,7 @@
 #include "vmm/base/x.h"
 
 #define MEM       (2ull << 20)
-#define TIMEOUT   30000000000ull
+#define TIMEOUT   90000000000ull
 #define POINTS    64u
 #define STOPS_MAX 20000u
 #define RFLAGS_RF 0x10000ull
@@ -401,7 +401,7 @@ static bool wait_end(uint64_t timeout_ns)
     if (timeout_ns == TIMEOUT) {
         session_stop(s);
         session_wait(s, TIMEOUT, NULL);
-        return complain("still running after 30 s; stopped at: %.300s", session_last_stop(s)->text);
+        return complain("still running after 90 s; stopped at: %.300s", session_last_stop(s)->text);
     }
     return false;
 }

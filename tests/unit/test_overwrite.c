@@ -12,7 +12,7 @@
 #include "tests/unit/diff_program.h"
 
 #define MEM     (2ull << 20)
-#define TIMEOUT 30000000000ull
+#define TIMEOUT 90000000000ull
 #define ROUNDS  40u
 #define STC     0xf9
 #define CLC     0xf8
