@@ -16,7 +16,7 @@
 #include "tests/bench/bench.h"
 #include "vmm/base/clock.h"
 
-#define PAIRS 15
+#define PAIRS 9
 
 void die(const char *fmt, ...)
 {
