@@ -297,6 +297,13 @@ static enum bp_method choose_byte(struct points *p, struct bp *b, bool there, en
     return m;
 }
 
+/* How many points rest on a byte that another mode does not give up. */
+static void count_byte(struct points *p, enum bp_method m, int by)
+{
+    p->icebps += m == BP_ICEBP ? by : 0;
+    p->gates += m == BP_GATE ? by : 0;
+}
+
 /* A byte that holds its point alone is guarded against the guest's writes. Points that live for one
  * step are not: slots take time. */
 static bool is_guarded(const struct bp *b)
@@ -329,7 +336,7 @@ bool points_leave_dr(struct points *p, unsigned dr)
     b->method = m;
     b->pub.method = bp_method_name(m);
     guard(p, b, true);
-    p->icebps += m == BP_ICEBP;
+    count_byte(p, m, 1);
     p->dr_owner[dr] = NULL;
     return true;
 }
@@ -465,7 +472,7 @@ static int place(struct points *p, struct bp *b, struct err *e)
     } else {
         b->method = choose(p, b);
         guard(p, b, true);
-        p->icebps += b->method == BP_ICEBP;
+        count_byte(p, b->method, 1);
         p->exec_points++;
         if (b->pub.spec.space == SPACE_LINEAR)
             index_add(p, b);
@@ -502,7 +509,7 @@ static void unplace(struct points *p, struct bp *b)
     case BP_ICEBP:
     case BP_GATE:
         guard(p, b, false);
-        p->icebps -= b->method == BP_ICEBP;
+        count_byte(p, b->method, -1);
         take_byte(p, b->gpa);
         break;
     case BP_WATCH:
@@ -538,18 +545,20 @@ static bool outgrew_dr(struct points *p, const struct bp *b)
            user;
 }
 
-/* Paging came on since 0xF1 was planted: ring 3 may come to execute it, and does not give it up. */
-static bool outgrew_icebp(const struct points *p)
+/* Paging came on since 0xF1 was planted: ring 3 may come to execute it, and does not give it up. Or
+ * it went off since int3 was planted for both rings: real mode gives that to the guest. */
+static bool outgrew_byte(const struct points *p, const struct bp *b)
 {
-    enum bp_method m;
+    bool paging = p->vm->cpu[0]->sregs->cr0 >> 31;
+    enum bp_method m, old = paging ? BP_ICEBP : BP_GATE;
+    bool any = b ? b->method == old : paging ? p->icebps : p->gates;
 
-    return p->icebps && p->vm->cpu[0]->sregs->cr0 >> 31 && plant_byte(p, PM_LONG0, &m) &&
-           m != BP_ICEBP;
+    return any && plant_byte(p, paging ? PM_LONG0 : PM_REAL, &m) && m != old;
 }
 
 bool points_stale(struct points *p)
 {
-    if (outgrew_icebp(p))
+    if (outgrew_byte(p, NULL))
         return true;
     for (unsigned i = 0; i < p->dr_usable; i++)
         if (p->dr_owner[i] && outgrew_dr(p, p->dr_owner[i]))
@@ -575,10 +584,10 @@ bool points_refresh(struct points *p)
         }
     }
 
-    for (unsigned i = 0; outgrew_icebp(p) && i < p->count; i++) {
+    for (unsigned i = 0; outgrew_byte(p, NULL) && i < p->count; i++) {
         struct bp *b = p->bp[i];
 
-        if (b->method != BP_ICEBP)
+        if (!b || !outgrew_byte(p, b))
             continue;
         unplace(p, b);
         place(p, b, NULL);

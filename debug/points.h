@@ -77,6 +77,7 @@ struct points {
     unsigned catch_texts, catch_cpuids;
     unsigned pending;
     unsigned icebps;   /* points by 0xF1, which ring 3 does not give up */
+    unsigned gates;    /* by an int3 for both rings, which real mode does not give up */
     bool int3_planted; /* some 0xCC needs USE_SW_BP */
     struct watches watches;
     int await_id[AWAIT_MAX]; /* hidden watchpoints of await.h */
