@@ -16,7 +16,7 @@ struct points;
 /* Watches the entries that count now and forgets others. Parked or alone, after each change of
  * points. A write to one sets points.look. */
 void await_refresh(struct points *p);
-/* Would that change something? Any thread while points do not change. */
+/* Would that change something? As await_refresh. */
 bool await_stale(struct points *p);
 
 #endif

@@ -95,6 +95,20 @@ static void note_often(struct engine *g)
     atomic_store(&g->hooks.often, often);
 }
 
+/* Whether a point has to move may depend on each vCPU's registers: among several they are compared
+ * when no other moves. */
+static void refresh_points(struct engine *g, struct vcpu *v)
+{
+    bool several = g->vm->cpus > 1;
+
+    if (several ? !points_may_move(&g->points) : !points_stale(&g->points))
+        return;
+    engine_alone_begin(g, v);
+    if (!several || points_stale(&g->points))
+        points_refresh(&g->points);
+    engine_alone_end(g);
+}
+
 void hooks_refresh(struct engine *g, struct vcpu *v)
 {
     uint16_t limit = v->idt_hidden ? v->idt_limit_real : v->sregs->idt.limit;
@@ -110,11 +124,7 @@ void hooks_refresh(struct engine *g, struct vcpu *v)
         g->hooks.look[v->id].countdown--)
         return;
     g->hooks.look[v->id].countdown = LOOK_EVERY;
-    if (points_stale(&g->points)) {
-        engine_alone_begin(g, v);
-        points_refresh(&g->points);
-        engine_alone_end(g);
-    }
+    refresh_points(g, v);
     wanted = wanted_vectors(g, v); /* traps may have come or gone */
     g->hooks.look[v->id].paged = paged;
     g->hooks.look[v->id].cr3 = v->sregs->cr3;

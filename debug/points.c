@@ -556,6 +556,15 @@ static bool outgrew_byte(const struct points *p, const struct bp *b)
     return any && plant_byte(p, paging ? PM_LONG0 : PM_REAL, &m) && m != old;
 }
 
+bool points_may_move(const struct points *p)
+{
+    bool may = p->pending || p->awaits || p->icebps || p->gates;
+
+    for (unsigned i = 0; i < p->dr_usable && !by_register(p, PM_LONG3); i++)
+        may |= p->dr_owner[i] != NULL;
+    return may;
+}
+
 bool points_stale(struct points *p)
 {
     if (outgrew_byte(p, NULL))

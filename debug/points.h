@@ -117,9 +117,11 @@ bool points_reassert(struct points *p);
 /* Has the guest written over a planted byte? Looks at a few of them, others with each call. Any
  * thread while points do not change. */
 bool points_overwritten(const struct points *p, unsigned *cursor);
-/* May a refresh place a point, or move it to another method? Cheap; any thread while points do not
- * change. */
+/* Would a refresh place a point, or move it to another method? Looks at the registers of vCPUs: as
+ * points_refresh. */
 bool points_stale(struct points *p);
+/* Is there any that could? Cheap; any thread while points do not change. */
+bool points_may_move(const struct points *p);
 /* Forgets what is in memory (it was cleared and loaded anew) and places everything again. */
 void points_replant(struct points *p);
 
