@@ -719,6 +719,12 @@ static bool undelivered(const struct vcpu *v)
            (v->events->exception.injected && v->events->exception.nr != 6);
 }
 
+/* An access to a trapped page may be that of an event's delivery, made again and again. */
+static bool moved_on(const struct watch_cpu *c, const struct vcpu *v, const struct exit_event *ev)
+{
+    return c->kicked && (ev->reason != KVM_EXIT_MMIO || !stuck_same(&c->kicked_regs, v->regs));
+}
+
 /* Deals with one exit that no device answers. */
 static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                             struct exit_event *ev)
@@ -730,7 +736,8 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
 
     if (ev->reason != EXIT_KICK) { /* it gets on, wherever the next kick finds it */
         stuck_clear(&g->stuck[v->id]);
-        g->points.watches.cpu[v->id].kicked = false;
+        if (moved_on(&g->points.watches.cpu[v->id], v, ev))
+            g->points.watches.cpu[v->id].kicked = false;
     }
     switch (ev->reason) {
     case KVM_EXIT_DEBUG:
