@@ -68,13 +68,25 @@ static unsigned add_way(struct points *p, const struct vcpu *v, uint64_t linear,
     return n;
 }
 
+static unsigned add_point(struct points *p, const struct bp *b, struct entry want[AWAIT_MAX],
+                          unsigned n)
+{
+    for (unsigned k = 0; k < p->vm->cpus && n < AWAIT_MAX && waits(p, b); k++)
+        n = add_way(p, p->vm->cpu[k], b->pub.spec.addr, want, n);
+    return n;
+}
+
+/* Thousands of points that are in their place cost nothing here. */
 static unsigned collect(struct points *p, struct entry want[AWAIT_MAX])
 {
     unsigned n = 0;
 
-    for (unsigned i = 0; i < p->count && n < AWAIT_MAX; i++)
-        for (unsigned k = 0; k < p->vm->cpus && waits(p, p->bp[i]); k++)
-            n = add_way(p, p->vm->cpu[k], p->bp[i]->pub.spec.addr, want, n);
+    for (unsigned i = 0; i < p->dr_usable; i++)
+        if (p->dr_owner[i])
+            n = add_point(p, p->dr_owner[i], want, n);
+    for (unsigned i = 0; p->pending && i < p->count && n < AWAIT_MAX; i++)
+        if (p->bp[i] && p->bp[i]->method == BP_PENDING)
+            n = add_point(p, p->bp[i], want, n);
     return n;
 }
 
