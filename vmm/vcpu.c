@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/kvm_para.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -606,6 +607,10 @@ static void serve(struct vcpu *v, struct exit_event *ev)
         break;
     case KVM_EXIT_FAIL_ENTRY:
         ev->u.fail.hardware_reason = run->fail_entry.hardware_entry_failure_reason;
+        break;
+    case KVM_EXIT_HYPERCALL: /* there are none; the answer goes to RAX at the next entry */
+        run->hypercall.ret = (uint64_t)-KVM_ENOSYS;
+        v->unsettled = true;
         break;
     case KVM_EXIT_SYSTEM_EVENT:
         ev->u.system.type = run->system_event.type;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm_para.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -124,6 +125,13 @@ static int make_kvm(struct vm *vm, struct err *e)
         if (rc < 0)
             return rc;
     }
+    /* The only hypercall that KVM hands on: without this it answers by itself, and nobody sees it.
+     */
+    rc = kvm_cap(vm->fd, KVM_CAP_EXIT_HYPERCALL);
+    if (rc > 0 && rc >> KVM_HC_MAP_GPA_RANGE & 1)
+        rc = kvm_enable_cap(vm->fd, KVM_CAP_EXIT_HYPERCALL, 1u << KVM_HC_MAP_GPA_RANGE);
+    if (rc < 0)
+        log_info("hypercalls are not seen: %s", strerror(-rc));
     /* Or an instruction of ring 3 that KVM cannot emulate on a trapped page becomes #UD there. */
     rc = kvm_enable_cap(vm->fd, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1);
     if (rc < 0)
