@@ -914,13 +914,14 @@ static bool call_each(struct cpu_job *job, struct vcpu *v)
 }
 
 /* Does the step job end here by what it was to look for? */
-static bool arrived(const struct engine *g, const struct cpu_job *job, struct vcpu *v,
+static bool arrived(struct engine *g, const struct cpu_job *job, struct vcpu *v,
                     const struct catch_before *before)
 {
     uint32_t want = job->to == STEP_TO_BRANCH ? INSN_BRANCH
                     : job->to == STEP_TO_CALL ? INSN_CALL
                     : job->to == STEP_TO_RET  ? INSN_RET | INSN_IRET | INSN_SYSRET
                                               : 0;
+    const struct plant *pl = plant_here(g, v);
     struct catch_before now;
     struct insn in;
     uint8_t bytes[15];
@@ -940,6 +941,8 @@ static bool arrived(const struct engine *g, const struct cpu_job *job, struct vc
     n = vcpu_fetch(v, bytes);
     if (!n)
         return true; /* nothing more can be executed */
+    if (pl)
+        bytes[0] = pl->original;
     disasm_one(job->disasm, cpu_mode_bits(cpu_mode_of(v->sregs, v->regs->rflags)), linear_rip(v),
                bytes, n, &in);
     return in.effects & want;

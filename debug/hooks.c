@@ -18,6 +18,7 @@
 #define CR0_PE   1u
 /* Exits between two looks at gates whose IDTR did not change. */
 #define LOOK_EVERY 64
+#define IVT_BYTES  1024u
 
 /* #BP, #UD, #GP, #PF: ring 3 of an emulating KVM (hooks.h). */
 #define RING3_VECTORS (1u << 3 | 1u << 6 | 1u << 13 | 1u << 14)
@@ -68,10 +69,22 @@ static void unplant(struct engine *g, int vector)
     atomic_fetch_and(&g->hooks.planted, ~(1u << vector));
 }
 
+static bool is_real(const struct vcpu *v)
+{
+    return !(v->sregs->cr0 & CR0_PE);
+}
+
+/* The handler's address. A vector of real mode that was never set leads into the table itself. */
+static bool find_handler(struct vcpu *v, int vector, uint64_t *linear, uint64_t *gpa)
+{
+    return vcpu_gate_target(v, vector, linear) && !(is_real(v) && *linear < IVT_BYTES) &&
+           to_gpa(v, *linear, gpa);
+}
+
 static void refresh_one(struct engine *g, struct vcpu *v, int vector, bool wanted)
 {
     uint64_t linear = 0, gpa = 0;
-    bool want = wanted && vcpu_gate_target(v, vector, &linear) && to_gpa(v, linear, &gpa);
+    bool want = wanted && find_handler(v, vector, &linear, &gpa);
 
     if (want == is_planted(g, vector) && (!want || gpa == g->hooks.at[vector].gpa))
         return;
@@ -126,6 +139,9 @@ void hooks_refresh(struct engine *g, struct vcpu *v)
     g->hooks.look[v->id].countdown = LOOK_EVERY;
     refresh_points(g, v);
     wanted = wanted_vectors(g, v); /* traps may have come or gone */
+    /* A guest in real mode sets vectors where they are, without a new table. */
+    if (is_real(v) && wanted)
+        hooks_look(g, v);
     g->hooks.look[v->id].paged = paged;
     g->hooks.look[v->id].cr3 = v->sregs->cr3;
     g->hooks.look[v->id].idt_base = v->sregs->idt.base;

@@ -115,13 +115,14 @@ static uint64_t find(const struct search *k)
     return by < k->at ? by : 0;
 }
 
-/* A debug register does not tell a read from a write that changed nothing. */
-static void refine(const struct search *k, struct stop_info *si)
+/* A debug register tells neither a read from a write that changed nothing, nor whether what was
+ * written had been read. */
+static void refine(const struct search *k, const struct point *p, struct stop_info *si)
 {
     unsigned access = 0;
     struct operands o;
 
-    if (!si->by || si->access != WATCH_ACCESS ||
+    if (!si->by || !(p->spec.access & WATCH_READ) || !(si->access & WATCH_WRITE) ||
         !operands_read(session_disasm(k->s), k->v, si->by, true, &o))
         return;
     if (operands_touch(&o, k->v, k->gpa, k->len, false))
@@ -143,7 +144,7 @@ void watch_find_by(struct session *s, struct stop_info *si)
                        .access = si->access};
     struct walk w;
 
-    if (si->by || !p)
+    if (!p)
         return;
     if (p->spec.space == SPACE_LINEAR) {
         if (session_walk(s, si->vcpu, si->addr, &w) < 0 || w.result != WALK_OK)
@@ -152,6 +153,7 @@ void watch_find_by(struct session *s, struct stop_info *si)
     }
     k.bits = cpu_mode_bits(session_mode(s, si->vcpu));
     k.at = k.v->sregs->cs.base + k.v->regs->rip;
-    si->by = find(&k);
-    refine(&k, si);
+    if (!si->by)
+        si->by = find(&k);
+    refine(&k, p, si);
 }

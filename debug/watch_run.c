@@ -5,12 +5,16 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "debug/engine.h"
+#include "debug/operands.h"
 #include "debug/watch_pages.h"
+#include "disasm/disasm.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
+#include "vmm/insn_head.h"
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
 
@@ -79,6 +83,41 @@ static bool is_whole(const struct vcpu *v)
            (run->mmio.phys_addr + run->mmio.len) % PAGE_BYTES;
 }
 
+/* Bits of the count register that a string instruction uses. */
+static uint64_t count_mask(const struct vcpu *v, const struct insn_head *h)
+{
+    unsigned bits = cpu_mode_bits(cpu_mode_of(v->sregs, v->regs->rflags));
+
+    if (memchr(h->b, 0x67, h->opcode_at))
+        bits = bits == 32 ? 16 : 32;
+    return bits == 64 ? UINT64_MAX : (1ull << bits) - 1;
+}
+
+/* KVM's emulator is at a repeated string instruction still when it stores the last element; a
+ * processor that traps there is past it. */
+static void end_string(struct watch_cpu *c, struct vcpu *v)
+{
+    const struct kvm_run *run = v->run;
+    struct insn_head h;
+    struct operands o;
+
+    if (run->exit_reason != KVM_EXIT_MMIO || !run->mmio.is_write || (v->regs->rcx & 0xffff))
+        return;
+    insn_head_read(v, &h);
+    if (h.special != SP_REP || (v->regs->rcx & count_mask(v, &h)))
+        return;
+    if (!c->disasm)
+        c->disasm = disasm_new();
+    if (!operands_read(c->disasm, v, v->sregs->cs.base + v->regs->rip, true, &o) ||
+        !operands_touch(&o, v, run->mmio.phys_addr, run->mmio.len, true))
+        return;
+    for (unsigned i = 0; i < c->hits; i++)
+        if (!c->hit[i].by)
+            c->hit[i].by = v->sregs->cs.base + v->regs->rip;
+    v->regs->rip += o.insn_len;
+    vcpu_dirty(v, VS_REGS);
+}
+
 bool watch_judge(struct engine *g, struct vcpu *v)
 {
     struct watch_cpu *c = &g->points.watches.cpu[v->id];
@@ -86,6 +125,7 @@ bool watch_judge(struct engine *g, struct vcpu *v)
 
     if (!is_whole(v))
         vcpu_settle(v); /* may note more: the other half of a read-modify-write */
+    end_string(c, v);
     for (unsigned i = 0; i < c->hits; i++)
         stops |= judge_one(g, v, &c->hit[i]);
     c->hits = 0;

@@ -370,6 +370,9 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
             }
             if (want.step && want.dr7 && out->vector < 0 && moved(v, from))
                 out->vector = fault_entered(v, &want, from + h->len);
+            if (h->special == SP_INT && out->vector < 0 &&
+                vcpu_gate_target(v, h->vector, &target) && target == linear_rip(v))
+                out->vector = h->vector;
             if (want.step && want.dr7 && out->vector >= 0)
                 guard_clean_frame(v, out->vector);
             if (h->special == SP_REP && !moved(v, from) && !vcpu_parking(v))

@@ -741,7 +741,7 @@ static void dp_exit(struct program *p)
 }
 
 /* Ends the program before unit `n`; for narrowing a failure down. */
-static void dp_cut(struct program *p, unsigned n)
+static inline void dp_cut(struct program *p, unsigned n)
 {
     static const uint8_t end[] = {0xb0, 0, 0xe6, TESTDEV_EXIT, 0xeb, 0xfe};
 

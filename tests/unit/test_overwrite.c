@@ -4,14 +4,12 @@
  */
 #include "tests/test.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "debug/session.h"
-#include "tests/unit/diff_program.h"
+#include "tests/unit/diff_boot.h"
 
-#define MEM     (2ull << 20)
 #define TIMEOUT 90000000000ull
 #define ROUNDS  40u
 #define STC     0xf9
@@ -69,34 +67,6 @@ static void make(enum dp_kind kind, uint32_t function)
     dp_exit(&prog);
 }
 
-static struct session *boot(enum dp_kind kind, const char *force, struct err *e)
-{
-    static const enum boot_mode modes[] = {BOOT_MODE_REAL, BOOT_MODE_PROT, BOOT_MODE_LONG,
-                                           BOOT_MODE_LONG};
-    char image[] = "/tmp/vmscope-test-XXXXXX";
-    struct session_config cfg = {.mem_bytes = MEM, .ring_records = 1024};
-    struct session *s;
-    int fd = mkstemp(image), rc;
-
-    if (fd < 0 || write(fd, prog.image, DP_BYTES) != DP_BYTES || close(fd) < 0) {
-        err_set(e, EIO, "cannot write %s", image);
-        return NULL;
-    }
-    cfg.boot = (struct boot_config){.kind = BOOT_FLAT,
-                                    .image = image,
-                                    .has_load_addr = true,
-                                    .load_addr = DP_AT,
-                                    .has_mode = true,
-                                    .mode = modes[kind]};
-    if (force)
-        setenv("VMSCOPE_FORCE_METHODS", force, 1);
-    else
-        unsetenv("VMSCOPE_FORCE_METHODS");
-    rc = session_open(&s, &cfg, e);
-    unlink(image);
-    return rc < 0 ? NULL : s;
-}
-
 static int add(struct session *s, uint64_t at, bool phys, const char *condition)
 {
     struct point_spec spec = {.kind = POINT_BREAK,
@@ -117,7 +87,11 @@ static void run(enum dp_kind kind, uint32_t function, const char *force, bool no
     int id;
 
     make(kind, function);
-    s = boot(kind, force, &e);
+    if (force)
+        setenv("VMSCOPE_FORCE_METHODS", force, 1);
+    else
+        unsetenv("VMSCOPE_FORCE_METHODS");
+    s = dp_boot(&prog, &e);
     if (!s && access("/dev/kvm", R_OK | W_OK) < 0)
         SKIP("%.200s", e.msg);
     CHECK(s);
