@@ -77,6 +77,12 @@ static void alone_pause(struct engine *g)
     pthread_mutex_unlock(&g->alone);
 }
 
+static void kick_all(struct engine *g)
+{
+    for (unsigned i = 0; i < g->vm->cpus; i++)
+        vcpu_kick(g->vm->cpu[i]);
+}
+
 void engine_alone_begin(struct engine *g, struct vcpu *v)
 {
     if (g->vm->cpus == 1)
@@ -95,10 +101,10 @@ void engine_alone_begin(struct engine *g, struct vcpu *v)
     }
     g->alone_owner = v;
     atomic_store(&g->alone_wanted, 1);
-    for (unsigned i = 0; i < g->vm->cpus; i++)
-        vcpu_kick(g->vm->cpu[i]);
+    kick_all(g);
     while (g->paused + 1 < g->in_body)
-        pthread_cond_wait(&g->alone_cond, &g->alone);
+        if (!vcpu_wait_a_while(&g->alone_cond, &g->alone))
+            kick_all(g);
     pthread_mutex_unlock(&g->alone);
 }
 

@@ -66,6 +66,17 @@ void vcpu_kick(struct vcpu *v)
     pthread_kill(v->thread, kick_signal());
 }
 
+#define KICK_AGAIN_NS 20000000u
+
+bool vcpu_wait_a_while(pthread_cond_t *cond, pthread_mutex_t *lock)
+{
+    uint64_t until = clock_ns() + KICK_AGAIN_NS;
+    struct timespec at = {.tv_sec = (time_t)(until / 1000000000u),
+                          .tv_nsec = (long)(until % 1000000000u)};
+
+    return pthread_cond_clockwait(cond, lock, CLOCK_MONOTONIC, &at) != ETIMEDOUT;
+}
+
 /* ---- time ------------------------------------------------------------------------------------ */
 
 /* The earliest alarm in host time, told to the keeper's timer. Needs the machine lock. */

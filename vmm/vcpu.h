@@ -159,6 +159,9 @@ void vcpu_dr6_restore(struct vcpu *v);
 
 /* Makes the vCPU look at its flags soon; any thread. */
 void vcpu_kick(struct vcpu *v);
+/* Waits for what a kicked vCPU tells by `cond`, under `lock`. False after a while: kick it again,
+ * for a step takes a few kicks for such as can wait until it ends. Any thread. */
+bool vcpu_wait_a_while(pthread_cond_t *cond, pthread_mutex_t *lock);
 /* "running", "halted", "waiting for SIPI", "stopped"; any thread. */
 const char *vcpu_status(struct vcpu *v);
 

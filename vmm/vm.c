@@ -402,7 +402,8 @@ void vm_park(struct vm *vm)
     pthread_mutex_lock(&vm->ctl);
     for (unsigned i = 0; i < vm->cpus; i++)
         while (vm->cpu[i] && !vm->cpu[i]->parked)
-            pthread_cond_wait(&vm->acked, &vm->ctl);
+            if (!vcpu_wait_a_while(&vm->acked, &vm->ctl))
+                vcpu_kick(vm->cpu[i]);
     pthread_mutex_unlock(&vm->ctl);
     pthread_mutex_lock(&vm->m.lock);
     door_pause(&vm->m.door);
