@@ -1,4 +1,4 @@
-"""Clients that send nonsense and die anywhere. `hostile.py SEED SECONDS VMSCOPE-ARGS…` starts a guest
+"""Clients that send nonsense and die anywhere. `gdb_hostile.py SEED SECONDS VMSCOPE-ARGS…` starts a guest
 again whenever a client has ended it, and fails unless an honest client is answered afterwards."""
 import os
 import random
