@@ -71,7 +71,9 @@ static unsigned add_way(struct points *p, const struct vcpu *v, uint64_t linear,
 static unsigned add_point(struct points *p, const struct bp *b, struct entry want[AWAIT_MAX],
                           unsigned n)
 {
-    for (unsigned k = 0; k < p->vm->cpus && n < AWAIT_MAX && waits(p, b); k++)
+    bool is_waiting = waits(p, b);
+
+    for (unsigned k = 0; is_waiting && k < p->vm->cpus && n < AWAIT_MAX; k++)
         n = add_way(p, p->vm->cpu[k], b->pub.spec.addr, want, n);
     return n;
 }

@@ -459,18 +459,10 @@ bool engine_access(void *arg, struct vcpu *v, struct exit_event *ev)
 /* The interrupt that the next entry brings; its record is in the ring already. */
 static void saw_injected(struct engine *g, struct vcpu *v)
 {
-    struct exit_event ev = {
-        .at_ns = v->last_ns,
-        .rip = v->regs->rip,
-        .cs_base = v->sregs->cs.base,
-        .cr3 = v->sregs->cr3,
-        .reason = EXIT_INJECT,
-        .vcpu = (uint8_t)v->id,
-        .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
-        .cpl = (uint8_t)cpu_cpl(v->sregs),
-        .u.inject = {.vector = (uint32_t)v->injected},
-    };
+    struct exit_event ev;
 
+    vcpu_inject_event(v, (unsigned)v->injected, &ev);
+    ev.at_ns = v->last_ns;
     exit_hooks_saw(g, v, &ev);
     if (g->points.catches)
         catch_exits(g, v, &ev);

@@ -55,7 +55,7 @@ struct stop_report {
  * and of those that a catchpoint waits for. */
 struct hooks {
     /* What each vCPU saw last; its thread's own. */
-    struct {
+    struct hooks_look {
         uint32_t vectors; /* planted for, or looked for in vain */
         uint64_t idt_base;
         uint16_t idt_limit;

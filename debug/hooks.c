@@ -124,29 +124,28 @@ static void refresh_points(struct engine *g, struct vcpu *v)
 
 void hooks_refresh(struct engine *g, struct vcpu *v)
 {
+    struct hooks_look *look = &g->hooks.look[v->id];
     uint16_t limit = v->idt_hidden ? v->idt_limit_real : v->sregs->idt.limit;
-    uint32_t wanted = wanted_vectors(g, v), had = g->hooks.look[v->id].vectors;
-
+    uint32_t wanted = wanted_vectors(g, v), had = look->vectors;
     bool paged = v->sregs->cr0 >> 31;
 
     if (atomic_exchange(&g->points.look, 0))
-        g->hooks.look[v->id].countdown = 0;
-    if (g->hooks.look[v->id].idt_base == v->sregs->idt.base &&
-        g->hooks.look[v->id].paged == paged && g->hooks.look[v->id].cr3 == v->sregs->cr3 &&
-        g->hooks.look[v->id].idt_limit == limit && had == wanted &&
-        g->hooks.look[v->id].countdown--)
+        look->countdown = 0;
+    if (look->idt_base == v->sregs->idt.base && look->paged == paged &&
+        look->cr3 == v->sregs->cr3 && look->idt_limit == limit && had == wanted &&
+        look->countdown--)
         return;
-    g->hooks.look[v->id].countdown = LOOK_EVERY;
+    look->countdown = LOOK_EVERY;
     refresh_points(g, v);
     wanted = wanted_vectors(g, v); /* traps may have come or gone */
     /* A guest in real mode sets vectors where they are, without a new table. */
     if (is_real(v) && wanted)
         hooks_look(g, v);
-    g->hooks.look[v->id].paged = paged;
-    g->hooks.look[v->id].cr3 = v->sregs->cr3;
-    g->hooks.look[v->id].idt_base = v->sregs->idt.base;
-    g->hooks.look[v->id].idt_limit = limit;
-    g->hooks.look[v->id].vectors = wanted;
+    look->paged = paged;
+    look->cr3 = v->sregs->cr3;
+    look->idt_base = v->sregs->idt.base;
+    look->idt_limit = limit;
+    look->vectors = wanted;
     for (int i = 0; i < HOOK_VECTORS; i++)
         if ((wanted | had) >> i & 1)
             refresh_one(g, v, i, wanted >> i & 1);

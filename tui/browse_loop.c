@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tui/browse.h"
+#include "tui/fullscreen.h"
 #include "tui/prompt.h"
 #include "tui/screen.h"
 #include "tui/signals.h"
@@ -142,20 +143,14 @@ static int open_screen(struct browse_loop *l, struct err *e)
 {
     struct prompt_calls calls = {
         .arg = l, .done = on_line, .complete = on_complete, .list = on_list};
-    int rc = signals_open(e), w, h;
+    int rc = fullscreen_open(&calls, e), w, h;
 
     if (rc < 0)
         return rc;
-    rc = screen_open(e);
-    if (rc < 0) {
-        signals_close();
-        return rc;
-    }
     l->b.has_colours = screen_has_colours();
     l->b.theme = theme_choose(l->b.has_colours);
     screen_size(&w, &h);
     browse_resize(&l->b, w, h);
-    prompt_init(&calls);
     return 0;
 }
 
@@ -166,18 +161,11 @@ int browse_run(const char *path, const char *symbols, struct err *e)
 
     if (rc == 0)
         rc = open_screen(l, e);
-    if (rc < 0) {
-        browse_close(&l->b);
-        free(l);
-        return rc;
+    if (rc == 0) {
+        l->busy = true;
+        run(l);
+        rc = fullscreen_close(l->died_of, e);
     }
-    l->busy = true;
-    run(l);
-    prompt_fini();
-    screen_close();
-    signals_close();
-    if (l->died_of)
-        rc = err_set(e, EINTR, "ended by signal %d (%s)", l->died_of, strsignal(l->died_of));
     browse_close(&l->b);
     free(l);
     return rc;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tui/fullscreen.h"
 #include "tui/prompt.h"
 #include "tui/screen.h"
 #include "tui/signals.h"
@@ -252,21 +253,15 @@ static int open_all(struct loop *l, struct session *s, struct cmd_client *c, str
 {
     struct prompt_calls calls = {
         .arg = &l->ui, .done = on_line, .complete = on_complete, .list = on_list};
-    int rc = signals_open(e), w, h;
+    int rc = fullscreen_open(&calls, e), w, h;
 
     if (rc < 0)
         return rc;
-    rc = screen_open(e);
-    if (rc < 0) {
-        signals_close();
-        return rc;
-    }
     ui_init(&l->ui, s, c);
     l->ui.has_colours = screen_has_colours();
     l->ui.theme = theme_choose(l->ui.has_colours);
     screen_size(&w, &h);
     ui_resize(&l->ui, w, h);
-    prompt_init(&calls);
     return 0;
 }
 
@@ -289,11 +284,7 @@ int tui_run(struct session *s, struct cmd_client *c, struct err *e)
     l->urgent = true;
     run(l);
     session_unsubscribe(s, handle);
-    prompt_fini();
-    screen_close();
-    signals_close();
-    if (l->died_of)
-        rc = err_set(e, EINTR, "ended by signal %d (%s)", l->died_of, strsignal(l->died_of));
+    rc = fullscreen_close(l->died_of, e);
     ui_fini(&l->ui);
     free(l);
     return rc;

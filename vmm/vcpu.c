@@ -145,10 +145,9 @@ void vcpu_note(struct vcpu *v, struct exit_event *ev)
                           memory_order_relaxed);
 }
 
-static void note_injected(struct vcpu *v, unsigned vector, bool nmi)
+void vcpu_inject_event(const struct vcpu *v, unsigned vector, struct exit_event *ev)
 {
-    struct exit_event ev = {
-        .at_ns = clock_ns(),
+    *ev = (struct exit_event){
         .rip = v->regs->rip,
         .cs_base = v->sregs->cs.base,
         .cr3 = v->sregs->cr3,
@@ -156,11 +155,18 @@ static void note_injected(struct vcpu *v, unsigned vector, bool nmi)
         .vcpu = (uint8_t)v->id,
         .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
         .cpl = (uint8_t)cpu_cpl(v->sregs),
-        .u.inject = {.vector = vector,
-                     .kind = nmi,
-                     .line = nmi ? 0 : (uint16_t)v->vm->m.cpu[v->id].line},
+        .u.inject = {.vector = vector},
     };
+}
 
+static void note_injected(struct vcpu *v, unsigned vector, bool nmi)
+{
+    struct exit_event ev;
+
+    vcpu_inject_event(v, vector, &ev);
+    ev.at_ns = clock_ns();
+    ev.u.inject.kind = nmi;
+    ev.u.inject.line = nmi ? 0 : (uint16_t)v->vm->m.cpu[v->id].line;
     vcpu_note(v, &ev);
 }
 

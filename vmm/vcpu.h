@@ -125,6 +125,8 @@ void vcpu_answer(struct vcpu *v, struct exit_event *ev, const void *bytes, size_
 bool vcpu_sleeps_inside(const struct vcpu *v);
 /* Puts the record into the ring with the handler's time. */
 void vcpu_commit(struct vcpu *v, struct exit_event *ev);
+/* An interrupt that the next entry brings, as a record without its time. The vCPU's thread. */
+void vcpu_inject_event(const struct vcpu *v, unsigned vector, struct exit_event *ev);
 /* Puts a record that is no exit there: seq and count, nothing else is filled in. */
 void vcpu_note(struct vcpu *v, struct exit_event *ev);
 /* Completes a pending access without executing guest code, so that registers are those after the

@@ -3,10 +3,8 @@
 # numbers aside (addresses move with every change of the guest, times with every run).
 set -u
 cd "$(dirname "$0")/../.." || exit 2
-command -v tmux >/dev/null || { echo "SKIP picture: tmux is not installed"; exit 0; }
-[[ -r /dev/kvm && -w /dev/kvm ]] || { echo "SKIP picture: no usable /dev/kvm"; exit 0; }
+names=picture
 . tests/lib/tmux.sh
-unset NO_COLOR VMSCOPE_THEME
 
 masked() { sed -E 's/[0-9a-f]*[0-9][0-9a-f]*/#/g; s/[ …]+/ /g; s/ $//' "$1"; }
 awk '/^```text$/ { inside = 1; next } /^```$/ { inside = 0 } inside' README.md >"$TEST_DIR/said"

@@ -1,5 +1,13 @@
 # Sourced by tests that drive the workbench as a person would: in a terminal (tmux), by keys, looking
-# at the screen. Nothing waits for a time; everything waits for what the screen shows.
+# at the screen. Nothing waits for a time; everything waits for what the screen shows. The caller has
+# set $names, all its tests, and ends with $status.
+
+skip_all() { for n in $names; do echo "SKIP $n: $1"; done; exit 0; }
+command -v tmux >/dev/null || skip_all "tmux is not installed"
+[[ -r /dev/kvm && -w /dev/kvm ]] || skip_all "no usable /dev/kvm"
+export XDG_STATE_HOME=$TEST_DIR/state
+unset NO_COLOR VMSCOPE_THEME
+status=0 name=
 
 sock=vms$$
 tm() { tmux -L "$sock" -f /dev/null "$@"; }
@@ -51,3 +59,18 @@ left_behind() {
     [[ $(pane keypad_flag) == 0 ]] || echo "the keypad still sends escapes"
     cmp -s "$TEST_DIR/before" "$TEST_DIR/after" || echo "stty differs"
 }
+
+# test_ NAME: runs the function of that name.
+test_() {
+    name=$1
+    "$1" && echo "ok $1"
+    return 0
+}
+# What a failure says: the condition and the screen at that moment.
+fail() {
+    echo "FAIL $name: $*"
+    screen | sed 's/^/    | /'
+    status=1
+    return 1
+}
+want() { see "$1" "${2:-20}" || fail "the screen never showed \"$1\""; }

@@ -3,10 +3,8 @@
 # the vCPU's thread, which is always busy. Processor time, so that a busy host changes nothing.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
-command -v tmux >/dev/null || { echo "SKIP tui_cpu: tmux is not installed"; exit 0; }
-[[ -r /dev/kvm && -w /dev/kvm ]] || { echo "SKIP tui_cpu: no usable /dev/kvm"; exit 0; }
+names=tui_cpu
 . tests/lib/tmux.sh
-export XDG_STATE_HOME=$TEST_DIR/state
 open_term 120 40 "$VMSCOPE" --append n=100000000 -e continue "${O:-o}/guests/storm_pio"
 see 'running .*[0-9]k exits/s' || { echo "FAIL tui_cpu: the guest does not run"; screen; exit 1; }
 pid=$(program)

@@ -3,13 +3,8 @@
 # terminal as it was. What keys and commands do is tested without a terminal (unit/test_browse).
 set -u
 cd "$(dirname "$0")/../.." || exit 2
-status=0
 names="opens explains drills filters quits ends"
-command -v tmux >/dev/null || { for n in $names; do echo "SKIP $n: tmux is not installed"; done; exit 0; }
-[[ -r /dev/kvm && -w /dev/kvm ]] || { for n in $names; do echo "SKIP $n: no usable /dev/kvm"; done; exit 0; }
 . tests/lib/tmux.sh
-export XDG_STATE_HOME=$TEST_DIR/state
-unset NO_COLOR VMSCOPE_THEME
 file=$TEST_DIR/pio.vtr
 "$VMSCOPE" run --serial none --trace "$file" --append n=20000 "${O:-o}/guests/storm_pio" \
     >"$TEST_DIR/record.log" 2>&1 </dev/null

@@ -3,29 +3,13 @@
 # words, commands with completion.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
-g=${O:-o}/guests status=0 name=
+g=${O:-o}/guests
 
 names="pane_is_shown pane_has_keys pane_follows_the_guest panes_take_turns pane_errors_stay_inside
 formatter_and_resolver command_completes
 ctrl_c_ends_a_loop autoload_asks autoload_remembers autoload_never"
-command -v tmux >/dev/null || { for n in $names; do echo "SKIP $n: tmux is not installed"; done; exit 0; }
-[[ -r /dev/kvm && -w /dev/kvm ]] || { for n in $names; do echo "SKIP $n: no usable /dev/kvm"; done; exit 0; }
 . tests/lib/tmux.sh
-export XDG_STATE_HOME=$TEST_DIR/state
-unset NO_COLOR VMSCOPE_THEME
 
-fail() {
-    echo "FAIL $name: $*"
-    screen | sed 's/^/    | /'
-    status=1
-    return 1
-}
-want() { see "$1" "${2:-20}" || fail "the screen never showed \"$1\""; }
-test_() {
-    name=$1
-    "$1" && echo "ok $1"
-    return 0
-}
 
 cat >"$TEST_DIR/pane.lua" <<'LUA'
 local presses = 0

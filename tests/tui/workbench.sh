@@ -2,37 +2,20 @@
 # The workbench in a real terminal: what each key does, at every size, and how it leaves.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
-g=${O:-o}/guests status=0 name=
+g=${O:-o}/guests
 
 names="opens steps types_ahead breakpoint scrolls follows_an_exit shows_devices prompt completes goes help_shows
 runs_to_the_end zoom_and_tabs console_input ctrl_c_stops running_is_live resize_storm
 too_small_and_back big garbage_stays_outside quits_after_a_question quit_command_status term_restores
 hup_restores segv_restores abort_restores suspends no_color plain_terminals idle_sleeps script_lines
 bad_terminal"
-command -v tmux >/dev/null || { for n in $names; do echo "SKIP $n: tmux is not installed"; done; exit 0; }
-[[ -r /dev/kvm && -w /dev/kvm ]] || { for n in $names; do echo "SKIP $n: no usable /dev/kvm"; done; exit 0; }
 . tests/lib/tmux.sh
-export XDG_STATE_HOME=$TEST_DIR/state
-unset NO_COLOR VMSCOPE_THEME
 
-# What a failure says: the condition and the screen at that moment.
-fail() {
-    echo "FAIL $name: $*"
-    screen | sed 's/^/    | /'
-    status=1
-    return 1
-}
-want() { see "$1" "${2:-20}" || fail "the screen never showed \"$1\""; }
 gone() { lose "$1" || fail "\"$1\" stayed on the screen"; }
 bench() { open_term "$1" "$2" "$VMSCOPE" "${@:3}" && want 'stopped: entry'; }
 restored() {
     local why
     want "$1" && see . && why=$(left_behind) && [[ -z $why ]] || fail "${why:-$1}"
-}
-test_() {
-    name=$1
-    "$1" && echo "ok $1"
-    return 0
 }
 
 opens() {

@@ -6,17 +6,6 @@
 
 #include "tui/panel.h"
 
-static unsigned text_lines(const char *s)
-{
-    unsigned n = 0;
-
-    for (; *s; n++) {
-        s += strcspn(s, "\n");
-        s += *s == '\n';
-    }
-    return n;
-}
-
 static void draw_names(struct pen *p, const struct view_devices *d, bool focus)
 {
     for (unsigned i = 0; i < d->count; i++) {
@@ -57,7 +46,7 @@ static unsigned key(struct view *v, int key, struct panel_ask *ask)
 {
     struct view_devices *d = &v->devices;
     unsigned rows = v->rows[PANEL_DEVICES] > 1 ? (unsigned)v->rows[PANEL_DEVICES] - 1 : 1;
-    unsigned lines = text_lines(buf_str(&d->text)), last = lines > rows ? lines - rows : 0;
+    unsigned lines = panel_text_lines(buf_str(&d->text)), last = lines > rows ? lines - rows : 0;
 
     (void)ask;
     if (key == K_LEFT || key == K_RIGHT) {

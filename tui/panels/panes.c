@@ -13,17 +13,6 @@ static const enum style styles[PANE_STYLES] = {
     [PANE_CHANGED] = ST_CHANGED, [PANE_ERROR] = ST_ERROR,
 };
 
-static unsigned text_lines(const char *s)
-{
-    unsigned n = 0;
-
-    for (; *s; n++) {
-        s += strcspn(s, "\n");
-        s += *s == '\n';
-    }
-    return n;
-}
-
 /* One line; its parts begin with a byte that says their style. */
 static void draw_line(struct pen *p, const char *s, size_t len)
 {
@@ -88,7 +77,8 @@ static unsigned key(struct view *v, int key, struct panel_ask *ask)
 {
     struct view_panes *d = &v->panes;
     unsigned rows = v->rows[PANEL_PANES] > 1 ? (unsigned)v->rows[PANEL_PANES] : 1;
-    unsigned lines = text_lines(buf_str(&d->pane.text)), last = lines > rows ? lines - rows : 0;
+    unsigned lines = panel_text_lines(buf_str(&d->pane.text)),
+             last = lines > rows ? lines - rows : 0;
 
     if (pane_key(d, key, ask))
         return PANEL_HANDLED | PANEL_REFILL;

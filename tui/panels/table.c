@@ -105,6 +105,17 @@ bool panel_scroll_key(int key, unsigned last, unsigned rows, unsigned *first)
     return panel_list_key(key, last + 1, 1, &top, first);
 }
 
+unsigned panel_text_lines(const char *s)
+{
+    unsigned n = 0;
+
+    for (; *s; n++) {
+        s += strcspn(s, "\n");
+        s += *s == '\n';
+    }
+    return n;
+}
+
 const char *panel_duration(char *dst, size_t cap, uint64_t ns)
 {
     static const struct {
