@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "debug/catch.h"
 #include "debug/fields.h"
-#include "debug/hooks.h"
-#include "debug/pass.h"
-#include "debug/point_log.h"
+#include "debug/points/catch.h"
+#include "debug/points/hooks.h"
+#include "debug/points/pass.h"
+#include "debug/points/point_log.h"
+#include "debug/points/watch_run.h"
 #include "debug/stacks.h"
-#include "debug/watch_run.h"
 #include "disasm/disasm.h"
 #include "vmm/assist.h"
 #include "vmm/base/clock.h"

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "debug/exit_hooks.h"
-#include "debug/points.h"
+#include "debug/points/points.h"
 #include "debug/stuck.h"
 #include "vmm/vcpu.h"
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "debug/points.h"
-#include "debug/sym.h"
+#include "debug/points/points.h"
+#include "debug/symbols/sym.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/x.h"
 

@@ -10,7 +10,7 @@
 
 #include "debug/engine.h"
 #include "debug/session.h"
-#include "debug/trace_names.h"
+#include "debug/trace/trace_names.h"
 
 #define SUBSCRIBERS_MAX 16
 #define SESSION_FDS     32

@@ -9,8 +9,8 @@
 
 #include "debug/expr.h"
 #include "debug/fields.h"
-#include "debug/sym.h"
-#include "debug/unwind.h"
+#include "debug/symbols/sym.h"
+#include "debug/symbols/unwind.h"
 #include "disasm/disasm.h"
 #include "vmm/base/x.h"
 

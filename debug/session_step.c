@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "debug/unwind.h"
+#include "debug/symbols/unwind.h"
 #include "disasm/disasm.h"
 #include "vmm/base/le.h"
 #include "vmm/base/x.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "debug/engine.h"
-#include "debug/unwind.h"
+#include "debug/symbols/unwind.h"
 #include "vmm/base/x.h"
 #include "vmm/vcpu.h"
 #include "vmm/walk.h"

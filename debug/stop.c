@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "debug/sym.h"
+#include "debug/symbols/sym.h"
 #include "disasm/disasm.h"
 
 const char *stop_kind_name(enum stop_kind k)

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "debug/sym.h"
+#include "debug/symbols/sym.h"
 #include "scripts/lua_int.h"
 #include "vmm/base/le.h"
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "debug/out.h"
-#include "debug/sym.h"
+#include "debug/symbols/sym.h"
 #include "scripts/lua_int.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/x.h"

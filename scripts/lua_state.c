@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "debug/sym.h"
+#include "debug/symbols/sym.h"
 #include "disasm/disasm.h"
 #include "scripts/lua_int.h"
 #include "vmm/base/le.h"

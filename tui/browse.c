@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "debug/explain.h"
 #include "debug/out.h"
-#include "debug/report.h"
-#include "debug/trace_counters.h"
+#include "debug/trace/explain.h"
+#include "debug/trace/report.h"
+#include "debug/trace/trace_counters.h"
 #include "tui/panel.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/x.h"

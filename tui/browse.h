@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "debug/trace_scan.h"
-#include "debug/trace_table.h"
+#include "debug/trace/trace_scan.h"
+#include "debug/trace/trace_table.h"
 #include "tui/lines.h"
 #include "tui/ui.h"
 #include "tui/view.h"

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "debug/trace_stat.h"
+#include "debug/trace/trace_stat.h"
 #include "tui/browse.h"
 #include "tui/panel.h"
 

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "debug/cmd.h"
-#include "debug/report.h"
 #include "debug/session.h"
+#include "debug/trace/report.h"
 #include "tui/batch.h"
 #include "tui/checks_int.h"
 #include "vmm/base/clock.h"

@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "debug/report.h"
 #include "debug/session.h"
+#include "debug/trace/report.h"
 #include "vmm/base/buf.h"
 #include "vmm/base/err.h"
 

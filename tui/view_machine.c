@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "debug/sym.h"
+#include "debug/symbols/sym.h"
 #include "disasm/disasm.h"
 #include "vmm/base/x.h"
 

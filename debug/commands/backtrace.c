@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "debug/commands/commands.h"
-#include "debug/unwind.h"
+#include "debug/symbols/unwind.h"
 #include "vmm/base/x.h"
 
 #define FRAMES_MAX 200u

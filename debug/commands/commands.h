@@ -14,7 +14,7 @@
 #include "debug/format.h"
 #include "debug/out.h"
 #include "debug/session.h"
-#include "debug/sym.h"
+#include "debug/symbols/sym.h"
 #include "disasm/disasm.h"
 #include "vmm/base/err.h"
 

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "debug/commands/commands.h"
-#include "debug/kvmstats.h"
-#include "debug/tracer.h"
+#include "debug/trace/kvmstats.h"
+#include "debug/trace/tracer.h"
 
 int cmd_info_counters_run(struct cmd_client *c, const char *args, struct out *o)
 {

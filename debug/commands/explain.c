@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "debug/commands/commands.h"
-#include "debug/explain.h"
 #include "debug/stacks.h"
-#include "debug/trace_stat.h"
-#include "debug/tracer.h"
+#include "debug/trace/explain.h"
+#include "debug/trace/trace_stat.h"
+#include "debug/trace/tracer.h"
 #include "vmm/vm.h"
 
 /* The newest record of a vCPU that is an exit rather than a note. */

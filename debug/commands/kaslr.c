@@ -1,7 +1,7 @@
 /*
  * kaslr: the slide of a Linux guest. Main thread.
  */
-#include "debug/kaslr.h"
+#include "debug/symbols/kaslr.h"
 
 #include <stdio.h>
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "debug/commands/commands.h"
-#include "debug/tracer.h"
+#include "debug/trace/tracer.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/x.h"
 

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "debug/commands/commands.h"
-#include "debug/trace_table.h"
-#include "debug/tracer.h"
+#include "debug/trace/trace_table.h"
+#include "debug/trace/tracer.h"
 #include "vmm/base/near.h"
 #include "vmm/base/x.h"
 #include "vmm/vm.h"

@@ -8,7 +8,7 @@
 
 #include "debug/commands/commands.h"
 #include "debug/expr.h"
-#include "debug/sym.h"
+#include "debug/symbols/sym.h"
 #include "vmm/base/x.h"
 
 /* What gdb takes for *ADDRESS: an int. */

@@ -9,9 +9,9 @@
 
 #include "debug/control/rpc.h"
 #include "debug/session_priv.h"
-#include "debug/sym.h"
-#include "debug/trace_out.h"
-#include "debug/tracer.h"
+#include "debug/symbols/sym.h"
+#include "debug/trace/trace_out.h"
+#include "debug/trace/tracer.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 #include "vmm/base/x.h"

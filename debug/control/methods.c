@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "debug/control/rpc.h"
-#include "debug/tracer.h"
+#include "debug/trace/tracer.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/near.h"
 #include "vmm/base/version.h"

@@ -10,7 +10,7 @@
 #include "debug/cmd.h"
 #include "debug/control/control.h"
 #include "debug/session.h"
-#include "debug/trace_filter.h"
+#include "debug/trace/trace_filter.h"
 #include "vmm/base/buf.h"
 
 #define CONTROL_CLIENTS_MAX 16

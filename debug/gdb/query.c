@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "debug/gdb/stub.h"
-#include "debug/kaslr.h"
+#include "debug/symbols/kaslr.h"
 
 /* True when `word` is one of the items separated by ';'. */
 static bool has_item(const char *p, const char *end, const char *word)

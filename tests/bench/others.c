@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "debug/trace_file.h"
-#include "debug/trace_stat.h"
+#include "debug/trace/trace_file.h"
+#include "debug/trace/trace_stat.h"
 #include "tests/bench/bench.h"
 #include "vmm/base/clock.h"
 

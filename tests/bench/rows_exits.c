@@ -4,7 +4,7 @@
  */
 #include <time.h>
 
-#include "debug/tracer.h"
+#include "debug/trace/tracer.h"
 #include "tests/bench/bench.h"
 
 static struct rate bare_storm(const void *arg)

@@ -6,11 +6,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "debug/explain.h"
-#include "debug/trace_file.h"
-#include "debug/trace_out.h"
-#include "debug/trace_scan.h"
-#include "debug/trace_table.h"
+#include "debug/trace/explain.h"
+#include "debug/trace/trace_file.h"
+#include "debug/trace/trace_out.h"
+#include "debug/trace/trace_scan.h"
+#include "debug/trace/trace_table.h"
 #include "vmm/base/x.h"
 
 #define RECORDS_MAX 20000

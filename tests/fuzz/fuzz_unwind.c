@@ -4,8 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "debug/sym.h"
-#include "debug/unwind.h"
+#include "debug/symbols/sym.h"
+#include "debug/symbols/unwind.h"
 
 static const uint8_t *bytes;
 static size_t count;

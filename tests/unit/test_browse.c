@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "debug/trace_file.h"
+#include "debug/trace/trace_file.h"
 #include "tui/browse.h"
 #include "tui/keys.h"
 #include "vmm/base/x.h"

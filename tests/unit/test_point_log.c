@@ -1,7 +1,7 @@
 /* The lines of points that log: formats, values, and what is refused. */
 #include <string.h>
 
-#include "debug/point_log.h"
+#include "debug/points/point_log.h"
 #include "tests/test.h"
 
 /* A guest whose memory is one text at 0x1000. */

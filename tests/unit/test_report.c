@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "debug/report_int.h"
+#include "debug/trace/report_int.h"
 #include "vmm/base/x.h"
 
 static char path_a[300], path_b[300];

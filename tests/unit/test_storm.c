@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "debug/storm.h"
+#include "debug/trace/storm.h"
 #include "vmm/base/x.h"
 
 static const char known_names[] = "P\t20\t1\tpic\tPIC1 command\n"

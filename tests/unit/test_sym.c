@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "debug/sym.h"
+#include "debug/symbols/sym.h"
 #include "tests/test.h"
 #include "tests/unit/elf_fixture.h"
 #include "vmm/base/x.h"

@@ -11,11 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "debug/trace_disk.h"
-#include "debug/trace_file.h"
-#include "debug/trace_filter.h"
-#include "debug/trace_stat.h"
-#include "debug/trace_table.h"
+#include "debug/trace/trace_disk.h"
+#include "debug/trace/trace_file.h"
+#include "debug/trace/trace_filter.h"
+#include "debug/trace/trace_stat.h"
+#include "debug/trace/trace_table.h"
 #include "vmm/base/x.h"
 
 #include "tests/test.h"

@@ -1,7 +1,7 @@
 /* Backtraces over hand-made stacks, by frame information of real ELF files, and over stacks that
  * mean harm. */
-#include "debug/sym.h"
-#include "debug/unwind.h"
+#include "debug/symbols/sym.h"
+#include "debug/symbols/unwind.h"
 #include "tests/test.h"
 #include "tests/unit/elf_fixture.h"
 #include "vmm/base/le.h"

@@ -1,0 +1,232 @@
+/*
+ * Catchpoints other than by address. See catch.h.
+ */
+#include "debug/points/catch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "debug/engine.h"
+#include "vmm/base/le.h"
+
+static bool is_of(const struct bp *b, enum catch_what what)
+{
+    return b->pub.spec.catch_what == what;
+}
+
+/* The record's filter comes first and is no hit that was refused: it says which exits are meant. */
+static bool meant(struct engine *g, struct vcpu *v, const struct bp *b, const struct exit_event *ev)
+{
+    uint64_t value;
+
+    return !b->filter || engine_eval(g, v, b->filter, ev, &value, NULL) < 0 || value;
+}
+
+static bool kind_meant(const struct point_spec *spec, unsigned reason)
+{
+    return spec->catch_reason == reason ||
+           (spec->catch_reason < reason && reason <= spec->catch_reason_last);
+}
+
+void catch_exits(struct engine *g, struct vcpu *v, struct exit_event *ev)
+{
+    for (unsigned i = 0; i < g->points.catches; i++) {
+        struct bp *b = g->points.catch_bp[i];
+
+        if (is_of(b, CATCH_EXIT) && kind_meant(&b->pub.spec, ev->reason) &&
+            !(ev->flags & EXIT_F_RAM) && meant(g, v, b, ev) && engine_point_hit(g, v, b, ev, NULL))
+            ev->flags |= EXIT_F_STOPPED;
+    }
+}
+
+/* What the frame on the handler's stack tells of the instruction that faulted. */
+static void tell_exception(struct vcpu *v, int vector, char *dst, size_t cap)
+{
+    bool real = !(v->sregs->cr0 & 1), has_code;
+    unsigned slot = real ? 2 : v->sregs->efer & 0x400 ? 8 : 4;
+    char code[40] = "", address[40] = "";
+    uint8_t raw[16] = {0};
+    struct walk_regs r;
+
+    *dst = 0;
+    has_code = !real && (vector == 8 || (vector >= 10 && vector <= 14) || vector == 17);
+    vcpu_walk_regs(v, &r);
+    if (walk_read(&v->vm->mem, &r, v->sregs->ss.base + v->regs->rsp, raw, slot * 2) != slot * 2)
+        return;
+    if (has_code)
+        snprintf(code, sizeof code, ", error code 0x%llx", (unsigned long long)le_load(raw, slot));
+    if (vector == 14)
+        snprintf(address, sizeof address, ", address 0x%llx", (unsigned long long)v->sregs->cr2);
+    snprintf(dst, cap, "vector %d (%s)%s%s, raised at 0x%llx", vector,
+             exit_vector_name((unsigned)vector), code, address,
+             (unsigned long long)le_load(raw + (has_code ? slot : 0), slot));
+}
+
+/* A record for conditions, values and scripts at points that no exit of KVM's leads to; it is in no
+ * ring. */
+static struct exit_event made_event(struct vcpu *v, unsigned reason)
+{
+    return (struct exit_event){
+        .at_ns = v->last_ns,
+        .rip = v->regs->rip,
+        .cs_base = v->sregs->cs.base,
+        .cr3 = v->sregs->cr3,
+        .reason = (uint16_t)reason,
+        .vcpu = (uint8_t)v->id,
+        .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
+        .cpl = (uint8_t)cpu_cpl(v->sregs),
+    };
+}
+
+/* `detail` is told by the stop too, unless that has a text of its own. */
+static bool hit_told(struct engine *g, struct vcpu *v, struct bp *b, struct exit_event *ev,
+                     const char *detail)
+{
+    struct stop_info *si = engine_point_hit(g, v, b, ev, detail);
+
+    if (si && si->point_id == b->pub.id && !si->text[0])
+        snprintf(si->text, sizeof si->text, "%s", detail);
+    return si != NULL;
+}
+
+bool catch_exceptions(struct engine *g, struct vcpu *v, uint32_t vectors)
+{
+    bool stops = false;
+
+    for (unsigned i = 0; i < g->points.catches; i++) {
+        struct bp *b = g->points.catch_bp[i];
+        int want = b->pub.spec.catch_vector;
+        uint32_t match = want < 0 ? vectors : vectors & 1u << want;
+        struct exit_event ev = made_event(v, EXIT_INJECT);
+        char detail[200];
+
+        if (!is_of(b, CATCH_EXCEPTION) || !match)
+            continue;
+        ev.u.inject.vector = (uint32_t)__builtin_ctz(match);
+        ev.u.inject.kind = 2;
+        tell_exception(v, __builtin_ctz(match), detail, sizeof detail);
+        if (!hit_told(g, v, b, &ev, detail))
+            continue;
+        stops = true;
+        g->report[v->id].info.vector = __builtin_ctz(match);
+    }
+    return stops;
+}
+
+/* Is the next instruction CPUID? Prefixes change nothing about it. */
+static bool at_cpuid(struct vcpu *v)
+{
+    uint8_t b[15];
+    unsigned n = vcpu_fetch(v, b), i = 0;
+
+    while (i < n && (b[i] == 0x66 || b[i] == 0x67 || b[i] == 0x2e || b[i] == 0x3e || b[i] == 0x26 ||
+                     b[i] == 0x36 || (b[i] & 0xfe) == 0x64 || (b[i] & 0xfe) == 0xf2 ||
+                     (v->sregs->cs.l && (b[i] & 0xf0) == 0x40)))
+        i++;
+    return i + 1 < n && b[i] == 0x0f && b[i + 1] == 0xa2;
+}
+
+void catch_look(const struct engine *g, struct vcpu *v, struct catch_before *before)
+{
+    before->mode = cpu_mode_of(v->sregs, v->regs->rflags);
+    before->cpl = cpu_cpl(v->sregs);
+    before->cr3 = v->sregs->cr3;
+    before->rip = v->sregs->cs.base + v->regs->rip;
+    before->is_cpuid = g->points.catch_cpuids && at_cpuid(v);
+    before->leaf = (uint32_t)v->regs->rax;
+    before->subleaf = (uint32_t)v->regs->rcx;
+}
+
+/* The instruction was made, and no fault took its place. */
+static bool was_cpuid(const struct catch_before *before, const struct vcpu *v)
+{
+    uint64_t len = v->sregs->cs.base + v->regs->rip - before->rip;
+
+    return before->is_cpuid && len >= 2 && len <= 15;
+}
+
+static void tell_change(const struct bp *b, const struct vcpu *v, const struct catch_before *before,
+                        const struct catch_before *now, char *dst, size_t cap)
+{
+    if (is_of(b, CATCH_MODE))
+        snprintf(dst, cap, "from %s, ring %u, to %s, ring %u", cpu_mode_name(before->mode),
+                 before->cpl, cpu_mode_name(now->mode), now->cpl);
+    else if (is_of(b, CATCH_CR3))
+        snprintf(dst, cap, "CR3 from 0x%llx to 0x%llx", (unsigned long long)before->cr3,
+                 (unsigned long long)now->cr3);
+    else
+        snprintf(dst, cap,
+                 "CPUID leaf 0x%x, subleaf 0x%x at 0x%llx answered eax 0x%x, ebx 0x%x, ecx 0x%x, "
+                 "edx 0x%x",
+                 before->leaf, before->subleaf, (unsigned long long)before->rip,
+                 (uint32_t)v->regs->rax, (uint32_t)v->regs->rbx, (uint32_t)v->regs->rcx,
+                 (uint32_t)v->regs->rdx);
+}
+
+bool catch_changes(struct engine *g, struct vcpu *v, const struct catch_before *before)
+{
+    struct catch_before now;
+    bool stops = false;
+
+    catch_look(g, v, &now);
+    for (unsigned i = 0; i < g->points.catches; i++) {
+        struct bp *b = g->points.catch_bp[i];
+        const struct point_spec *spec = &b->pub.spec;
+        struct exit_event ev;
+        char detail[200];
+
+        if (!(is_of(b, CATCH_MODE) && (now.mode != before->mode || now.cpl != before->cpl)) &&
+            !(is_of(b, CATCH_CR3) && now.cr3 != before->cr3) &&
+            !(is_of(b, CATCH_CPUID) && was_cpuid(before, v) &&
+              (!spec->catch_has_leaf || spec->catch_leaf == before->leaf)))
+            continue;
+        ev = made_event(v, KVM_EXIT_DEBUG);
+        tell_change(b, v, before, &now, detail, sizeof detail);
+        stops |= hit_told(g, v, b, &ev, detail);
+    }
+    return stops;
+}
+
+int catch_of(struct engine *g, struct vcpu *v, enum catch_what what, struct exit_event *ev)
+{
+    for (unsigned i = 0; i < g->points.catches; i++) {
+        struct bp *b = g->points.catch_bp[i];
+
+        if (is_of(b, what) && engine_point_hit(g, v, b, ev, NULL))
+            return b->pub.id;
+    }
+    return -1;
+}
+
+void catch_console(struct engine *g, enum console_chan chan, const void *bytes, size_t len)
+{
+    struct console_match *m = &g->console;
+    char *tail = m->tail[chan];
+
+    for (size_t i = 0; i < len; i++) {
+        if (m->len[chan] == CONSOLE_MATCH_MAX)
+            memmove(tail, tail + 1, --m->len[chan]);
+        tail[m->len[chan]++] = ((const char *)bytes)[i];
+        for (unsigned k = 0; k < g->points.catches; k++) {
+            struct bp *b = g->points.catch_bp[k];
+            size_t n = is_of(b, CATCH_CONSOLE) ? strlen(b->pub.spec.catch_text) : 0;
+
+            if (!n || n > m->len[chan] ||
+                memcmp(tail + m->len[chan] - n, b->pub.spec.catch_text, n))
+                continue;
+            atomic_store(&b->text_seen, 1);
+            atomic_store(&m->due, 1);
+        }
+    }
+}
+
+void catch_texts(struct engine *g, struct vcpu *v)
+{
+    atomic_store(&g->console.due, 0);
+    for (unsigned i = 0; i < g->points.catches; i++) {
+        struct bp *b = g->points.catch_bp[i];
+
+        if (is_of(b, CATCH_CONSOLE) && atomic_exchange(&b->text_seen, 0))
+            hit_told(g, v, b, NULL, b->pub.spec.catch_text);
+    }
+}

@@ -1,0 +1,404 @@
+/*
+ * Watchpoints while the guest runs. vCPU threads.
+ */
+#include "debug/points/watch_run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "debug/engine.h"
+#include "debug/operands.h"
+#include "debug/points/watch_pages.h"
+#include "disasm/disasm.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/log.h"
+#include "vmm/insn_head.h"
+#include "vmm/onestep.h"
+#include "vmm/transfer.h"
+
+/* When traps in the way eat more than a quarter of the time, the pages in question are watched by
+ * steps: a change of slots takes microseconds on an idle host and milliseconds on a busy one. */
+#define RECOVER_MIN_NS    100000000
+#define RECOVER_WINDOW_NS 2000000000
+#define RECOVERS_MIN      8 /* one may have been slow by chance */
+
+/* How long a vCPU waits for its turn before it asks the one inside to leave. */
+#define TURN_NS 500000
+
+/* ---- the decision -------------------------------------------------------------------------------
+ */
+
+bool watch_noted(const struct engine *g, const struct vcpu *v)
+{
+    return g->points.watches.cpu[v->id].hits != 0;
+}
+
+static void tell_hit(const struct watch_hit *h, char *dst, size_t cap)
+{
+    char by[40] = "";
+
+    if (h->by)
+        snprintf(by, sizeof by, " by 0x%llx", (unsigned long long)h->by);
+    snprintf(dst, cap, "%s at 0x%llx%s, old value 0x%0*llx, new value 0x%0*llx",
+             !h->write  ? "read"
+             : !h->read ? "written"
+                        : "read and written",
+             (unsigned long long)(h->bp->pub.spec.addr + h->off), by, (int)(2 * h->len),
+             (unsigned long long)h->old_value, (int)(2 * h->len), (unsigned long long)h->new_value);
+}
+
+static bool judge_one(struct engine *g, struct vcpu *v, const struct watch_hit *h)
+{
+    struct stop_info *si;
+    char detail[160] = "";
+
+    if (!watch_counts(h))
+        return false;
+    if (h->bp->pub.spec.action == DO_LOG)
+        tell_hit(h, detail, sizeof detail);
+    si = engine_point_hit(g, v, h->bp, NULL, detail);
+    if (!si)
+        return false;
+    if (si->kind != STOP_WATCHPOINT || si->point_id != h->bp->pub.id)
+        return true; /* another stop came first */
+    si->addr = h->bp->pub.spec.addr + h->off;
+    si->old_value = h->old_value;
+    si->new_value = h->new_value;
+    si->value_len = h->len;
+    si->access = (h->read ? WATCH_READ : 0u) | (h->write ? WATCH_WRITE : 0u);
+    si->by = h->by;
+    return true;
+}
+
+/* Has the access in hand nothing more to bring? KVM has written the registers back before a store
+ * leaves; only one of more than 8 bytes, or into the next page, comes in parts. Then all is as
+ * after completing it, which costs as much as entering the guest. */
+static bool is_whole(const struct vcpu *v)
+{
+    const struct kvm_run *run = v->run;
+
+    return run->exit_reason == KVM_EXIT_MMIO && run->mmio.is_write && run->mmio.len < 8 &&
+           (run->mmio.phys_addr + run->mmio.len) % PAGE_BYTES;
+}
+
+/* Bits of the count register that a string instruction uses. */
+static uint64_t count_mask(const struct vcpu *v, const struct insn_head *h)
+{
+    unsigned bits = cpu_mode_bits(cpu_mode_of(v->sregs, v->regs->rflags));
+
+    if (memchr(h->b, 0x67, h->opcode_at))
+        bits = bits == 32 ? 16 : 32;
+    return bits == 64 ? UINT64_MAX : (1ull << bits) - 1;
+}
+
+/* KVM's emulator is at a repeated string instruction still when it stores the last element; a
+ * processor that traps there is past it. */
+static void end_string(struct watch_cpu *c, struct vcpu *v)
+{
+    const struct kvm_run *run = v->run;
+    struct insn_head h;
+    struct operands o;
+
+    if (run->exit_reason != KVM_EXIT_MMIO || !run->mmio.is_write || (v->regs->rcx & 0xffff))
+        return;
+    insn_head_read(v, &h);
+    if (h.special != SP_REP || (v->regs->rcx & count_mask(v, &h)))
+        return;
+    if (!c->disasm)
+        c->disasm = disasm_new();
+    if (!operands_read(c->disasm, v, v->sregs->cs.base + v->regs->rip, true, &o) ||
+        !operands_touch(&o, v, run->mmio.phys_addr, run->mmio.len, true))
+        return;
+    for (unsigned i = 0; i < c->hits; i++)
+        if (!c->hit[i].by)
+            c->hit[i].by = v->sregs->cs.base + v->regs->rip;
+    v->regs->rip += o.insn_len;
+    vcpu_dirty(v, VS_REGS);
+}
+
+bool watch_judge(struct engine *g, struct vcpu *v)
+{
+    struct watch_cpu *c = &g->points.watches.cpu[v->id];
+    bool stops = false;
+
+    if (!is_whole(v))
+        vcpu_settle(v); /* may note more: the other half of a read-modify-write */
+    end_string(c, v);
+    for (unsigned i = 0; i < c->hits; i++)
+        stops |= judge_one(g, v, &c->hit[i]);
+    c->hits = 0;
+    return stops;
+}
+
+/* ---- traps in the way
+ * ------------------------------------------------------------------------------
+ */
+
+/* An event whose frame KVM could not push. Processors keep it queued, and so does an entry that was
+ * to deliver it and got nowhere; with the kernel's interrupt controllers the vector is left behind
+ * in the events. Faults happen again by themselves. */
+static bool event_waits(const struct vcpu *v, const struct exit_event *ev, struct vcpu_given *out)
+{
+    const struct kvm_vcpu_events *e = v->events;
+
+    *out = (struct vcpu_given){.vector = e->exception.nr,
+                               .has_ec = e->exception.has_error_code,
+                               .error_code = e->exception.error_code};
+    if (e->exception.injected || e->exception.pending)
+        return true;
+    /* The guest's own int3: RIP is past it, so that it does not happen again. */
+    if (ev->reason == KVM_EXIT_SHUTDOWN && v->vm->probe.emulated && e->exception.nr == 3)
+        return true;
+    *out = (struct vcpu_given){.vector = e->interrupt.nr, .is_interrupt = true};
+    if (e->interrupt.injected)
+        return true;
+    if (ev->reason == KVM_EXIT_SHUTDOWN && v->vm->m.irqchip_kernel && e->interrupt.nr >= 32 &&
+        !e->exception.nr && (v->regs->rflags & 0x200))
+        return true;
+    *out = v->given;
+    return ev->reason == KVM_EXIT_SHUTDOWN && v->given.vector >= 0 &&
+           v->given.rip == v->regs->rip && v->given.rsp == v->regs->rsp;
+}
+
+/* An #UD that KVM queued because its emulator gave up is no event of the guest's. */
+static void forget_bogus_ud(struct vcpu *v, const struct exit_event *ev)
+{
+    if (ev->reason != KVM_EXIT_INTERNAL_ERROR || v->events->exception.nr != 6 ||
+        !(v->events->exception.injected || v->events->exception.pending))
+        return;
+    v->events->exception.injected = v->events->exception.pending = 0;
+    vcpu_dirty(v, VS_EVENTS);
+}
+
+static enum onestep lifted_step(struct watches *w, struct vcpu *v, const struct exit_event *ev,
+                                const struct onestep_ops *ops, struct onestep_info *info)
+{
+    struct vcpu_given event;
+    enum onestep r;
+
+    if (event_waits(v, ev, &event))
+        return vcpu_deliver(v, ops, event.vector, event.has_ec, event.error_code,
+                            event.is_interrupt, info);
+    watch_expect(w, v);
+    r = vcpu_onestep(v, ops, info);
+    watch_expected(w, v, r != ONE_OTHER && info->vector < 0);
+    return r;
+}
+
+static bool set_lift(struct engine *g, struct vcpu *v, bool all)
+{
+    struct watches *w = &g->points.watches;
+    struct slots *s = &g->vm->slots;
+    struct err e = {0};
+
+    if (all)
+        slots_lift_all(s, true);
+    else if (!watch_pages_lift_system(w, v))
+        return false;
+    for (size_t i = 0; i < w->pages; i++)
+        w->page[i]->lifted_last = false;
+    for (size_t i = 0; i < s->pages; i++) {
+        struct watch_page *p = s->page[i].lifted ? watch_page_at(w, s->page[i].gpa) : NULL;
+
+        if (p)
+            watch_remember(w, p);
+    }
+    if (slots_apply(s, &e) < 0)
+        log_error("watchpoints: %s", e.msg);
+    return true;
+}
+
+static bool costs_too_much(struct watches *w, uint64_t since)
+{
+    uint64_t now = clock_ns();
+
+    if (now - w->recover_since > RECOVER_WINDOW_NS) {
+        w->recover_since = since;
+        w->recover_ns = w->recovers = 0;
+    }
+    w->recover_ns += now - since;
+    w->recovers++;
+    return w->recovers >= RECOVERS_MIN && w->recover_ns > RECOVER_MIN_NS &&
+           w->recover_ns * 4 > now - w->recover_since;
+}
+
+/* From now on the pages that were lifted last are compared. */
+static void trouble_lifted(struct watches *w)
+{
+    for (size_t i = 0; i < w->pages; i++)
+        w->page[i]->troubled |= w->page[i]->lifted_last;
+}
+
+static void clear_lift(struct engine *g, struct vcpu *v, uint64_t since)
+{
+    struct watches *w = &g->points.watches;
+    struct slots *s = &g->vm->slots;
+    struct err e = {0};
+
+    for (size_t i = 0; i < s->pages; i++) {
+        struct watch_page *p = s->page[i].lifted ? watch_page_at(w, s->page[i].gpa) : NULL;
+
+        if (p) {
+            watch_compare_page(w, v, p);
+            p->lifted_last = true;
+        }
+    }
+    points_reassert(&g->points);
+    slots_lift_all(s, false);
+    if (slots_apply(s, &e) < 0)
+        log_error("watchpoints: %s", e.msg);
+    if (costs_too_much(w, since)) {
+        trouble_lifted(w);
+        atomic_store(&w->stale, 1);
+    }
+}
+
+/* Can a trap have caused this exit? On a processor a shutdown is always the guest's own. */
+static bool may_be_trap(const struct engine *g, const struct exit_event *ev)
+{
+    if (!g->points.watches.trapped)
+        return false;
+    return ev->reason == KVM_EXIT_INTERNAL_ERROR || ev->reason == EXIT_KICK ||
+           (ev->reason == KVM_EXIT_SHUTDOWN && g->vm->probe.shutdown_keeps_state);
+}
+
+bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev,
+                   const struct onestep_ops *ops, struct onestep_info *info)
+{
+    struct watch_cpu *c = &g->points.watches.cpu[v->id];
+    enum onestep r = ONE_OTHER;
+    uint64_t from = c->step_from, since = clock_ns();
+
+    if (!may_be_trap(g, ev))
+        return false;
+    c->step_from = v->sregs->cs.base + v->regs->rip;
+    forget_bogus_ud(v, ev);
+    engine_alone_begin(g, v);
+    for (int all = 0; all < 2 && r == ONE_OTHER; all++) {
+        if (!set_lift(g, v, all))
+            continue;
+        r = lifted_step(&g->points.watches, v, ev, ops, info);
+        clear_lift(g, v, since);
+        if (info->last.reason == EXIT_KICK)
+            break; /* somebody wants the vCPU: again later */
+    }
+    engine_alone_end(g);
+    vcpu_show_idt(v); /* the step may have hidden it, and the guest runs on */
+    vcpu_dr6_restore(v);
+    c->step_from = from;
+    return r != ONE_OTHER || info->last.reason == EXIT_KICK;
+}
+
+bool watch_double_fault(struct engine *g, struct vcpu *v, const struct user_frame *f)
+{
+    struct watches *w = &g->points.watches;
+    struct kvm_regs regs = *v->regs;
+    struct kvm_sregs sregs = *v->sregs;
+    struct exit_event ev = {.reason = KVM_EXIT_SHUTDOWN};
+    struct onestep_info info;
+    struct onestep_ops ops;
+    bool in_the_way;
+
+    if (!w->trapped || !frame_load(v, f))
+        return false;
+    in_the_way = watch_pages_lift_system(w, v) != 0;
+    slots_lift_all(&g->vm->slots, false); /* was only asked, not applied */
+    engine_ops(g, &ops);
+    if (in_the_way && watch_recover(g, v, &ev, &ops, &info))
+        return true;
+    *v->regs = regs;
+    *v->sregs = sregs;
+    vcpu_dirty(v, VS_REGS | VS_SREGS);
+    return false;
+}
+
+bool watch_deliver(struct engine *g, struct vcpu *v)
+{
+    struct exit_event ev = {.reason = EXIT_KICK};
+    struct onestep_info info;
+    struct onestep_ops ops;
+    unsigned in_the_way;
+
+    if (g->vm->probe.emulated || !g->points.watches.trapped ||
+        !(v->injected >= 0 || v->events->exception.injected || v->events->interrupt.injected))
+        return false;
+    in_the_way = watch_pages_lift_system(&g->points.watches, v);
+    slots_lift_all(&g->vm->slots, false); /* was only asked, not applied */
+    engine_ops(g, &ops);
+    return in_the_way && watch_recover(g, v, &ev, &ops, &info);
+}
+
+void watch_renew(struct engine *g, struct vcpu *v)
+{
+    if (!atomic_load_explicit(&g->points.watches.stale, memory_order_relaxed))
+        return;
+    vcpu_settle(v);
+    engine_alone_begin(g, v);
+    watch_refresh(&g->points.watches);
+    engine_alone_end(g);
+}
+
+void watch_kicked(struct engine *g, struct vcpu *v, const struct onestep_ops *ops)
+{
+    struct watches *w = &g->points.watches;
+    struct watch_cpu *c = &w->cpu[v->id];
+    struct exit_event ev = {.reason = EXIT_KICK};
+    struct onestep_info info;
+
+    if (!w->pages)
+        return;
+    engine_alone_begin(g, v);
+    watch_refresh(w);
+    engine_alone_end(g);
+    if (w->trapped && c->kicked && stuck_same(&c->kicked_regs, v->regs) &&
+        atomic_load(&v->idle) == VCPU_ACTIVE) {
+        watch_recover(g, v, &ev, ops, &info);
+        c->kicked = false;
+        return;
+    }
+    c->kicked = true;
+    c->kicked_regs = *v->regs;
+}
+
+/* ---- turns
+ * ------------------------------------------------------------------------------------------
+ */
+
+static struct timespec soon(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_nsec += TURN_NS;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_nsec -= 1000000000;
+        t.tv_sec++;
+    }
+    return t;
+}
+
+bool watch_turn_take(struct engine *g, struct vcpu *v)
+{
+    struct timespec until = soon();
+    bool mine;
+
+    pthread_mutex_lock(&g->alone);
+    if (g->turn && pthread_cond_timedwait(&g->alone_cond, &g->alone, &until) == ETIMEDOUT &&
+        g->turn)
+        vcpu_kick(g->turn);
+    mine = !g->turn && !g->alone_owner;
+    if (mine)
+        g->turn = v;
+    pthread_mutex_unlock(&g->alone);
+    return mine;
+}
+
+void watch_turn_give(struct engine *g)
+{
+    pthread_mutex_lock(&g->alone);
+    g->turn = NULL;
+    pthread_cond_broadcast(&g->alone_cond);
+    pthread_mutex_unlock(&g->alone);
+}
