@@ -4,7 +4,7 @@ UNIT := $(patsubst tests/%.c,$(B)/tests/%,$(sort $(wildcard tests/unit/test_*.c)
 FUZZ := $(patsubst tests/%.c,$(B)/tests/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 # Under the thread sanitizer: the unit programs that start threads or a machine.
 THREADS := $(patsubst tests/%.c,$(B)/tests/%,$(sort $(shell grep -lE \
-	'pthread_create|session_open|vm_new|vm_create|ring_' tests/unit/test_*.c 2>/dev/null)))
+	'pthread_create|session_open|guest_open|vm_new|vm_create|ring_' tests/unit/test_*.c 2>/dev/null)))
 
 .PHONY: check-build unit unit-threads fuzz-build
 TESTLINK = @echo "  LD   $@"; $(if $(V),set -x;) $(LINK) $(filter %.o %.a,$^) $(1) $(LDLIBS_ALL)

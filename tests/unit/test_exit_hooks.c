@@ -1,7 +1,7 @@
 /*
  * Hooks on a real machine: dispatch by kind, key and filter, their answers, and added devices.
  */
-#include "tests/test.h"
+#include "tests/unit/guest_image.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,35 +15,18 @@
  * mov dx,0x510; in al,dx; out 0x80,al; out 0x81,al; mov al,5; out 0xf4,al; hlt */
 static const uint8_t code[] = {0xba, 0x10, 0x05, 0xec, 0xe6, 0x80, 0xe6,
                                0x81, 0xb0, 0x05, 0xe6, 0xf4, 0xf4};
-static char image[64];
 static struct session *s;
 
 static bool open_guest(void)
 {
-    struct session_config cfg = {.mem_bytes = 2 << 20};
-    struct err e = {0};
-    int fd;
+    const struct session_config cfg = {.mem_bytes = 2 << 20, .boot.kind = BOOT_FLAT};
 
-    snprintf(image, sizeof image, "/tmp/vmscope-hooks-XXXXXX");
-    fd = mkstemp(image);
-    if (fd < 0 || write(fd, code, sizeof code) != sizeof code || close(fd))
-        return false;
-    cfg.boot.kind = BOOT_FLAT;
-    cfg.boot.image = image;
-    if (session_open(&s, &cfg, &e)) {
-        unlink(image);
-        test_skipped = access("/dev/kvm", R_OK | W_OK) != 0;
-        test_failed = !test_skipped;
-        snprintf(test_why, sizeof test_why, "%.500s", e.msg);
-        return false;
-    }
-    return true;
+    return guest_open(&s, cfg, code, sizeof code);
 }
 
 static void close_guest(void)
 {
-    session_close(s);
-    unlink(image);
+    guest_close(&s);
 }
 
 static bool run(void)

@@ -3,7 +3,7 @@
  * instructions at which it spins. Hosts that can are checked to just do it. Needs KVM; skips
  * without.
  */
-#include "tests/test.h"
+#include "tests/unit/guest_image.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,44 +14,17 @@
 #include "vmm/probe.h"
 
 static struct session *s;
-static char image[] = "/tmp/vmscope-test-XXXXXX";
 
 static bool open_code(enum boot_mode mode, const void *code, size_t n)
 {
-    struct session_config cfg = {.mem_bytes = 4 << 20};
-    struct err e = {0};
-    int fd;
+    const struct session_config cfg = {.mem_bytes = 4 << 20, .boot = FLAT_AT(0x8000, mode)};
 
-    memcpy(image, "/tmp/vmscope-test-XXXXXX", sizeof image);
-    fd = mkstemp(image);
-    if (fd < 0 || write(fd, code, n) != (ssize_t)n || close(fd) < 0) {
-        test_fail(__FILE__, __LINE__, "cannot write %s", image);
-        return false;
-    }
-    cfg.boot = (struct boot_config){.kind = BOOT_FLAT,
-                                    .image = image,
-                                    .has_load_addr = true,
-                                    .load_addr = 0x8000,
-                                    .has_mode = true,
-                                    .mode = mode};
-    if (session_open(&s, &cfg, &e) < 0) {
-        unlink(image);
-        if (access("/dev/kvm", R_OK | W_OK) < 0) {
-            snprintf(test_why, sizeof test_why, "%.500s", e.msg);
-            test_skipped = true;
-        } else {
-            test_fail(__FILE__, __LINE__, "session_open: %.500s", e.msg);
-        }
-        return false;
-    }
-    return true;
+    return guest_open(&s, cfg, code, n);
 }
 
 static void close_code(void)
 {
-    session_close(s);
-    s = NULL;
-    unlink(image);
+    guest_close(&s);
 }
 
 /* What the probe says; 0 when it cannot run. */

@@ -3,7 +3,7 @@
  * there, natively on hosts without gaps. Expected values come from this very program running the
  * same bytes on the processor itself. Needs KVM; skips without.
  */
-#include "tests/test.h"
+#include "tests/unit/guest_image.h"
 
 #include <cpuid.h>
 #include <errno.h>
@@ -186,7 +186,6 @@ CODE(crossing, "lea 8(%rbp), %rsi\n mov $0x1122334455667788, %rax\n mov %rax, (%
 /* ---- harness --------------------------------------------------------------------------------- */
 
 static struct session *s;
-static char image[] = "/tmp/vmscope-test-XXXXXX";
 static uint8_t blob[4096];
 static size_t blob_len;
 
@@ -259,41 +258,15 @@ static const char *cpu_features;
 
 static bool open_guest(void)
 {
-    struct session_config cfg = {.mem_bytes = 16 << 20, .cpu_features = cpu_features};
-    size_t n = (size_t)(guest_end - guest_start);
-    struct err e = {0};
-    int fd;
+    const struct session_config cfg = {
+        .mem_bytes = 16 << 20, .cpu_features = cpu_features, .boot = FLAT_AT(AT, BOOT_MODE_LONG)};
 
-    memcpy(image, "/tmp/vmscope-test-XXXXXX", sizeof image);
-    fd = mkstemp(image);
-    if (fd < 0 || write(fd, guest_start, n) != (ssize_t)n || close(fd) < 0) {
-        test_fail(__FILE__, __LINE__, "cannot write %s", image);
-        return false;
-    }
-    cfg.boot = (struct boot_config){.kind = BOOT_FLAT,
-                                    .image = image,
-                                    .has_load_addr = true,
-                                    .load_addr = AT,
-                                    .has_mode = true,
-                                    .mode = BOOT_MODE_LONG};
-    if (session_open(&s, &cfg, &e) < 0) {
-        unlink(image);
-        if (access("/dev/kvm", R_OK | W_OK) < 0) {
-            snprintf(test_why, sizeof test_why, "%.500s", e.msg);
-            test_skipped = true;
-        } else {
-            test_fail(__FILE__, __LINE__, "session_open: %.500s", e.msg);
-        }
-        return false;
-    }
-    return true;
+    return guest_open(&s, cfg, guest_start, (size_t)(guest_end - guest_start));
 }
 
 static void close_guest(void)
 {
-    session_close(s);
-    s = NULL;
-    unlink(image);
+    guest_close(&s);
 }
 
 static bool put(uint64_t at, const void *src, size_t n)

@@ -2,7 +2,7 @@
  * Scripts against a real machine: what the interface does, every example of its documentation, and
  * scripts that mean harm.
  */
-#include "tests/test.h"
+#include "tests/unit/guest_image.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,7 +22,6 @@ static const uint8_t code[] = {
     0x77, 0x6f, 0x72, 0x6c, 0x64, 0x0d, 0x0a, 0x6c, 0x6f, 0x67, 0x69, 0x6e, 0x3a, 0x20, 0x00};
 #define POLL_AT 40 /* loop; 0xeb makes it for ever */
 
-static char image[64];
 static struct session *s;
 static struct scripts *h;
 static struct cmd_client client;
@@ -37,34 +36,20 @@ static void on_print(void *arg, const char *text, size_t len)
 
 static bool open_guest(bool for_ever, bool sandbox)
 {
-    struct session_config cfg = {.mem_bytes = 2 << 20};
+    const struct session_config cfg = {.mem_bytes = 2 << 20, .boot.kind = BOOT_FLAT};
     struct scripts_config sc = {
         .sandbox = sandbox, .mem_bytes = 32 << 20, .hook_ms = hook_ms, .main_ms = main_ms};
     struct err e = {0};
     uint8_t bytes[sizeof code];
-    int fd;
 
     memcpy(bytes, code, sizeof code);
     if (for_ever)
         bytes[POLL_AT] = 0xeb;
-    snprintf(image, sizeof image, "/tmp/vmscope-lua-XXXXXX");
-    fd = mkstemp(image);
-    if (fd < 0 || write(fd, bytes, sizeof bytes) != sizeof bytes || close(fd)) {
-        test_fail(__FILE__, __LINE__, "cannot write %s", image);
-        return false;
-    }
-    cfg.boot.kind = BOOT_FLAT;
-    cfg.boot.image = image;
     buf_clear(&printed);
     sc.print = on_print;
     client = (struct cmd_client){.quit_status = -1};
-    if (session_open(&s, &cfg, &e)) {
-        unlink(image);
-        snprintf(test_why, sizeof test_why, "%.500s", e.msg);
-        test_skipped = access("/dev/kvm", R_OK | W_OK) != 0;
-        test_failed = !test_skipped;
+    if (!guest_open(&s, cfg, bytes, sizeof bytes))
         return false;
-    }
     client.s = s;
     if (scripts_open(&h, s, &client, &sc, &e)) {
         test_fail(__FILE__, __LINE__, "%.500s", e.msg);
@@ -76,9 +61,8 @@ static bool open_guest(bool for_ever, bool sandbox)
 static void close_guest(void)
 {
     scripts_close(h);
-    session_close(s);
+    guest_close(&s);
     cmd_client_fini(&client);
-    unlink(image);
 }
 
 /* Delivers until no script waits and the guest stands. False after half a minute. */

@@ -2,7 +2,7 @@
  * The session on real KVM: control, points, memory views, reset, in every mode that a flat image
  * can start in.
  */
-#include "tests/test.h"
+#include "tests/unit/guest_image.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,41 +48,19 @@ static const struct mode_case modes[] = {
      AT + 8},
 };
 
-static char image[] = "/tmp/vmscope-test-XXXXXX";
 static struct session *s;
 static const struct mode_case *mc;
 
 static bool open_case(const struct mode_case *c, unsigned cpus)
 {
-    struct session_config cfg = {.mem_bytes = 4 << 20, .cpus = cpus};
+    const struct session_config cfg = {
+        .mem_bytes = 4 << 20, .cpus = cpus, .boot = FLAT_AT(AT, c->mode)};
+    struct reg_value count = reg_from_u64(REG_rcx, 100);
     struct err e = {0};
-    int fd;
 
     mc = c;
-    memcpy(image, "/tmp/vmscope-test-XXXXXX", sizeof image);
-    fd = mkstemp(image);
-    if (fd < 0 || write(fd, c->code, sizeof c->code) != sizeof c->code || close(fd) < 0) {
-        test_fail(__FILE__, __LINE__, "cannot write %s", image);
+    if (!guest_open(&s, cfg, c->code, sizeof c->code))
         return false;
-    }
-    cfg.boot = (struct boot_config){.kind = BOOT_FLAT,
-                                    .image = image,
-                                    .has_load_addr = true,
-                                    .load_addr = AT,
-                                    .has_mode = true,
-                                    .mode = c->mode};
-    if (session_open(&s, &cfg, &e) < 0) {
-        unlink(image);
-        if (access("/dev/kvm", R_OK | W_OK) < 0) {
-            snprintf(test_why, sizeof test_why, "%.500s", e.msg);
-            test_skipped = true;
-        } else {
-            test_fail(__FILE__, __LINE__, "session_open: %.500s", e.msg);
-        }
-        return false;
-    }
-    struct reg_value count = reg_from_u64(REG_rcx, 100);
-
     if (session_reg_set(s, 0, REG_rcx, &count, &e) < 0) {
         test_fail(__FILE__, __LINE__, "%.500s", e.msg);
         return false;
@@ -92,9 +70,7 @@ static bool open_case(const struct mode_case *c, unsigned cpus)
 
 static void close_case(void)
 {
-    session_close(s);
-    s = NULL;
-    unlink(image);
+    guest_close(&s);
 }
 
 /* Every test body runs once a mode; a failure names the mode. */

@@ -1,7 +1,7 @@
 /*
  * Several vCPUs: all of them stop, and no breakpoint is lost when they pass the same one at once.
  */
-#include "tests/test.h"
+#include "tests/unit/guest_image.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -42,14 +42,11 @@ asm(".pushsection .rodata\n"
 extern const uint8_t smp_image[], smp_end[], smp_ap[], smp_ap_next[];
 
 static struct session *s;
-static char path[] = "/tmp/vmscope-test-XXXXXX";
 
 static bool open_smp(unsigned cpus)
 {
-    struct session_config cfg = {.mem_bytes = 4 << 20, .cpus = cpus};
-    size_t len = (uintptr_t)smp_end - (uintptr_t)smp_image;
-    struct err e = {0};
-    int fd;
+    const struct session_config cfg = {
+        .mem_bytes = 4 << 20, .cpus = cpus, .boot = FLAT_AT(AT, BOOT_MODE_PROT)};
 
     if (getenv("VMSCOPE_IN_RIG")) {
         test_skipped = true;
@@ -57,34 +54,12 @@ static bool open_smp(unsigned cpus)
                  "QEMU 10 itself crashes when several vCPUs use its emulated debug registers");
         return false;
     }
-    memcpy(path, "/tmp/vmscope-test-XXXXXX", sizeof path);
-    fd = mkstemp(path);
-    if (fd < 0 || write(fd, smp_image, len) != (ssize_t)len || close(fd) < 0) {
-        test_fail(__FILE__, __LINE__, "cannot write %s", path);
-        return false;
-    }
-    cfg.boot = (struct boot_config){.kind = BOOT_FLAT,
-                                    .image = path,
-                                    .has_load_addr = true,
-                                    .load_addr = AT,
-                                    .has_mode = true,
-                                    .mode = BOOT_MODE_PROT};
-    if (session_open(&s, &cfg, &e) == 0)
-        return true;
-    unlink(path);
-    if (access("/dev/kvm", R_OK | W_OK) < 0) {
-        test_skipped = true;
-        snprintf(test_why, sizeof test_why, "%.500s", e.msg);
-    } else {
-        test_fail(__FILE__, __LINE__, "session_open: %.500s", e.msg);
-    }
-    return false;
+    return guest_open(&s, cfg, smp_image, (uintptr_t)smp_end - (uintptr_t)smp_image);
 }
 
 static void close_smp(void)
 {
-    session_close(s);
-    unlink(path);
+    guest_close(&s);
 }
 
 static uint32_t counter(void)

@@ -3,7 +3,7 @@
  * architectural next instruction, with the entered vector, on every KVM. One program runs in long
  * mode, goes to ring 3 and back by each way, and is stepped from `begin` to `end`.
  */
-#include "tests/test.h"
+#include "tests/unit/guest_image.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -171,7 +171,6 @@ static const struct stop want[] = {
 };
 
 static struct session *s;
-static char path[] = "/tmp/vmscope-test-XXXXXX";
 
 static uint64_t address(const uint8_t *label)
 {
@@ -180,39 +179,14 @@ static uint64_t address(const uint8_t *label)
 
 static bool open_image(void)
 {
-    struct session_config cfg = {.mem_bytes = 16 << 20};
-    size_t len = (uintptr_t)image_end - (uintptr_t)image;
-    struct err e = {0};
-    int fd;
+    const struct session_config cfg = {.mem_bytes = 16 << 20, .boot = FLAT_AT(AT, BOOT_MODE_LONG)};
 
-    memcpy(path, "/tmp/vmscope-test-XXXXXX", sizeof path);
-    fd = mkstemp(path);
-    if (fd < 0 || write(fd, image, len) != (ssize_t)len || close(fd) < 0) {
-        test_fail(__FILE__, __LINE__, "cannot write %s", path);
-        return false;
-    }
-    cfg.boot = (struct boot_config){.kind = BOOT_FLAT,
-                                    .image = path,
-                                    .has_load_addr = true,
-                                    .load_addr = AT,
-                                    .has_mode = true,
-                                    .mode = BOOT_MODE_LONG};
-    if (session_open(&s, &cfg, &e) == 0)
-        return true;
-    unlink(path);
-    if (access("/dev/kvm", R_OK | W_OK) < 0) {
-        test_skipped = true;
-        snprintf(test_why, sizeof test_why, "%.500s", e.msg);
-    } else {
-        test_fail(__FILE__, __LINE__, "session_open: %.500s", e.msg);
-    }
-    return false;
+    return guest_open(&s, cfg, image, (uintptr_t)image_end - (uintptr_t)image);
 }
 
 static void close_image(void)
 {
-    session_close(s);
-    unlink(path);
+    guest_close(&s);
 }
 
 static bool go_until(const uint8_t *label)

@@ -2,7 +2,7 @@
  * Watchpoints on real KVM, in every mode: who, old and new value for each kind of access; and the
  * guest ends as it does unwatched. VMSCOPE_FORCE_METHODS makes the same tests use other methods.
  */
-#include "tests/test.h"
+#include "tests/unit/guest_image.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -140,7 +140,6 @@ static const struct program programs[] = {
 
 static const struct program *pg;
 static struct session *s;
-static char image[] = "/tmp/vmscope-test-XXXXXX";
 
 static uint64_t addr_of(enum label l)
 {
@@ -179,34 +178,12 @@ static bool set_up_ring3(void)
 
 static bool open_program(const struct program *p, unsigned cpus)
 {
-    struct session_config cfg = {.mem_bytes = MEM, .cpus = cpus};
-    struct err e = {0};
-    size_t len = (size_t)(p->end - p->begin);
-    int fd;
+    const struct session_config cfg = {
+        .mem_bytes = MEM, .cpus = cpus, .boot = FLAT_AT(AT, p->mode)};
 
     pg = p;
-    memcpy(image, "/tmp/vmscope-test-XXXXXX", sizeof image);
-    fd = mkstemp(image);
-    if (fd < 0 || write(fd, p->begin, len) != (ssize_t)len || close(fd) < 0) {
-        test_fail(__FILE__, __LINE__, "cannot write %s", image);
+    if (!guest_open(&s, cfg, p->begin, (size_t)(p->end - p->begin)))
         return false;
-    }
-    cfg.boot = (struct boot_config){.kind = BOOT_FLAT,
-                                    .image = image,
-                                    .has_load_addr = true,
-                                    .load_addr = AT,
-                                    .has_mode = true,
-                                    .mode = p->mode};
-    if (session_open(&s, &cfg, &e) < 0) {
-        unlink(image);
-        if (access("/dev/kvm", R_OK | W_OK) < 0) {
-            snprintf(test_why, sizeof test_why, "%.500s", e.msg);
-            test_skipped = true;
-        } else {
-            test_fail(__FILE__, __LINE__, "session_open: %.500s", e.msg);
-        }
-        return false;
-    }
     if (p->user && !set_up_ring3()) {
         test_fail(__FILE__, __LINE__, "cannot set up ring 3");
         return false;
@@ -216,9 +193,7 @@ static bool open_program(const struct program *p, unsigned cpus)
 
 static void close_program(void)
 {
-    session_close(s);
-    s = NULL;
-    unlink(image);
+    guest_close(&s);
 }
 
 static void in_all_modes(void (*body)(void))
