@@ -728,8 +728,7 @@ void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event
     if (want->step)
         v->run->request_interrupt_window = 0; /* on hardware it would pre-empt the step for ever */
     v->wish = WISH_NONE;
-    if (v->vm->slots.pages)
-        note_given(v);
+    note_given(v);
     if (rc == 0 && v->irq_pending_ns && !want->step && v->vm->probe.emulated &&
         cpu_cpl(v->sregs) == 0 && entered - v->irq_pending_ns > STARVED_NS)
         windowed = step_to_window(v, want, &rc);

@@ -87,8 +87,8 @@ struct vcpu {
     bool native_broken;    /* it could not be made: do not try again */
     _Atomic uint64_t assists[ASSIST_KINDS];
 
-    /* What the last entry had to deliver, and where: a KVM that cannot push the frame to a trapped
-     * page forgets it. */
+    /* Where the last entry was, and what it had to deliver: a KVM that cannot push the frame to a
+     * trapped page forgets it. */
     struct vcpu_given {
         uint64_t rip, rsp;
         int vector; /* -1: nothing */

@@ -13,6 +13,8 @@
 #define BACK_BYTES 64
 /* A function longer than this is not decoded from its start. */
 #define FUNCTION_MAX 16384
+/* So many instructions are followed from the last entry. */
+#define REACH_MAX 512
 
 struct search {
     struct session *s;
@@ -88,6 +90,42 @@ static uint64_t find_by_votes(const struct search *k)
     return k->at - disasm_back(session_disasm(k->s), k->bits, k->at, bytes + BACK_BYTES - n, n, 1);
 }
 
+struct paths {
+    uint64_t at[REACH_MAX];
+    unsigned known;
+};
+
+static void path(struct paths *p, uint64_t at)
+{
+    for (unsigned i = 0; i < p->known; i++)
+        if (p->at[i] == at)
+            return;
+    if (p->known < REACH_MAX)
+        p->at[p->known++] = at;
+}
+
+/* Among what the guest can have come to since it was entered the last time. What decodes alike
+ * without its prefix, or with the end of the instruction before, is told apart by that. */
+static uint64_t find_reachable(const struct search *k)
+{
+    struct paths p = {.at = {k->v->sregs->cs.base + k->v->given.rip}, .known = 1};
+
+    for (unsigned i = 0; i < p.known; i++) {
+        uint64_t at = p.at[i];
+        struct insn in;
+
+        if (!session_insn(k->s, k->vcpu, at, &in) || (in.effects & INSN_BAD))
+            continue;
+        if (at + in.len == k->at && touched(k, at, in.len))
+            return at;
+        if (in.has_target)
+            path(&p, in.target);
+        if (!(in.effects & (INSN_RET | INSN_JMP | INSN_IRET | INSN_SYSRET)))
+            path(&p, at + in.len);
+    }
+    return 0;
+}
+
 static uint64_t find(const struct search *k)
 {
     uint64_t by = find_call(k);
@@ -104,6 +142,9 @@ static uint64_t find(const struct search *k)
         if (session_insn(k->s, k->vcpu, k->at, &in) && (in.effects & INSN_REP))
             return k->at;
     }
+    by = find_reachable(k);
+    if (by)
+        return by;
     by = find_by_votes(k);
     if (by && by < k->at && touched(k, by, (unsigned)(k->at - by)))
         return by;
