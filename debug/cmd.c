@@ -505,8 +505,10 @@ static void report_watch(struct cmd_client *c, const struct stop_info *stop, str
     const struct point *p = session_point(c->s, stop->point_id);
     enum watch_access access = p ? p->spec.access : WATCH_CHANGE;
     unsigned digits = 2 * stop->value_len;
-    char name[160];
+    char name[160], on[32] = "";
 
+    if (session_cpus(c->s) > 1)
+        snprintf(on, sizeof on, " on vCPU %u", stop->vcpu);
     out_text(o, "%s %d: %s",
              access == WATCH_READ     ? "Hardware read watchpoint"
              : access == WATCH_ACCESS ? "Hardware access (read/write) watchpoint"
@@ -520,12 +522,12 @@ static void report_watch(struct cmd_client *c, const struct stop_info *stop, str
         out_text(o, "New value = 0x%0*llx", (int)digits, (unsigned long long)stop->new_value);
     }
     if (stop->by)
-        out_text(o, "%s at 0x%llx by 0x%llx%s",
+        out_text(o, "%s at 0x%llx by 0x%llx%s%s",
                  stop->access == WATCH_READ    ? "Read"
                  : stop->access == WATCH_WRITE ? "Written"
                                                : "Read and written",
                  (unsigned long long)stop->addr, (unsigned long long)stop->by,
-                 cmd_symbol(c, stop->by, name, sizeof name));
+                 cmd_symbol(c, stop->by, name, sizeof name), on);
     out_json_hex(o, "address", stop->addr);
     out_json_hex(o, "old", stop->old_value);
     out_json_hex(o, "new", stop->new_value);

@@ -539,18 +539,15 @@ static void check_dead(struct engine *g, struct vcpu *v)
  * halted with interrupts off. */
 static void check_kernel_halt(struct engine *g, struct vcpu *v)
 {
-    uint32_t state;
+    enum vcpu_idle idle;
 
-    if (!g->vm->m.irqchip_kernel || kvm_get_mp_state(v->fd, &state) < 0)
+    if (!g->vm->m.irqchip_kernel)
         return;
-    atomic_store(&v->idle, state != KVM_MP_STATE_HALTED ? VCPU_ACTIVE
-                           : v->regs->rflags & 0x200    ? VCPU_HALTED
-                                                        : VCPU_DEAD);
-    if (state == KVM_MP_STATE_UNINITIALIZED || state == KVM_MP_STATE_INIT_RECEIVED)
-        atomic_store(&v->idle, VCPU_WAIT_SIPI);
+    idle = vcpu_ask_idle(v);
+    atomic_store(&v->idle, idle);
     check_dead(g, v);
     /* It is the kernel that waits, so the loop must go on entering it. */
-    if (atomic_load(&v->idle) != VCPU_WAIT_SIPI || v->id)
+    if (idle != VCPU_WAIT_SIPI || v->id)
         atomic_store(&v->idle, VCPU_ACTIVE);
 }
 

@@ -249,11 +249,11 @@ static void log_text(struct session *s, const struct log_head *h, const char *te
     buf_clear(out);
     if (!h->is_whole) {
         buf_addf(out, "%s %d", kinds[b ? b->pub.spec.kind : POINT_BREAK], h->id);
-        if (s->vm->cpus > 1)
-            buf_addf(out, ", vCPU %u", h->vcpu);
         buf_addf(out, ", 0x%llx", (unsigned long long)h->rip);
         if (symbols_format(s->symbols, h->rip, sym, sizeof sym))
             buf_addf(out, " <%s>", sym);
+        if (s->vm->cpus > 1)
+            buf_addf(out, " on vCPU %u", h->vcpu);
         buf_adds(out, h->len ? ": " : "");
     }
     esc_console(out, text, h->len);

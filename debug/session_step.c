@@ -20,7 +20,7 @@ static int check(struct session *s, unsigned vcpu, struct err *e)
 
     if (rc == 0 && vcpu >= s->vm->cpus)
         rc = err_set(e, EINVAL, "there is no vCPU %u", vcpu);
-    if (rc == 0 && atomic_load(&s->vm->cpu[vcpu]->idle) == VCPU_WAIT_SIPI)
+    if (rc == 0 && vcpu_waits(s->vm->cpu[vcpu]) == VCPU_WAIT_SIPI)
         rc = err_set(e, EINVAL, "vCPU %u waits for its start-up IPI: it has nothing to step", vcpu);
     return rc;
 }
@@ -60,30 +60,6 @@ static int add_hidden(struct session *s, unsigned vcpu, uint64_t linear, uint64_
     return id;
 }
 
-static void ask_halted(void *arg, struct vcpu *v)
-{
-    uint32_t state;
-
-    *(bool *)arg = kvm_get_mp_state(v->fd, &state) == 0 && state == KVM_MP_STATE_HALTED;
-}
-
-/* Sleeps in HLT until an interrupt. With the kernel's interrupt chips only KVM knows; it is asked
- * behind a HLT, which spares the other steps a call. */
-static bool is_asleep(struct session *s, unsigned vcpu)
-{
-    struct vcpu *v = s->vm->cpu[vcpu];
-    uint64_t before = v->sregs->cs.base + v->regs->rip - 1;
-    uint8_t op;
-    bool halted = false;
-
-    if (!s->vm->m.irqchip_kernel)
-        return atomic_load(&v->idle) == VCPU_HALTED;
-    if ((v->regs->rflags & 0x200) && session_mem_read(s, vcpu, SPACE_LINEAR, before, &op, 1) == 1 &&
-        op == 0xf4)
-        vcpu_call(v, ask_halted, &halted);
-    return halted;
-}
-
 /* For session_resume: a step of a vCPU that sleeps would end in the handler of the interrupt that
  * wakes it, where a remote client's user does not want to be. Unless that is asked for, the step is
  * over when the handler has returned. */
@@ -91,7 +67,7 @@ static bool wakes_instead(struct session *s, unsigned vcpu)
 {
     const struct vcpu *v = s->vm->cpu[vcpu];
 
-    if (s->engine.step_irq || !is_asleep(s, vcpu) ||
+    if (s->engine.step_irq || vcpu_waits(v) != VCPU_HALTED ||
         add_hidden(s, vcpu, v->sregs->cs.base + v->regs->rip, v->regs->rsp, false, NULL) < 0)
         return false;
     s->told_rip[vcpu] = UINT64_MAX; /* it has not executed what it stands at: no passing there */

@@ -76,14 +76,25 @@ static const char *exception_name(int vector)
     return vector >= 0 && vector < 32 && names[vector] ? names[vector] : "an interrupt";
 }
 
-static void where(struct session *s, const struct stop_info *si, char *dst, size_t cap)
+static void place_text(struct session *s, uint64_t addr, char *dst, size_t cap)
 {
     char sym[96];
 
-    if (symbols_format(session_symbols(s), si->cs_base + si->rip, sym, sizeof sym))
-        snprintf(dst, cap, "0x%llx <%s>", (unsigned long long)(si->cs_base + si->rip), sym);
+    if (symbols_format(session_symbols(s), addr, sym, sizeof sym))
+        snprintf(dst, cap, "0x%llx <%s>", (unsigned long long)addr, sym);
     else
-        snprintf(dst, cap, "0x%llx", (unsigned long long)(si->cs_base + si->rip));
+        snprintf(dst, cap, "0x%llx", (unsigned long long)addr);
+}
+
+/* With several vCPUs: also on which of them. */
+static void where(struct session *s, const struct stop_info *si, char *dst, size_t cap)
+{
+    size_t len;
+
+    place_text(s, si->cs_base + si->rip, dst, cap);
+    len = strlen(dst);
+    if (session_cpus(s) > 1)
+        snprintf(dst + len, cap - len, " on vCPU %u", si->vcpu);
 }
 
 /* KVM's suberrors, as linux/kvm.h numbers them. */
@@ -132,16 +143,6 @@ static void describe_internal(struct session *s, struct stop_info *si, const str
         session_assist_on(s) ? "" : "without --assist off vmscope carries out what it can; ");
 }
 
-static void place_text(struct session *s, uint64_t addr, char *dst, size_t cap)
-{
-    char sym[96];
-
-    if (symbols_format(session_symbols(s), addr, sym, sizeof sym))
-        snprintf(dst, cap, "0x%llx <%s>", (unsigned long long)addr, sym);
-    else
-        snprintf(dst, cap, "0x%llx", (unsigned long long)addr);
-}
-
 static const char *access_name(unsigned access)
 {
     return access == WATCH_READ ? "read" : access == WATCH_WRITE ? "written" : "read and written";
@@ -173,9 +174,10 @@ static void describe_stuck(struct session *s, struct stop_info *si, const char *
     bool call = known && (!strcmp(in.mnemonic, "vmcall") || !strcmp(in.mnemonic, "vmmcall"));
 
     say(si,
-        "vCPU %u is stuck at %s: this host's KVM neither runs `%s%s%s` nor refuses it, it spins in "
+        "The guest is stuck at %s: this host's KVM neither runs `%s%s%s` nor refuses it, it spins "
+        "in "
         "the kernel; %s",
-        si->vcpu, at, known ? in.mnemonic : "(unreadable)", known && in.operands[0] ? " " : "",
+        at, known ? in.mnemonic : "(unreadable)", known && in.operands[0] ? " " : "",
         known ? in.operands : "",
         call ? "keep the guest from making hypercalls (without `--cpu +kvm`; Linux: `nopv`)"
              : "if the guest asks CPUID before, hide the feature with --cpu -NAME");

@@ -961,9 +961,33 @@ unsigned vcpu_fetch(struct vcpu *v, uint8_t insn[15])
     return (unsigned)walk_read(&v->vm->mem, &r, v->sregs->cs.base + v->regs->rip, insn, 15);
 }
 
+enum vcpu_idle vcpu_ask_idle(const struct vcpu *v)
+{
+    uint32_t state;
+
+    if (kvm_get_mp_state(v->fd, &state) < 0)
+        return VCPU_ACTIVE;
+    switch (state) {
+    case KVM_MP_STATE_HALTED:
+        return v->regs->rflags & 0x200 ? VCPU_HALTED : VCPU_DEAD;
+    case KVM_MP_STATE_UNINITIALIZED:
+    case KVM_MP_STATE_INIT_RECEIVED:
+        return VCPU_WAIT_SIPI;
+    default:
+        return VCPU_ACTIVE;
+    }
+}
+
+enum vcpu_idle vcpu_waits(const struct vcpu *v)
+{
+    if (v->vm->m.irqchip_kernel && v->parked)
+        return (enum vcpu_idle)v->idle_inside;
+    return (enum vcpu_idle)atomic_load(&v->idle);
+}
+
 const char *vcpu_status(struct vcpu *v)
 {
-    switch ((enum vcpu_idle)atomic_load(&v->idle)) {
+    switch (vcpu_waits(v)) {
     case VCPU_HALTED:
         return "halted";
     case VCPU_DEAD:
@@ -1016,6 +1040,14 @@ static int make_timer(struct vcpu *v)
     return 0;
 }
 
+/* Under vm->ctl. */
+static void rest(struct vcpu *v)
+{
+    if (v->vm->m.irqchip_kernel)
+        v->idle_inside = vcpu_ask_idle(v);
+    v->parked = true;
+}
+
 static void *thread_main(void *arg)
 {
     struct vcpu *v = arg;
@@ -1027,7 +1059,7 @@ static void *thread_main(void *arg)
     self = rc == 0 ? v : NULL;
     pthread_mutex_lock(&vm->ctl);
     v->start_rc = rc;
-    v->parked = true;
+    rest(v);
     pthread_cond_broadcast(&vm->acked);
     while (rc == 0) {
         while (!v->go && !v->call && !v->quit)
@@ -1039,12 +1071,13 @@ static void *thread_main(void *arg)
             v->call(v->call_arg, v);
             pthread_mutex_lock(&vm->ctl);
             v->call = NULL;
+            rest(v);
         } else {
             v->last_ns = clock_ns();
             vm->cfg.body(vm->cfg.arg, v);
             pthread_mutex_lock(&vm->ctl);
             v->go = false;
-            v->parked = true;
+            rest(v);
             atomic_fetch_sub(&vm->running, 1);
             pthread_mutex_unlock(&vm->ctl);
             vm->cfg.parked(vm->cfg.arg, v);

@@ -63,6 +63,7 @@ struct vcpu {
     _Atomic int park;        /* leave the body soon */
     _Atomic uint32_t kicked; /* futex word for sleeping in HLT */
     _Atomic int idle;        /* enum vcpu_idle */
+    int idle_inside;         /* the same, of the kernel's interrupt chips, when it parked */
     bool hold_irq;           /* do not inject interrupts (steps) */
     bool unsettled;          /* the last exit's access is not completed in KVM yet */
     uint16_t idt_limit_real; /* while idt_hidden */
@@ -164,6 +165,10 @@ void vcpu_kick(struct vcpu *v);
 /* Waits for what a kicked vCPU tells by `cond`, under `lock`. False after a while: kick it again,
  * for a step takes a few kicks for such as can wait until it ends. Any thread. */
 bool vcpu_wait_a_while(pthread_cond_t *cond, pthread_mutex_t *lock);
+/* What it waits for: its own thread, or any while it is parked. */
+enum vcpu_idle vcpu_waits(const struct vcpu *v);
+/* Asks KVM, which alone knows when the interrupt chips are the kernel's. vCPU thread. */
+enum vcpu_idle vcpu_ask_idle(const struct vcpu *v);
 /* "running", "halted", "waiting for SIPI", "stopped"; any thread. */
 const char *vcpu_status(struct vcpu *v);
 

@@ -1,0 +1,80 @@
+#!/bin/bash
+# Several vCPUs, each in another state: all stop for whoever stops, each hit is told with its vCPU,
+# and `set scheduler-locking` says who moves.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+names="states states_known_to_the_kernel each_hit_is_told point_for_one locking_on locking_step locking_off steps_one_that_waits
+nexti_over_a_halt"
+[[ -r /dev/kvm && -w /dev/kvm ]] || { for n in $names; do echo "SKIP $n: no usable /dev/kvm"; done; exit 0; }
+status=0
+{ ${CC:-gcc} -m32 -c -o "$TEST_DIR/crowd.o" tests/cmd/crowd.S &&
+    ld -m elf_i386 -Ttext 0x7000 -o "$TEST_DIR/crowd.elf" "$TEST_DIR/crowd.o" &&
+    objcopy -O binary "$TEST_DIR/crowd.elf" "$TEST_DIR/crowd.bin"; } >"$TEST_DIR/build" 2>&1 ||
+    { echo "FAIL states: $(cat "$TEST_DIR/build")"; exit 1; }
+
+# go COMMAND...: runs them; $out is what was said.
+go() {
+    local args=() c
+    for c; do args+=(-e "$c"); done
+    out=$(timeout 60 "$VMSCOPE" run --cpus 6 --irqchip "${chips:-user}" --mode prot --load-addr 0x7000 \
+        --symbols "$TEST_DIR/crowd.elf" "$TEST_DIR/crowd.bin" "${args[@]}" 2>&1)
+}
+fail() { echo "FAIL $name: $1: ${out//$'\n'/ | }"; status=1; return 1; }
+says() {
+    local re
+    for re; do grep -qE -e "$re" <<<"$out" || { fail "no line like \"$re\""; return 1; }; done
+}
+# values: what `print` told, one a line.
+values() { sed -nE 's/^\$[0-9]+ = ([0-9]+).*/\1/p' <<<"$out"; }
+both='print *(u32*)0x600c' other='print *(u32*)0x6010'
+
+# Stopped by processor 3, which others are in every state there is. The point is on the counting
+# loop's third pass, by which time the others may still be on their way: they are waited for.
+states() {
+    go 'break work thread 3 if *(u32*)0x600c > 20000 && *(u32*)0x6010 > 20000' continue 'info vcpus'
+    says '^ +0 .* stopped +0x[0-9a-f]+ <spin' '^ +1 .* halted +0x[0-9a-f]+ <asleep' \
+        '^ +2 .* halted, interrupts off +0x[0-9a-f]+ <dead' '^\* +3 .* stopped +0x[0-9a-f]+ <work>' \
+        '^ +4 .* stopped +0x' '^ +5 .* waiting for SIPI' 'Breakpoint 1, 0x[0-9a-f]+ <work> on vCPU 3$'
+}
+states_known_to_the_kernel() {
+    local chips=kernel
+    states && steps_one_that_waits
+}
+each_hit_is_told() {
+    go 'break work' continue continue continue continue continue continue continue continue
+    says '^Breakpoint 1, 0x[0-9a-f]+ <work> on vCPU 3$' '^Breakpoint 1, 0x[0-9a-f]+ <work> on vCPU 4$'
+}
+point_for_one() {
+    go 'break work thread 4' continue continue continue 'info breakpoints'
+    says '^1 .*vcpu 4 ' '<work> on vCPU 4$' || return
+    ! grep -q 'on vCPU [0-35]' <<<"$out" || fail "another vCPU was reported"
+}
+locking_on() {
+    go 'tbreak work thread 3' continue 'set scheduler-locking on' "$other" 'stepi 3000' 'break work' \
+        continue continue continue "$other" "$both"
+    mapfile -t v < <(values)
+    [[ ${v[0]} == "${v[1]}" && ${v[2]} -gt 700 ]] || fail "others moved: ${v[*]}" || return
+    says 'work> on vCPU 3$'
+}
+locking_step() {
+    go 'tbreak work thread 3' continue 'set scheduler-locking step' "$other" 'stepi 3000' "$other" \
+        'break work thread 3 if *(u32*)0x600c > 100000' continue "$other"
+    mapfile -t v < <(values)
+    [[ ${v[0]} == "${v[1]}" && ${v[2]} -gt ${v[1]} ]] || fail "steps and runs: ${v[*]}"
+}
+locking_off() {
+    go 'tbreak work thread 3' continue 'set scheduler-locking off' "$other" 'stepi 30000' "$other"
+    mapfile -t v < <(values)
+    [[ ${v[1]} -gt ${v[0]} ]] || fail "nobody else ran in 30000 steps: ${v[*]}"
+}
+steps_one_that_waits() {
+    go 'tbreak work thread 3' continue 'vcpu 5' stepi
+    says 'vCPU 5 waits for its start-up IPI'
+}
+# The one that is stepped over HLT sleeps; the others run meanwhile, and one of them ends the guest.
+nexti_over_a_halt() {
+    go 'break asleep thread 1' continue 'set scheduler-locking off' 'nexti 3'
+    says '^Breakpoint 1, .* on vCPU 1$' 'debug-exit port'
+}
+for name in $names; do "$name" && echo "ok $name"; done
+exit $status
