@@ -67,11 +67,11 @@ bool multiboot_recognises(struct bytes file)
     return find_magic(file, MAGIC, 4, SEARCH_BYTES, 3, true, &off);
 }
 
-static int parse_header(struct load *l, struct mb_image *img, uint32_t *flags)
+static int parse_header(struct load *l, struct mb_image *img)
 {
     struct bytes head = le_sub(l->file, 0, SEARCH_BYTES);
     uint64_t at;
-    uint32_t unknown;
+    uint32_t flags, unknown;
 
     if (!find_magic(l->file, MAGIC, 4, SEARCH_BYTES, 3, true, &img->header_off))
         return load_bad(l,
@@ -80,21 +80,21 @@ static int parse_header(struct load *l, struct mb_image *img, uint32_t *flags)
                         multiboot_near_miss(l->file) ? "; " : "",
                         multiboot_near_miss(l->file) ? multiboot_near_miss(l->file) : "");
     at = img->header_off;
-    *flags = (uint32_t)le_at(head, at + 4, 4);
-    unknown = *flags & REQUIRED & ~KNOWN;
+    flags = (uint32_t)le_at(head, at + 4, 4);
+    unknown = flags & REQUIRED & ~KNOWN;
     if (unknown)
         return load_bad(l,
                         "Multiboot header requires bit %d of its flags 0x%x, which has no meaning "
                         "in the specification",
-                        __builtin_ctz(unknown), *flags);
-    if (!(*flags & HAS_ADDRESSES) && !(*flags & WANT_VIDEO))
+                        __builtin_ctz(unknown), flags);
+    if (!(flags & HAS_ADDRESSES) && !(flags & WANT_VIDEO))
         return 0;
-    if (!le_has(head, at, *flags & WANT_VIDEO ? 48 : 32))
+    if (!le_has(head, at, flags & WANT_VIDEO ? 48 : 32))
         return load_bad(l,
                         "Multiboot header at 0x%llx with flags 0x%x is longer than what is left "
                         "of the first 8192 bytes of the file",
-                        (ull)at, *flags);
-    if (!(*flags & HAS_ADDRESSES))
+                        (ull)at, flags);
+    if (!(flags & HAS_ADDRESSES))
         return 0;
     img->has_addresses = img->has_entry = true;
     img->addresses = (struct mb_addresses){
@@ -107,15 +107,6 @@ static int parse_header(struct load *l, struct mb_image *img, uint32_t *flags)
     return 0;
 }
 
-struct info {
-    const char *cmdline;
-    uint32_t upper_kib;
-    unsigned modules, ranges;
-    struct load_module module[LOAD_MODULES_MAX];
-    struct boot_range range[BOOT_RANGES_MAX];
-    struct elf_sections sections;
-};
-
 static void put_string(struct buf *b, const char *s)
 {
     buf_add(b, s, strlen(s) + 1);
@@ -124,7 +115,7 @@ static void put_string(struct buf *b, const char *s)
 /* The fixed part, then the map, the module list, section headers and strings. */
 static void build(struct buf *b, uint64_t base, const void *arg)
 {
-    const struct info *s = arg;
+    const struct mb_info *s = arg;
     uint64_t map = base + INFO_BYTES, map_len = 24ull * s->ranges, list = map + map_len;
     uint64_t headers = (list + 16ull * s->modules + 15) & ~15ull;
     uint64_t loader = headers + s->sections.headers.len;
@@ -183,33 +174,9 @@ static void build(struct buf *b, uint64_t base, const void *arg)
 
 int multiboot_load(struct load *l)
 {
+    static const struct mb_version version = {"Multiboot", ENTRY_EAX, build};
     struct mb_image img = {0};
-    struct info s = {.cmdline = l->cfg->append ? l->cfg->append : ""};
-    char detail[64];
-    uint32_t flags;
-    int r = parse_header(l, &img, &flags);
+    int r = parse_header(l, &img);
 
-    if (!r)
-        r = mb_image_load(l, &img);
-    if (!r)
-        r = load_modules(l, l->high, s.module, &s.modules);
-    if (!r && img.is_elf)
-        r = elf_load_sections(l, &img.elf, l->high, &s.sections);
-    if (r < 0)
-        return r;
-    s.upper_kib = mb_upper_kib(l->mem);
-    s.ranges = boot_memory_map(l->mem, s.range);
-    r = load_info(l, build, &s, "Multiboot information", &l->out->rbx);
-    buf_fini(&s.sections.headers);
-    if (r < 0)
-        return r;
-    l->out->rax = ENTRY_EAX;
-    if (img.is_elf)
-        snprintf(detail, sizeof detail, "%u-bit ELF, %u module%s", img.elf.bits, s.modules,
-                 s.modules == 1 ? "" : "s");
-    else
-        snprintf(detail, sizeof detail, "addresses in its header, %u module%s", s.modules,
-                 s.modules == 1 ? "" : "s");
-    load_summary(l, "Multiboot, ", detail);
-    return 0;
+    return r < 0 ? r : mb_load(l, &img, &version);
 }

@@ -242,16 +242,6 @@ static int parse_header(struct load *l, struct mb_image *img)
                     (ull)len);
 }
 
-struct info {
-    const char *cmdline;
-    uint32_t upper_kib;
-    unsigned modules, ranges;
-    struct load_module module[LOAD_MODULES_MAX];
-    struct boot_range range[BOOT_RANGES_MAX];
-    struct elf_sections sections;
-    uint64_t load_base;
-};
-
 /* Head of a tag with `bytes` after it. */
 static void put_tag(struct buf *b, enum info_tag type, uint64_t bytes)
 {
@@ -266,7 +256,7 @@ static void put_text_tag(struct buf *b, enum info_tag type, const char *text)
     buf_add(b, text, strlen(text) + 1);
 }
 
-static void put_map(struct buf *b, const struct info *s)
+static void put_map(struct buf *b, const struct mb_info *s)
 {
     put_tag(b, INFO_MAP, 8 + 24ull * s->ranges);
     put_le(b, 4, 24);
@@ -293,7 +283,7 @@ static void put_screen(struct buf *b)
 
 static void build(struct buf *b, uint64_t base, const void *arg)
 {
-    const struct info *s = arg;
+    const struct mb_info *s = arg;
 
     (void)base;
     put_le(b, 8, 0); /* total size, at the end */
@@ -325,36 +315,13 @@ static void build(struct buf *b, uint64_t base, const void *arg)
 
 int multiboot2_load(struct load *l)
 {
+    static const struct mb_version version = {"Multiboot 2", ENTRY_EAX, build};
     struct mb_image img = {0};
-    struct info s = {.cmdline = l->cfg->append ? l->cfg->append : ""};
-    char detail[64];
     int r = parse_header(l, &img);
 
     if (r < 0)
         return r;
     if (img.has_addresses && !img.has_entry)
         return load_bad(l, "Multiboot 2 header has an address tag but no entry address tag");
-    r = mb_image_load(l, &img);
-    if (!r)
-        r = load_modules(l, l->high, s.module, &s.modules);
-    if (!r && img.is_elf)
-        r = elf_load_sections(l, &img.elf, l->high, &s.sections);
-    if (r < 0)
-        return r;
-    s.load_base = img.load_base;
-    s.upper_kib = mb_upper_kib(l->mem);
-    s.ranges = boot_memory_map(l->mem, s.range);
-    r = load_info(l, build, &s, "Multiboot 2 information", &l->out->rbx);
-    buf_fini(&s.sections.headers);
-    if (r < 0)
-        return r;
-    l->out->rax = ENTRY_EAX;
-    if (img.is_elf)
-        snprintf(detail, sizeof detail, "%u-bit ELF, %u module%s", img.elf.bits, s.modules,
-                 s.modules == 1 ? "" : "s");
-    else
-        snprintf(detail, sizeof detail, "addresses in its header, %u module%s", s.modules,
-                 s.modules == 1 ? "" : "s");
-    load_summary(l, "Multiboot 2, ", detail);
-    return 0;
+    return mb_load(l, &img, &version);
 }

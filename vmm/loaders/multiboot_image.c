@@ -4,14 +4,9 @@
  */
 #include "vmm/loaders/multiboot_image.h"
 
+#include <stdio.h>
+
 typedef unsigned long long ull;
-
-uint32_t mb_upper_kib(const struct mem *m)
-{
-    uint64_t end = mem_low_end(m);
-
-    return end > BOOT_HIGH ? (uint32_t)((end - BOOT_HIGH) / 1024) : 0;
-}
 
 static bool is_free(const struct load *l, uint64_t low, uint64_t high)
 {
@@ -113,7 +108,7 @@ static int load_elf(struct load *l, struct mb_image *img, uint64_t *delta)
     return 0;
 }
 
-int mb_image_load(struct load *l, struct mb_image *img)
+static int load_image(struct load *l, struct mb_image *img)
 {
     struct boot_state *out = l->out;
     uint64_t delta = 0;
@@ -131,5 +126,52 @@ int mb_image_load(struct load *l, struct mb_image *img)
     out->rip = out->entry = img->entry;
     if (elf_recognises(l->file))
         out->symbols = l->cfg->image;
+    return 0;
+}
+
+static uint32_t upper_kib(const struct mem *m)
+{
+    uint64_t end = mem_low_end(m);
+
+    return end > BOOT_HIGH ? (uint32_t)((end - BOOT_HIGH) / 1024) : 0;
+}
+
+/* The words of out->summary before the segments. */
+static void summarise(struct load *l, const struct mb_image *img, const char *version,
+                      unsigned modules)
+{
+    char kind[40], what[32], detail[64];
+
+    snprintf(kind, sizeof kind, "%s, ", version);
+    if (img->is_elf)
+        snprintf(what, sizeof what, "%u-bit ELF", img->elf.bits);
+    else
+        snprintf(what, sizeof what, "addresses in its header");
+    snprintf(detail, sizeof detail, "%s, %u module%s", what, modules, modules == 1 ? "" : "s");
+    load_summary(l, kind, detail);
+}
+
+int mb_load(struct load *l, struct mb_image *img, const struct mb_version *version)
+{
+    struct mb_info s = {.cmdline = l->cfg->append ? l->cfg->append : ""};
+    char what[40];
+    int r = load_image(l, img);
+
+    if (!r)
+        r = load_modules(l, l->high, s.module, &s.modules);
+    if (!r && img->is_elf)
+        r = elf_load_sections(l, &img->elf, l->high, &s.sections);
+    if (r < 0)
+        return r;
+    s.load_base = img->load_base;
+    s.upper_kib = upper_kib(l->mem);
+    s.ranges = boot_memory_map(l->mem, s.range);
+    snprintf(what, sizeof what, "%s information", version->name);
+    r = load_info(l, version->build, &s, what, &l->out->rbx);
+    buf_fini(&s.sections.headers);
+    if (r < 0)
+        return r;
+    l->out->rax = version->eax;
+    summarise(l, img, version->name, s.modules);
     return 0;
 }

@@ -1,5 +1,5 @@
 /*
- * What both Multiboot versions share: how the image itself is loaded.
+ * What both Multiboot versions share: how the image itself is loaded, and what the guest is told.
  */
 #ifndef VMM_LOADERS_MULTIBOOT_IMAGE_H
 #define VMM_LOADERS_MULTIBOOT_IMAGE_H
@@ -17,7 +17,7 @@ struct mb_relocation {
     bool prefers_high;
 };
 
-/* Filled by the header's parser, then by mb_image_load. */
+/* Filled by the header's parser, then by mb_load. */
 struct mb_image {
     uint64_t header_off;
     bool has_addresses, has_entry, has_relocation;
@@ -29,10 +29,27 @@ struct mb_image {
     uint64_t load_base;
 };
 
-/* Loads by the addresses when given, else as ELF, moved when the image allows and needs it. */
-int mb_image_load(struct load *l, struct mb_image *img);
-/* KiB from 1 MiB to the first hole, for "basic memory information". */
-uint32_t mb_upper_kib(const struct mem *m);
+/* What both forms of the information structure say. */
+struct mb_info {
+    const char *cmdline;
+    uint32_t upper_kib; /* from 1 MiB to the first hole, for "basic memory information" */
+    unsigned modules, ranges;
+    struct load_module module[LOAD_MODULES_MAX];
+    struct boot_range range[BOOT_RANGES_MAX];
+    struct elf_sections sections;
+    uint64_t load_base;
+};
+
+/* What tells one version from the other, once its header has been read. */
+struct mb_version {
+    const char *name;     /* "Multiboot" */
+    uint32_t eax;         /* at entry */
+    load_build_fn *build; /* writes the information structure; its argument is a struct mb_info */
+};
+
+/* Loads the image by the addresses when given, else as ELF, moved when it allows and needs that;
+ * then modules and the information structure, to which RBX points at entry. 0 or -errno. */
+int mb_load(struct load *l, struct mb_image *img, const struct mb_version *version);
 #define MB_LOWER_KIB ((uint32_t)(BOOT_LOW_END / 1024))
 
 #endif
