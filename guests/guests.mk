@@ -18,15 +18,14 @@ GUEST_LDFLAGS := -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack \
 GUEST_M32 := -m32 -march=i686
 GUEST_M64 := -m64 -mno-red-zone
 
-GUEST_LIB_32 := $(G)/obj/32/guests/lib/crt0_32.o $(G)/obj/32/guests/lib/guest.o
-GUEST_LIB_64 := $(patsubst %,$(G)/obj/64/guests/lib/%.o,guest trap_entry trap)
+GUEST_LIB_32 := $(patsubst %,$(G)/obj/32/guests/lib/%.o,crt0_32 guest bytes)
+GUEST_LIB_64 := $(patsubst %,$(G)/obj/64/guests/lib/%.o,guest bytes trap_entry trap)
 
 GUEST_IMAGES := $(GUEST_16:guests/%.S=$(G)/%.bin) \
 	$(patsubst guests/%.c,$(G)/%,$(GUEST_32) $(GUEST_64_PLAIN) $(GUEST_64))
-TINYOS_SRC := $(sort $(wildcard guests/tinyos/*.c guests/tinyos/*.S))
-ifneq ($(TINYOS_SRC),)
+TINYOS_SRC := $(sort $(wildcard guests/tinyos/*.c guests/tinyos/*.S)) \
+	guests/lib/trap_entry.S guests/lib/bytes.c
 GUEST_IMAGES += $(G)/tinyos
-endif
 
 .PHONY: guests
 guests: $(GUEST_IMAGES) ## build the bundled guests

@@ -14,24 +14,6 @@ uintptr_t guest_multiboot_info;
 #define UART_LSR  (TESTDEV_COM1 + 5)
 #define UART_THRE 0x20
 
-/* The compiler may call these whatever the flags say. */
-void *memset(void *dst, int c, size_t n);
-void *memcpy(void *dst, const void *src, size_t n);
-
-void *memset(void *dst, int c, size_t n)
-{
-    void *d = dst;
-    __asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(c) : "memory");
-    return dst;
-}
-
-void *memcpy(void *dst, const void *src, size_t n)
-{
-    void *d = dst;
-    __asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(n) : : "memory");
-    return dst;
-}
-
 void console_init(void)
 {
     outb(TESTDEV_COM1 + 1, 0x00); /* no interrupts */

@@ -24,7 +24,6 @@ static struct gate idt[VECTORS];
 static trap_fn *handlers[VECTORS];
 
 extern const char trap_stubs[]; /* VECTORS stubs of STUB_BYTES each */
-void trap_dispatch(struct trap *t);
 
 static void set_gate(unsigned vector, unsigned dpl)
 {

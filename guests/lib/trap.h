@@ -7,13 +7,7 @@
 
 #include <stdint.h>
 
-/* What trap_entry.S has pushed, lowest address first; changes take effect on return. */
-struct trap {
-    uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
-    uint64_t rbp, rdi, rsi, rdx, rcx, rbx, rax;
-    uint64_t vector, error;
-    uint64_t rip, cs, rflags, rsp, ss;
-};
+#include "guests/lib/trap_frame.h"
 
 enum { TRAP_UD = 6, TRAP_DF = 8, TRAP_GP = 13, TRAP_PF = 14 };
 

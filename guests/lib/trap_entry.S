@@ -1,7 +1,9 @@
 /*
  * Entry of every exception and interrupt of a 64-bit guest: 256 stubs of 16 bytes that make one
- * frame (struct trap in trap.h), one common path to trap_dispatch and back.
+ * frame, one common path to trap_dispatch and back.
  */
+#include "guests/lib/registers.inc"
+
     .section .text
     .code64
 
@@ -23,41 +25,12 @@ trap_stubs:
 
     .type   trap_common, @function
 trap_common:
-    push    %rax
-    push    %rbx
-    push    %rcx
-    push    %rdx
-    push    %rsi
-    push    %rdi
-    push    %rbp
-    push    %r8
-    push    %r9
-    push    %r10
-    push    %r11
-    push    %r12
-    push    %r13
-    push    %r14
-    push    %r15
+    push_registers
     cld
     mov     %rsp, %rdi
     call    trap_dispatch
     .globl  trap_return                 /* leaves by the frame at %rsp */
 trap_return:
-    pop     %r15
-    pop     %r14
-    pop     %r13
-    pop     %r12
-    pop     %r11
-    pop     %r10
-    pop     %r9
-    pop     %r8
-    pop     %rbp
-    pop     %rdi
-    pop     %rsi
-    pop     %rdx
-    pop     %rcx
-    pop     %rbx
-    pop     %rax
-    add     $16, %rsp                   /* vector, error code */
+    pop_registers
     iretq
     .size   trap_common, . - trap_common

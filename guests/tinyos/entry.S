@@ -1,7 +1,9 @@
 /*
- * The ways into the kernel (exceptions, interrupts, INT 0x80, SYSCALL) and the way to ring 3. All
- * of them make the same frame, struct trap in tinyos.h.
+ * SYSCALL, and the way to ring 3 and back. Exceptions, interrupts and INT 0x80 enter in
+ * guests/lib/trap_entry.S; all of them make the same frame.
  */
+#include "guests/lib/registers.inc"
+
 #define SEL_KERNEL_DATA 0x10
 #define SEL_USER_DATA   0x23
 #define SEL_USER_CODE   0x2b
@@ -9,62 +11,6 @@
 
     .section .text
     .code64
-
-/* 256 stubs of 16 bytes; cpu.c points the IDT to them. */
-    .balign 16
-    .globl  trap_stubs
-trap_stubs:
-    .set    vector, 0
-    .rept   256
-    .balign 16
-    /* Vectors 8, 10-14, 17, 21, 29 and 30 come with an error code. */
-    .if     !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30)
-    push    $0
-    .endif
-    push    $vector
-    jmp     trap_entry
-    .set    vector, vector + 1
-    .endr
-    .balign 16
-
-    .type   trap_entry, @function
-trap_entry:
-    push    %rax
-    push    %rbx
-    push    %rcx
-    push    %rdx
-    push    %rsi
-    push    %rdi
-    push    %rbp
-    push    %r8
-    push    %r9
-    push    %r10
-    push    %r11
-    push    %r12
-    push    %r13
-    push    %r14
-    push    %r15
-    cld
-    mov     %rsp, %rdi
-    call    trap_dispatch
-    pop     %r15
-    pop     %r14
-    pop     %r13
-    pop     %r12
-    pop     %r11
-    pop     %r10
-    pop     %r9
-    pop     %r8
-    pop     %rbp
-    pop     %rdi
-    pop     %rsi
-    pop     %rdx
-    pop     %rcx
-    pop     %rbx
-    pop     %rax
-    add     $16, %rsp                   /* vector, error */
-    iretq
-    .size   trap_entry, . - trap_entry
 
 /*
  * SYSCALL: the processor has put RIP into RCX and RFLAGS into R11, masked interrupts (SFMASK) and
@@ -83,43 +29,14 @@ syscall_entry:
     push    %rcx
     push    $0
     push    $VECTOR_SYSCALL
-    push    %rax
-    push    %rbx
-    push    %rcx
-    push    %rdx
-    push    %rsi
-    push    %rdi
-    push    %rbp
-    push    %r8
-    push    %r9
-    push    %r10
-    push    %r11
-    push    %r12
-    push    %r13
-    push    %r14
-    push    %r15
+    push_registers
     cld
     mov     %rsp, %rdi
     call    trap_dispatch
-    pop     %r15
-    pop     %r14
-    pop     %r13
-    pop     %r12
-    pop     %r11
-    pop     %r10
-    pop     %r9
-    pop     %r8
-    pop     %rbp
-    pop     %rdi
-    pop     %rsi
-    pop     %rdx
-    add     $8, %rsp                    /* RCX comes from the frame's RIP below */
-    pop     %rbx
-    pop     %rax
-    add     $16, %rsp                   /* vector, error */
-    pop     %rcx
+    pop_registers                       /* of which SYSRET wants other values: */
+    pop     %rcx                        /* RIP */
     add     $8, %rsp                    /* CS */
-    pop     %r11
+    pop     %r11                        /* RFLAGS */
     pop     %rsp
     sysretq
     .size   syscall_entry, . - syscall_entry

@@ -14,21 +14,6 @@ static uint64_t user_pdpt[512] __attribute__((aligned(4096)));
 static uint64_t user_pd[512] __attribute__((aligned(4096)));
 static uint64_t user_pts[4][512] __attribute__((aligned(4096)));
 
-/* The compiler may call these two for assignments of structures, whatever its flags say. */
-void *memset(void *dst, int c, size_t n)
-{
-    void *d = dst;
-    __asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(c) : "memory");
-    return dst;
-}
-
-void *memcpy(void *dst, const void *src, size_t n)
-{
-    void *d = dst;
-    __asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(n) : : "memory");
-    return dst;
-}
-
 static uint64_t *pml4(void)
 {
     uint64_t cr3;

@@ -4,7 +4,7 @@
  *
  *   boot.S        from the loader's 32-bit entry to long mode in the higher half
  *   console.c     printk; serial.c COM1 with interrupts; vga.c text screen; keyboard.c PS/2
- *   cpu.c         GDT, TSS, IDT, SYSCALL registers;  entry.S the ways in and out of the kernel
+ *   cpu.c         GDT, TSS, IDT, SYSCALL registers;  entry.S SYSCALL, to ring 3 and back
  *   trap.c        exceptions and interrupts;  timer.c PIC, PIT, ticks, sleep
  *   multiboot.c   what the loader told us;  memory.c page tables
  *   process.c     one process in ring 3 and its system calls;  hello_user.c the program it runs
@@ -17,6 +17,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "guests/lib/bytes.h"
+#include "guests/lib/cpu.h"
+#include "guests/lib/trap_frame.h"
 #include "vmm/testdev_abi.h"
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
@@ -37,36 +40,7 @@ static inline uint64_t virt_to_phys(const void *virt)
     return (uint64_t)virt - KERNEL_BASE;
 }
 
-/* --- instructions that C has no words for --- */
-
-static inline void outb(uint16_t port, uint8_t value)
-{
-    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
-}
-
-static inline void outw(uint16_t port, uint16_t value)
-{
-    __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port) : "memory");
-}
-
-static inline uint8_t inb(uint16_t port)
-{
-    uint8_t value;
-    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port) : "memory");
-    return value;
-}
-
-static inline uint64_t rdmsr(uint32_t msr)
-{
-    uint32_t lo, hi;
-    __asm__ volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
-    return (uint64_t)hi << 32 | lo;
-}
-
-static inline void wrmsr(uint32_t msr, uint64_t value)
-{
-    __asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
-}
+/* --- instructions that C has no words for: more than guests/lib/cpu.h has --- */
 
 static inline void cpuid(uint32_t leaf, uint32_t *a, uint32_t *b, uint32_t *c, uint32_t *d)
 {
@@ -139,14 +113,6 @@ void keyboard_interrupt(void);
 
 void cpu_init(void);
 
-/* What entry.S pushes, lowest address first. */
-struct trap {
-    uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
-    uint64_t rbp, rdi, rsi, rdx, rcx, rbx, rax;
-    uint64_t vector, error;
-    uint64_t rip, cs, rflags, rsp, ss;
-};
-
 /* Goes to ring 3 and comes back when the process ends: the code given to user_leave. Meanwhile
  * entries from ring 3 use the rest of the caller's stack. */
 uint64_t user_enter(uint64_t rip, uint64_t rsp, uint64_t arg);
@@ -160,8 +126,6 @@ extern uint64_t syscall_rsp;
 #define VECTOR_IRQ0    0x20
 #define VECTOR_SYSCALL 0x80
 #define TIMER_HZ       100
-
-void trap_dispatch(struct trap *t);
 
 void timer_init(void);
 void timer_interrupt(void);
@@ -198,9 +162,6 @@ bool multiboot_init(uint32_t magic, uint32_t info_phys);
 bool boot_option(const char *name, char *value, size_t size);
 
 /* --- memory.c --- */
-
-void *memset(void *dst, int c, size_t n);
-void *memcpy(void *dst, const void *src, size_t n);
 
 void memory_init(void);
 /* Maps a 4 KiB page for ring 3. */
