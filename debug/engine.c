@@ -473,10 +473,22 @@ void engine_ops(struct engine *g, struct onestep_ops *out)
     *out = (struct onestep_ops){.arg = g, .saw = saw};
 }
 
-static void report_internal(struct engine *g, struct vcpu *v, const struct exit_event *ev)
+/* A stop that stop_error.c has the words for. */
+static void report_exit(struct engine *g, struct vcpu *v, enum stop_kind kind,
+                        const struct exit_event *ev)
 {
-    engine_stop(g, v, STOP_INTERNAL_ERROR);
+    engine_stop(g, v, kind);
     g->report[v->id].ev = *ev;
+}
+
+static void report_stuck(struct engine *g, struct vcpu *v)
+{
+    struct exit_event ev = {.reason = EXIT_KICK};
+
+    ev.rip = v->regs->rip;
+    ev.cs_base = v->sregs->cs.base;
+    ev.mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags);
+    report_exit(g, v, STOP_STUCK, &ev);
 }
 
 static void report_paging(struct engine *g, struct vcpu *v, const char *kind)
@@ -505,20 +517,6 @@ static void report_shutdown(struct engine *g, struct vcpu *v, struct exit_event 
         *si = (struct stop_info){.kind = STOP_TRIPLE_FAULT, .vcpu = v->id, .point_id = id};
     si->vector = ev->u.shutdown.vector;
     si->code = ev->u.shutdown.error_code;
-}
-
-static void report_error(struct engine *g, struct vcpu *v, const struct exit_event *ev)
-{
-    struct stop_info *si = engine_stop(g, v, STOP_HOST_ERROR);
-
-    si->code = (uint32_t)ev->u.fail.errno_;
-    if (ev->reason == KVM_EXIT_FAIL_ENTRY)
-        snprintf(si->text, sizeof si->text,
-                 "the processor refused to enter the guest (hardware reason 0x%llx): some "
-                 "register holds a value that it does not accept",
-                 (unsigned long long)ev->u.fail.hardware_reason);
-    else
-        snprintf(si->text, sizeof si->text, "KVM_RUN failed: %s", strerror(ev->u.fail.errno_));
 }
 
 /* All vCPUs halted with interrupts off, or still waiting for their start: the end. */
@@ -695,15 +693,16 @@ static bool is_stuck(struct engine *g, struct vcpu *v)
     if (atomic_load(&v->idle) != VCPU_ACTIVE || !stuck_suspect(s, v) || vcpu_sleeps_inside(v))
         return false;
     v->hold_irq = true;
-    info.last.guest_ns = 0;
-    (void)one_step(g, v, &info);
+    do {
+        info.last.guest_ns = 0;
+    } while (!one_step(g, v, &info) && info.last.reason != EXIT_KICK && s->stood &&
+             !vcpu_parking(v));
     v->hold_irq = held;
     vcpu_show_idt(v);
     vcpu_dr6_restore(v);
-    if (!stuck_tried(s, v, info.last.guest_ns))
-        return false;
-    engine_stop(g, v, STOP_STUCK);
-    return true;
+    if (!g->report[v->id].present && stuck_tried(s, v, info.last.guest_ns))
+        report_stuck(g, v);
+    return g->report[v->id].present;
 }
 
 /* Does an event still wait that the entry was to deliver? The #UD that processors' KVM queues along
@@ -720,6 +719,33 @@ static bool moved_on(const struct watch_cpu *c, const struct vcpu *v, const stru
     return c->kicked && (ev->reason != KVM_EXIT_MMIO || !stuck_same(&c->kicked_regs, v->regs));
 }
 
+/* Exits that ask for nothing, or that were served before (vcpu.c). To enter again after any other
+ * would mean the same exit for ever. */
+static bool is_answered(unsigned reason)
+{
+    switch (reason) {
+    case KVM_EXIT_IO:
+    case KVM_EXIT_MMIO:
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+    case KVM_EXIT_HYPERCALL:
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+    case KVM_EXIT_INTR:
+    case KVM_EXIT_NMI:
+    case KVM_EXIT_SET_TPR:
+    case KVM_EXIT_TPR_ACCESS:
+    case KVM_EXIT_IOAPIC_EOI:
+    case KVM_EXIT_DIRTY_RING_FULL:
+    case KVM_EXIT_X86_BUS_LOCK:
+    case KVM_EXIT_NOTIFY:
+    case EXIT_ASSIST:
+    case EXIT_RUN: /* a step that needed no entry */
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Deals with one exit that no device answers. */
 static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                             struct exit_event *ev)
@@ -730,7 +756,8 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
     struct plant *pl;
 
     if (ev->reason != EXIT_KICK) { /* it gets on, wherever the next kick finds it */
-        stuck_clear(&g->stuck[v->id]);
+        if (!(ev->flags & EXIT_F_RAM))
+            stuck_clear(&g->stuck[v->id]);
         if (moved_on(&g->points.watches.cpu[v->id], v, ev))
             g->points.watches.cpu[v->id].kicked = false;
     }
@@ -741,7 +768,7 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
         if (undelivered(v)) { /* refused was its frame, not the instruction at RIP */
             if (watch_recover(g, v, ev, &ops, &info))
                 return GO;
-            report_internal(g, v, ev);
+            report_exit(g, v, STOP_INTERNAL_ERROR, ev);
             return STOPPED;
         }
         pl = plant_here(g, v);
@@ -758,7 +785,7 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
             return engine_points_hit(g, v) ? STOPPED : GO_PAST;
         if (watch_recover(g, v, ev, &ops, &info))
             return GO;
-        report_internal(g, v, ev);
+        report_exit(g, v, STOP_INTERNAL_ERROR, ev);
         return STOPPED;
     case KVM_EXIT_SHUTDOWN:
         if (hook_taken_early(g, v, ev)) /* its frame could not be pushed, and need not be */
@@ -767,10 +794,6 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
             return GO;
         report_shutdown(g, v, ev);
         return STOPPED;
-    case KVM_EXIT_FAIL_ENTRY:
-    case EXIT_ERROR:
-        report_error(g, v, ev);
-        return STOPPED;
     case KVM_EXIT_HLT:
         check_dead(g, v);
         return GO;
@@ -778,8 +801,19 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
         check_kernel_halt(g, v);
         watch_kicked(g, v, &ops);
         return is_stuck(g, v) ? STOPPED : GO;
+    case KVM_EXIT_SYSTEM_EVENT:
+        if (ev->u.system.type == KVM_SYSTEM_EVENT_SHUTDOWN)
+            engine_stop(g, v, STOP_POWER_OFF);
+        else if (ev->u.system.type == KVM_SYSTEM_EVENT_RESET)
+            engine_stop(g, v, STOP_RESET);
+        else
+            report_exit(g, v, STOP_HOST_ERROR, ev);
+        return STOPPED;
     default:
-        return GO;
+        if (is_answered(ev->reason))
+            return GO;
+        report_exit(g, v, STOP_HOST_ERROR, ev);
+        return STOPPED;
     }
 }
 
@@ -845,6 +879,20 @@ static void plant_again(struct engine *g, struct vcpu *v)
     engine_alone_end(g);
 }
 
+/* A step that KVM says it made, but did not. */
+static bool step_stood(struct engine *g, struct vcpu *v, const struct kvm_regs *before)
+{
+    struct stuck *s = &g->stuck[v->id];
+
+    if (!stuck_stood(s, v, before))
+        return false;
+    if (s->stood >= STUCK_STOOD_MAX) {
+        s->stood = 0;
+        report_stuck(g, v);
+    }
+    return true;
+}
+
 /* One instruction with the byte planted at RIP lifted for that time. Returns whether it was made.
  */
 static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
@@ -855,6 +903,7 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     bool alone = hva || g->vm->methods.step_enters_free; /* step_guard.h */
     struct watches *w = &g->points.watches;
     uint64_t judged = g->judged[v->id];
+    struct kvm_regs before = *v->regs;
     enum onestep r;
     bool made;
 
@@ -874,6 +923,9 @@ static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     if (w->stepped)
         watch_expected(w, v, r != ONE_OTHER && info->vector < 0);
     made = r != ONE_OTHER || after_odd_step(g, v, &ops, pl, info);
+    if ((made && !info->partial && info->vector < 0) ||
+        (!made && info->last.reason == KVM_EXIT_MMIO && (info->last.flags & EXIT_F_RAM)))
+        made = !step_stood(g, v, &before) && made;
     if (hva) {
         if (*hva != pl->original)
             pl->original = *hva; /* the instruction rewrote itself */

@@ -46,7 +46,7 @@ struct stop_report {
     bool late; /* another vCPU's stop was told first */
     struct stop_info info;
     uint64_t at_ns;
-    struct exit_event ev; /* STOP_INTERNAL_ERROR: the exit that could not be dealt with */
+    struct exit_event ev; /* stop_is_error: the exit that could not be dealt with */
 };
 
 #define HOOK_VECTORS 32

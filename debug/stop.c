@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "debug/stop_error.h"
 #include "debug/symbols/sym.h"
-#include "disasm/disasm.h"
 
 const char *stop_kind_name(enum stop_kind k)
 {
@@ -97,50 +97,14 @@ static void where(struct session *s, const struct stop_info *si, char *dst, size
         snprintf(dst + len, cap - len, " on vCPU %u", si->vcpu);
 }
 
-/* KVM's suberrors, as linux/kvm.h numbers them. */
-static const char *suberror(uint32_t n)
+static void say_error(struct session *s, struct stop_info *si, const struct exit_event *ev,
+                      const char *at)
 {
-    switch (n) {
-    case KVM_INTERNAL_ERROR_EMULATION:
-        return "its emulator refused an instruction";
-    case KVM_INTERNAL_ERROR_SIMUL_EX:
-        return "two exceptions at once";
-    case KVM_INTERNAL_ERROR_DELIVERY_EV:
-        return "an exit while it delivered an event";
-    case KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON:
-        return "an exit reason that it did not expect";
-    default:
-        return "unknown suberror";
-    }
-}
+    struct buf text = {0};
 
-static void describe_internal(struct session *s, struct stop_info *si, const struct exit_event *ev,
-                              const char *at)
-{
-    struct insn in;
-    unsigned n = ev->u.internal.insn_len;
-    char bytes[3 * 15 + 1] = "";
-
-    if (ev->u.internal.suberror != KVM_INTERNAL_ERROR_EMULATION) {
-        say(si, "KVM gave up at %s: %s (suberror %u); the guest cannot go on from here", at,
-            suberror(ev->u.internal.suberror), ev->u.internal.suberror);
-        return;
-    }
-    if (!n) {
-        say(si, "the guest jumped to %s, where there is no memory to execute", at);
-        return;
-    }
-    disasm_one(session_disasm(s), cpu_mode_bits((enum cpu_mode)ev->mode), ev->cs_base + ev->rip,
-               ev->u.internal.insn, n, &in);
-    for (unsigned i = 0; i < in.len; i++)
-        snprintf(bytes + 3 * i, sizeof bytes - 3 * i, "%02x ", ev->u.internal.insn[i]);
-    say(si,
-        "this host's KVM cannot run `%s%s%s` (%.*s) at %s in %s: its emulator lacks the "
-        "instruction; %s`vmscope doctor` lists such gaps, and --cpu can hide the feature if the "
-        "guest asks CPUID first",
-        in.mnemonic, in.operands[0] ? " " : "", in.operands, in.len ? (int)(3 * in.len - 1) : 0,
-        bytes, at, cpu_mode_name((enum cpu_mode)ev->mode),
-        session_assist_on(s) ? "" : "without --assist off vmscope carries out what it can; ");
+    stop_error_describe(s, si, ev, at, &text);
+    say(si, "%s", buf_str(&text));
+    buf_fini(&text);
 }
 
 static const char *access_name(unsigned access)
@@ -165,22 +129,6 @@ static void describe_watch(struct session *s, struct stop_info *si, const struct
         si->by ? " by " : "", by, (int)(2 * si->value_len), (unsigned long long)si->old_value,
         (int)(2 * si->value_len), (unsigned long long)si->new_value, at, *detail ? ": " : "",
         detail);
-}
-
-static void describe_stuck(struct session *s, struct stop_info *si, const char *at)
-{
-    struct insn in = {0};
-    bool known = session_insn(s, si->vcpu, si->cs_base + si->rip, &in);
-    bool call = known && (!strcmp(in.mnemonic, "vmcall") || !strcmp(in.mnemonic, "vmmcall"));
-
-    say(si,
-        "The guest is stuck at %s: this host's KVM neither runs `%s%s%s` nor refuses it, it spins "
-        "in "
-        "the kernel; %s",
-        at, known ? in.mnemonic : "(unreadable)", known && in.operands[0] ? " " : "",
-        known ? in.operands : "",
-        call ? "keep the guest from making hypercalls (without `--cpu +kvm`; Linux: `nopv`)"
-             : "if the guest asks CPUID before, hide the feature with --cpu -NAME");
 }
 
 void stop_describe(struct session *s, struct stop_info *si, const struct exit_event *ev)
@@ -238,18 +186,16 @@ void stop_describe(struct session *s, struct stop_info *si, const struct exit_ev
             at, si->vector, exception_name(si->vector));
         break;
     case STOP_INTERNAL_ERROR:
+    case STOP_STUCK:
+    case STOP_HOST_ERROR:
         if (*detail)
             say(si, "At %s %.350s", at, detail);
         else if (ev)
-            describe_internal(s, si, ev, at);
-        break;
-    case STOP_STUCK:
-        describe_stuck(s, si, at);
+            say_error(s, si, ev, at);
         break;
     case STOP_HOOK:
         say(si, "A hook stopped the guest at %s%s%s", at, *detail ? ": " : "", detail);
         break;
-    case STOP_HOST_ERROR:
     case STOP_NONE:
     case STOP_KINDS:
         break;

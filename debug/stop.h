@@ -7,7 +7,7 @@
 #include "debug/session.h"
 
 /* Fills si->text (keeping what is already there as detail) from the other fields. `ev` is the exit
- * of STOP_INTERNAL_ERROR, else NULL. The machine is parked. */
+ * when stop_is_error, else NULL. The machine is parked. */
 void stop_describe(struct session *s, struct stop_info *si, const struct exit_event *ev);
 
 #endif

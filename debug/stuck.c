@@ -9,7 +9,7 @@
 #include "vmm/vcpu.h"
 
 /* Kicks come every 10 or 200 ms; a loop of several instructions shows itself by then. */
-#define SUSPECT_NS    500000000u
+#define SUSPECT_NS    300000000u
 #define SUSPECT_KICKS 3
 /* A step takes microseconds, but a loaded host may not run us for a while, or a kick may come just
  * when the step begins: several must fail, and not at once. */
@@ -32,14 +32,14 @@ bool stuck_suspect(struct stuck *s, const struct vcpu *v)
     uint64_t now = clock_ns();
 
     if (!s->since_ns || !stuck_same(&s->regs, v->regs)) {
-        *s = (struct stuck){.since_ns = now, .regs = *v->regs};
+        *s = (struct stuck){.since_ns = now, .regs = *v->regs, .stood = s->stood};
         return false;
     }
     return ++s->kicks >= SUSPECT_KICKS && now - s->since_ns >= SUSPECT_NS;
 }
 
-/* A jump may lead to itself. */
-static bool is_jump(struct vcpu *v)
+/* Jumps may lead to themselves, and returns, SYSCALL and its like be made to. */
+static bool may_stay(struct vcpu *v)
 {
     uint8_t b[15];
     unsigned n = vcpu_fetch(v, b), i = 0;
@@ -49,13 +49,25 @@ static bool is_jump(struct vcpu *v)
         i++;
     if (i + 1 >= n)
         return true; /* nothing can be said */
-    return b[i] == 0xeb || b[i] == 0xe9 || b[i] == 0xea || b[i] == 0xff || (b[i] & 0xf0) == 0x70 ||
-           (b[i] & 0xfc) == 0xe0 || (b[i] == 0x0f && (b[i + 1] & 0xf0) == 0x80);
+    if (b[i] == 0x0f)
+        return (b[i + 1] & 0xf0) == 0x80 || (b[i + 1] & 0xfd) == 0x05 || (b[i + 1] & 0xfe) == 0x34;
+    return b[i] == 0xeb || b[i] == 0xe9 || b[i] == 0xea || b[i] == 0xff || b[i] == 0xcf ||
+           (b[i] & 0xf0) == 0x70 || (b[i] & 0xfc) == 0xe0;
+}
+
+bool stuck_stood(struct stuck *s, struct vcpu *v, const struct kvm_regs *before)
+{
+    if (before->rip != v->regs->rip || !stuck_same(before, v->regs) || may_stay(v)) {
+        s->stood = 0;
+        return false;
+    }
+    s->stood++;
+    return true;
 }
 
 bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns)
 {
-    if (!stuck_same(&s->regs, v->regs) || is_jump(v)) {
+    if (!stuck_same(&s->regs, v->regs) || may_stay(v)) {
         stuck_clear(s);
         return false;
     }

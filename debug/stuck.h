@@ -1,7 +1,8 @@
 /*
  * A vCPU that burns time without moving: an emulating KVM spins inside the kernel at instructions
  * that it neither runs nor refuses (vmcall). Found by kicks that see the same registers, confirmed
- * by single steps that change nothing although the instruction is no jump to itself. vCPU threads.
+ * by single steps that change nothing although the instruction is no jump to itself. A vCPU that is
+ * stepped anyway needs no kicks: its steps end, at the same place again and again. vCPU threads.
  */
 #ifndef DEBUG_STUCK_H
 #define DEBUG_STUCK_H
@@ -18,6 +19,7 @@ struct stuck {
     unsigned kicks;
     unsigned tries; /* steps that changed nothing */
     uint64_t tried_ns;
+    unsigned stood; /* steps in a row that ended where they began */
 };
 
 /* Equal but for flags that steps leave behind. */
@@ -26,6 +28,11 @@ bool stuck_same(const struct kvm_regs *a, const struct kvm_regs *b);
 bool stuck_suspect(struct stuck *s, const struct vcpu *v);
 /* One such step ended after `guest_ns`. True when the vCPU is stuck. */
 bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns);
+/* A step that was made began with `before`: true when it ended there again, although its
+ * instruction must have changed something. It was none, then. */
+bool stuck_stood(struct stuck *s, struct vcpu *v, const struct kvm_regs *before);
+/* After so many of them in a row there is no hope. */
+#define STUCK_STOOD_MAX 16
 /* Any other exit. */
 static inline void stuck_clear(struct stuck *s)
 {

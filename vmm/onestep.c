@@ -20,6 +20,8 @@
 
 /* How often one step may enter the guest: a rep outs makes one exit an element. */
 #define ENTRIES_MAX 100000
+/* Accesses that one instruction makes without a repetition: FXSAVE's 64 are the most. */
+#define ACCESSES_MAX 1000
 
 /* ---- small pieces --------------------------------------------------------------------------- */
 
@@ -344,8 +346,8 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
                                 struct onestep_info *out)
 {
     struct vcpu_debug want = {.step = true, .sw_bp = guard->count > 0};
-    uint64_t from = linear_rip(v), target;
-    unsigned cpl = cpu_cpl(v->sregs), falls;
+    uint64_t from = linear_rip(v), rcx = v->regs->rcx, target;
+    unsigned cpl = cpu_cpl(v->sregs), falls, accesses = 0;
 
     /* A repeated string instruction is one step, whole: hosts stop in it each time, once more at
      * its end, or not at all. A debug register behind it is quicker than its iterations. */
@@ -407,7 +409,13 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
             vcpu_settle(v);
             if (moved(v, from))
                 return ONE_DONE;
-            break; /* the next element of a string, or the rest of a read-modify-write */
+            /* The next element of a string, or the rest of a read-modify-write; or one that an
+             * emulating KVM makes again and again. */
+            accesses = v->regs->rcx == rcx ? accesses + 1 : 0;
+            rcx = v->regs->rcx;
+            if (accesses > ACCESSES_MAX)
+                return ONE_OTHER;
+            break;
         default:
             return ONE_OTHER;
         }
@@ -465,7 +473,7 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
     guard.count = 0;
     out->vector = -1;
     out->partial = false;
-    out->last.reason = KVM_EXIT_UNKNOWN;
+    out->last.reason = EXIT_RUN; /* no exit yet */
     out->last.flags = 0;
     out->last.guest_ns = 0;
     if (v->injected >= 0)

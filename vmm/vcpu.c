@@ -581,6 +581,9 @@ static void note_internal(struct vcpu *v, struct exit_event *ev)
 
         ev->u.internal.insn_len = (uint8_t)(n > 15 ? 15 : n);
         memcpy(ev->u.internal.insn, run->emulation_failure.insn_bytes, ev->u.internal.insn_len);
+    } else if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION || !run->internal.ndata) {
+        /* Others come without the bytes, and kernels before 5.14 tell none. */
+        ev->u.internal.insn_len = (uint8_t)vcpu_fetch(v, ev->u.internal.insn);
     }
 }
 
@@ -624,6 +627,9 @@ static void serve(struct vcpu *v, struct exit_event *ev)
         break;
     case KVM_EXIT_FAIL_ENTRY:
         ev->u.fail.hardware_reason = run->fail_entry.hardware_entry_failure_reason;
+        break;
+    case KVM_EXIT_UNKNOWN:
+        ev->u.fail.hardware_reason = run->hw.hardware_exit_reason;
         break;
     case KVM_EXIT_HYPERCALL: /* there are none; the answer goes to RAX at the next entry */
         run->hypercall.ret = (uint64_t)-KVM_ENOSYS;

@@ -1,19 +1,50 @@
 /*
  * What a software KVM cannot do at all is told in a sentence: paging outside long mode, and
- * instructions at which it spins. Hosts that can are checked to just do it. Needs KVM; skips
- * without.
+ * instructions at which it spins. Hosts that can are checked to just do it. Exits that no host here
+ * makes are put in the mouth of this one. Needs KVM; skips without.
  */
 #include "tests/unit/guest_image.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "debug/session.h"
+#include "debug/session_priv.h"
 #include "vmm/kvm.h"
 #include "vmm/probe.h"
 
 static struct session *s;
+
+/* In place of the next exit of a KVM_RUN that was not to leave at once. */
+static struct lie {
+    void (*tell)(struct kvm_run *run);
+    int error; /* what KVM_RUN fails with, or 0 */
+} lie;
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    struct kvm_run *run;
+    va_list ap;
+    long rc;
+
+    va_start(ap, request);
+    rc = syscall(SYS_ioctl, fd, request, va_arg(ap, void *));
+    va_end(ap);
+    if (request != KVM_RUN || (!lie.tell && !lie.error) || rc)
+        return (int)rc;
+    run = s->vm->cpu[0]->run;
+    if (run->immediate_exit)
+        return (int)rc;
+    if (lie.tell)
+        lie.tell(run);
+    if (lie.error)
+        errno = lie.error;
+    return lie.error ? -1 : 0;
+}
 
 static bool open_code(enum boot_mode mode, const void *code, size_t n)
 {
@@ -183,35 +214,85 @@ static void paging_with_handlers(void)
 
 static const uint8_t vmcall[] = {0x90, 0x0f, 0x01, 0xc1, 0xb0, 0x00, 0xe6, 0xf4, 0xf4};
 static const uint8_t self[] = {0x90, 0xeb, 0xfe};
+static const uint8_t long_rep[] = {0xb9, 0xff, 0xff, 0xff, 0x0f, 0x31, 0xff, /* mov ecx, xor edi */
+                                   0xf3, 0xae, 0xeb, 0xf5};                  /* repe scasb, again */
+static const uint8_t pausing[] = {0xf3, 0x90, 0xeb, 0xfc};
+static const uint8_t counting[] = {0x31, 0xc0, 0xff, 0xc0, 0x75, 0xfc, 0xeb, 0xf8};
 
-/* An emulating KVM spins at vmcall. */
-static void stuck_is_told(void)
+static bool is_emulated(void)
 {
     struct probe p;
 
     if (!probed(&p))
+        return false;
+    if (!p.emulated) {
+        snprintf(test_why, sizeof test_why, "this host's KVM does not emulate ring 0");
+        test_skipped = true;
+    }
+    return p.emulated;
+}
+
+static bool add_point(struct point_spec spec)
+{
+    struct err e = {0};
+
+    spec.vcpu = -1;
+    if (session_point_add(s, &spec, &e) < 0) {
+        test_fail(__FILE__, __LINE__, "%.400s", e.msg);
+        return false;
+    }
+    return true;
+}
+
+/* An emulating KVM spins at vmcall, run freely or by steps: nobody may wait for it in silence. */
+static void told_stuck(enum boot_mode mode, const struct point_spec *spec, bool step)
+{
+    if (test_failed || !open_code(mode, vmcall, sizeof vmcall))
         return;
-    if (!p.emulated)
-        SKIP("this host's KVM does not emulate ring 0");
-    if (!open_code(BOOT_MODE_LONG, vmcall, sizeof vmcall))
-        return;
-    if (session_run(s, NULL) < 0 || !session_wait(s, 60000000000ull, NULL))
-        test_fail(__FILE__, __LINE__, "nobody noticed");
+    if (spec && !add_point(*spec))
+        ; /* told */
+    else if ((step ? session_step(s, 0, 5, NULL) : session_run(s, NULL)) < 0 ||
+             !session_wait(s, 60000000000ull, NULL))
+        test_fail(__FILE__, __LINE__, "nobody noticed in mode %d, kind %d", (int)mode,
+                  spec ? (int)spec->kind : -1);
     else if (session_last_stop(s)->kind != STOP_STUCK)
         test_fail(__FILE__, __LINE__, "%.400s", session_last_stop(s)->text);
-    else if (!strstr(session_last_stop(s)->text, "vmcall"))
+    else if (!strstr(session_last_stop(s)->text, "`vmcall` (0f 01 c1) nor") ||
+             !strstr(session_last_stop(s)->text, "`print $rip = 0x8004`"))
         test_fail(__FILE__, __LINE__, "%.400s", session_last_stop(s)->text);
     close_code();
 }
 
-/* A jump to itself is how systems wait for ever: nothing is wrong with it. */
-static void waiting_is_not_stuck(void)
+static void stuck_is_told(void)
 {
-    if (!open_code(BOOT_MODE_LONG, self, sizeof self))
+    static const struct point_spec points[] = {
+        {.kind = POINT_CATCH, .catch_what = CATCH_MODE},
+        {.kind = POINT_BREAK, .addr = 0x8001, .condition = "0"},
+        {.kind = POINT_WATCH, .access = WATCH_CHANGE, .addr = 0x8008, .len = 1}, /* its page */
+        {.kind = POINT_WATCH, .access = WATCH_ACCESS, .addr = 0x20000, .len = 1},
+    };
+
+    if (!is_emulated())
         return;
-    if (session_run(s, NULL) < 0)
+    for (enum boot_mode mode = BOOT_MODE_REAL; mode <= BOOT_MODE_LONG; mode++) {
+        told_stuck(mode, NULL, false);
+        told_stuck(mode, NULL, true);
+        for (unsigned i = 0; i < (mode == BOOT_MODE_LONG ? sizeof points / sizeof points[0] : 1);
+             i++)
+            told_stuck(mode, &points[i], false);
+    }
+}
+
+static void not_stuck(enum boot_mode mode, const void *code, size_t n,
+                      const struct point_spec *spec)
+{
+    if (test_failed || !open_code(mode, code, n))
+        return;
+    if (spec && !add_point(*spec))
+        ; /* told */
+    else if (session_run(s, NULL) < 0)
         test_fail(__FILE__, __LINE__, "it does not run");
-    else if (session_wait(s, 1500000000, NULL))
+    else if (session_wait(s, 600000000, NULL))
         test_fail(__FILE__, __LINE__, "%.400s", session_last_stop(s)->text);
     else
         session_stop(s);
@@ -220,11 +301,143 @@ static void waiting_is_not_stuck(void)
     close_code();
 }
 
+/* Systems wait by jumping to themselves, in loops and in long string instructions: nothing is wrong
+ * with that, however they are run. */
+static void waiting_is_not_stuck(void)
+{
+    static const struct point_spec by_steps = {.kind = POINT_CATCH, .catch_what = CATCH_MODE};
+
+    for (enum boot_mode mode = BOOT_MODE_REAL; mode <= BOOT_MODE_LONG; mode++)
+        not_stuck(mode, self, sizeof self, mode == BOOT_MODE_PROT ? &by_steps : NULL);
+    not_stuck(BOOT_MODE_LONG, pausing, sizeof pausing, NULL);
+    not_stuck(BOOT_MODE_PROT, counting, sizeof counting, NULL);
+    not_stuck(BOOT_MODE_LONG, long_rep, sizeof long_rep, NULL);
+}
+
+/* ---- exits that no host here makes ----------------------------------------------------------- */
+
+static void tell_unknown(struct kvm_run *run)
+{
+    run->exit_reason = KVM_EXIT_UNKNOWN;
+    run->hw.hardware_exit_reason = 0x77;
+}
+
+static void tell_new(struct kvm_run *run)
+{
+    run->exit_reason = 123;
+}
+
+static void tell_xen(struct kvm_run *run)
+{
+    run->exit_reason = KVM_EXIT_XEN;
+}
+
+static void tell_entry(struct kvm_run *run)
+{
+    run->exit_reason = KVM_EXIT_FAIL_ENTRY;
+    run->fail_entry.hardware_entry_failure_reason = 0x80000021;
+}
+
+static void tell_off(struct kvm_run *run)
+{
+    run->exit_reason = KVM_EXIT_SYSTEM_EVENT;
+    run->system_event.type = KVM_SYSTEM_EVENT_SHUTDOWN;
+}
+
+static void tell_internal(struct kvm_run *run, uint32_t sub, uint32_t ndata, uint64_t data0)
+{
+    run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+    run->internal.suberror = sub;
+    run->internal.ndata = ndata;
+    run->internal.data[0] = data0;
+}
+
+static void tell_delivery(struct kvm_run *run)
+{
+    tell_internal(run, KVM_INTERNAL_ERROR_DELIVERY_EV, 3, 0x80000b0e);
+}
+
+static void tell_two(struct kvm_run *run)
+{
+    tell_internal(run, KVM_INTERNAL_ERROR_SIMUL_EX, 3, 0x80000b0d);
+}
+
+static void tell_unexpected(struct kvm_run *run)
+{
+    tell_internal(run, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, 2, 0x42);
+}
+
+static void tell_suberror(struct kvm_run *run)
+{
+    tell_internal(run, 9, 0, 0);
+}
+
+/* A kernel before 5.14: no bytes, no data. */
+static void tell_old(struct kvm_run *run)
+{
+    tell_internal(run, KVM_INTERNAL_ERROR_EMULATION, 0, 0);
+}
+
+static void odd_exits_are_told(void)
+{
+    static const struct {
+        void (*tell)(struct kvm_run *run);
+        int error;
+        enum stop_kind kind;
+        const char *has[3];
+    } rows[] = {
+        {tell_unknown, 0, STOP_HOST_ERROR, {"does not know", "0x77", "at 0x8000"}},
+        {tell_new, 0, STOP_HOST_ERROR, {"exit 123", "no answer", "at 0x8000"}},
+        {tell_xen, 0, STOP_HOST_ERROR, {"exit 34 (xen)", "no answer", "at 0x8000"}},
+        {tell_entry, 0, STOP_HOST_ERROR, {"refused to enter", "state is not valid", "0x80000021"}},
+        {tell_off, 0, STOP_POWER_OFF, {"powered off"}},
+        {NULL, EFAULT, STOP_HOST_ERROR, {"Bad address", "smaller -m", "at 0x8000"}},
+        {NULL, EIO, STOP_HOST_ERROR, {"Input/output error", "dmesg", "at 0x8000"}},
+        {NULL, EPERM, STOP_HOST_ERROR, {"Operation not permitted", "dmesg", "at 0x8000"}},
+        {tell_delivery,
+         0,
+         STOP_INTERNAL_ERROR,
+         {"suberror 3, vector 14 #PF", "`jmp 0x8000` (eb fe)", "info idt"}},
+        {tell_two, 0, STOP_INTERNAL_ERROR, {"suberror 2, vector 13 #GP", "in long64", "info gdt"}},
+        {tell_unexpected,
+         0,
+         STOP_INTERNAL_ERROR,
+         {"suberror 4, data 0x42", "`jmp 0x8000`", "dmesg"}},
+        {tell_suberror, 0, STOP_INTERNAL_ERROR, {"suberror 9", "does not say why", "reset"}},
+        {tell_old,
+         0,
+         STOP_INTERNAL_ERROR,
+         {"cannot run `jmp 0x8000` (eb fe)", "suberror 1", "0x8002"}},
+    };
+
+    for (unsigned i = 0; !test_failed && i < sizeof rows / sizeof rows[0]; i++) {
+        const struct stop_info *si;
+
+        if (!open_code(BOOT_MODE_LONG, "\xeb\xfe", 2))
+            return;
+        lie = (struct lie){rows[i].tell, rows[i].error};
+        /* The guest runs on until the kick that looks after it, whose exit is the lie. */
+        if (session_run(s, NULL) < 0 || !session_wait(s, 60000000000ull, NULL))
+            test_fail(__FILE__, __LINE__, "row %u: it does not stop", i);
+        lie = (struct lie){0};
+        si = session_last_stop(s);
+        if (!test_failed && si->kind != rows[i].kind)
+            test_fail(__FILE__, __LINE__, "row %u: %s: %.400s", i, stop_kind_name(si->kind),
+                      si->text);
+        for (unsigned k = 0; !test_failed && k < 3 && rows[i].has[k]; k++)
+            if (!strstr(si->text, rows[i].has[k]))
+                test_fail(__FILE__, __LINE__, "row %u lacks \"%s\": %.400s", i, rows[i].has[k],
+                          si->text);
+        close_code();
+    }
+}
+
 static const struct test tests[] = {
     {"no paging outside long mode", no_paging_outside_long_mode},
     {"paging with handlers in place", paging_with_handlers},
     {"stuck is told", stuck_is_told},
     {"waiting is not stuck", waiting_is_not_stuck},
+    {"odd exits are told", odd_exits_are_told},
 };
 
 TEST_MAIN(tests)
