@@ -12,12 +12,14 @@
 #include "debug/points/hooks.h"
 #include "debug/points/pass.h"
 #include "debug/points/point_log.h"
+#include "debug/points/watch_rest.h"
 #include "debug/points/watch_run.h"
 #include "debug/stacks.h"
 #include "disasm/disasm.h"
 #include "vmm/assist.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/esc.h"
+#include "vmm/base/le.h"
 #include "vmm/base/log.h"
 #include "vmm/base/x.h"
 #include "vmm/onestep.h"
@@ -147,9 +149,16 @@ static bool env_reg(void *arg, int id, uint64_t *value)
 {
     struct env_arg *a = arg;
     const struct reg_desc *d = &reg_table[id];
+    uint64_t more = watch_rest_reg(&a->g->points.watches, a->v, id);
     struct vcpu_state st;
     struct reg_value rv;
 
+    if (d->kind == 'R' && d->part == VS_REGS) { /* most are: no need to copy them all */
+        *value = more + le_load((const uint8_t *)a->v->regs +
+                                    (d->offset - offsetof(struct vcpu_state, regs)),
+                                d->size);
+        return true;
+    }
     st.have = VS_REGS | VS_SREGS;
     if (d->part & VS_REGS)
         st.regs = *a->v->regs;
@@ -296,6 +305,7 @@ struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *
         atomic_fetch_sub(&b->ignore_left, 1);
         return NULL;
     }
+    watch_rest_settle(&g->points.watches, v); /* what is told or shown is the state after it */
     /* A condition that has no value stops, whatever was to be done. */
     if (!why.code && point_acts(g, v, b, ev, detail, &said))
         return NULL;

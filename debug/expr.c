@@ -249,8 +249,12 @@ static int step(struct machine *m, unsigned *pc)
 
 int expr_eval(const struct expr *x, const struct expr_env *env, uint64_t *value, struct err *e)
 {
-    struct machine m = {.x = x, .env = env, .e = e};
+    struct machine m; /* without zeroing the stack: conditions are asked at every hit */
 
+    m.x = x;
+    m.env = env;
+    m.e = e;
+    m.depth = 0;
     *value = 0;
     for (unsigned pc = 0; pc < x->count;) {
         int err = step(&m, &pc);

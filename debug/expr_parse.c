@@ -34,6 +34,7 @@ struct parser {
     struct err *e;
     struct expr_op ops[EXPR_OPS_MAX];
     unsigned count, depth, nest;
+    unsigned label;   /* no jump goes to an operation behind this one */
     unsigned open_if; /* `?` whose `:` is still to come, inside the present parentheses */
     struct buf strings;
 };
@@ -64,8 +65,32 @@ static const char *name_of(const struct expr_token *t, char *dst, size_t cap)
 
 /* ---- the program -------------------------------------------------------------------------- */
 
+/* An operator on two constants is one, now rather than at every evaluation. */
+static bool fold(struct parser *p, const struct expr_op *op)
+{
+    struct expr_op ops[3];
+    struct expr x = {.text = (char *)p->text, .ops = ops, .count = 3};
+    uint64_t v;
+
+    if (op->code < OP_MUL || p->count < p->label + 2 || p->ops[p->count - 1].code != OP_PUSH ||
+        p->ops[p->count - 2].code != OP_PUSH)
+        return false;
+    ops[0] = p->ops[p->count - 2];
+    ops[1] = p->ops[p->count - 1];
+    ops[2] = *op;
+    if (expr_eval(&x, NULL, &v, NULL) < 0)
+        return false; /* who evaluates it is told */
+    p->count--;
+    p->ops[p->count - 1].imm = v;
+    return true;
+}
+
 static int emit(struct parser *p, struct expr_op op, int depth_change)
 {
+    if (fold(p, &op)) {
+        p->depth--;
+        return 0;
+    }
     if (p->count == EXPR_OPS_MAX)
         return FAIL(p, p->tok.column, "the expression is too long");
     p->depth = (unsigned)((int)p->depth + depth_change);
@@ -430,10 +455,10 @@ static int parse_conditional(struct parser *p, struct value *left)
     to_end = p->count;
     if (emit(p, (struct expr_op){.code = OP_GOTO}, -1))
         return -EINVAL;
-    p->ops[to_else].imm = p->count;
+    p->ops[to_else].imm = p->label = p->count;
     if (next(p) || parse(p, 2, &no) || want_number(p, &no))
         return -EINVAL;
-    p->ops[to_end].imm = p->count;
+    p->ops[to_end].imm = p->label = p->count;
     *left = (struct value){.is_signed = yes.is_signed && no.is_signed,
                            .is_literal = yes.is_literal && no.is_literal,
                            .is_truth = yes.is_truth && no.is_truth,
@@ -452,7 +477,7 @@ static int parse_logic(struct parser *p, const struct binary *b, struct value *l
     if (next(p) || parse(p, b->power + 1u, &right) || want_number(p, &right) ||
         emit(p, (struct expr_op){.code = OP_BOOL}, 0))
         return -EINVAL;
-    p->ops[jump].imm = p->count;
+    p->ops[jump].imm = p->label = p->count;
     *left = (struct value){.is_truth = true, .column = left->column};
     return 0;
 }

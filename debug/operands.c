@@ -7,7 +7,7 @@
 
 #define EFER_LMA 0x400u
 
-static void fill_regs(const struct vcpu *v, struct access_regs *r)
+void operands_regs(const struct vcpu *v, struct access_regs *r)
 {
     const struct kvm_regs *g = v->regs;
     const struct kvm_sregs *s = v->sregs;
@@ -36,7 +36,7 @@ bool operands_read(struct disasm *d, const struct vcpu *v, uint64_t linear, bool
     out->count = disasm_accesses(d, bits, linear - v->sregs->cs.base, bytes, n, a, &out->insn_len);
     if (out->count < 0)
         return false;
-    fill_regs(v, &regs);
+    operands_regs(v, &regs);
     for (int i = 0; i < out->count; i++) {
         out->at[i].linear = access_address(&a[i], &regs, after);
         out->at[i].len = a[i].size;

@@ -182,6 +182,60 @@ int disasm_accesses(struct disasm *d, unsigned bits, uint64_t addr, const uint8_
     return count;
 }
 
+/* Of whatever width; AH, CH, DH and BH belong to the first four. */
+static int8_t gpr_of(unsigned reg)
+{
+    static const uint16_t bytes[] = {X86_REG_AL,   X86_REG_CL,   X86_REG_DL,   X86_REG_BL,
+                                     X86_REG_SPL,  X86_REG_BPL,  X86_REG_SIL,  X86_REG_DIL,
+                                     X86_REG_R8B,  X86_REG_R9B,  X86_REG_R10B, X86_REG_R11B,
+                                     X86_REG_R12B, X86_REG_R13B, X86_REG_R14B, X86_REG_R15B};
+    static const uint16_t high[] = {X86_REG_AH, X86_REG_CH, X86_REG_DH, X86_REG_BH};
+
+    for (size_t i = 0; i < ARRAY_LEN(bytes); i++)
+        if (bytes[i] == reg || (i < ARRAY_LEN(high) && high[i] == reg))
+            return (int8_t)i;
+    return number_of(reg);
+}
+
+static bool only_loads(unsigned id)
+{
+    static const uint16_t ids[] = {X86_INS_MOV,    X86_INS_MOVABS, X86_INS_MOVZX, X86_INS_MOVSX,
+                                   X86_INS_MOVSXD, X86_INS_ADD,    X86_INS_ADC,   X86_INS_SUB,
+                                   X86_INS_SBB,    X86_INS_AND,    X86_INS_OR,    X86_INS_XOR,
+                                   X86_INS_CMP,    X86_INS_TEST};
+
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+        if (ids[i] == id)
+            return true;
+    return false;
+}
+
+bool disasm_load(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *bytes, size_t n,
+                 struct load *out)
+{
+    struct access a[ACCESS_MAX];
+    const cs_insn *in;
+
+    if (disasm_accesses(d, bits, addr, bytes, n, a, &out->len) != 1 || a[0].write || !a[0].read ||
+        a[0].is_string || a[0].size > 8)
+        return false;
+    in = disasm_decode(d, bits, addr, bytes, n);
+    if (!in || !only_loads(in->id))
+        return false;
+    out->access = a[0];
+    out->gprs = 0;
+    for (unsigned i = 0; i < in->detail->x86.op_count; i++) {
+        const cs_x86_op *op = &in->detail->x86.operands[i];
+        int8_t reg = op->type == X86_OP_REG ? gpr_of(op->reg) : ACCESS_NONE;
+
+        if (op->type == X86_OP_REG && reg == ACCESS_NONE)
+            return false; /* a segment register */
+        if (reg != ACCESS_NONE)
+            out->gprs |= (uint16_t)(1u << reg);
+    }
+    return true;
+}
+
 uint64_t access_address(const struct access *a, const struct access_regs *r, bool after)
 {
     uint64_t at = (uint64_t)a->disp;

@@ -37,6 +37,18 @@ struct access {
 int disasm_accesses(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *bytes, size_t n,
                     struct access out[ACCESS_MAX], unsigned *len);
 
+/* An instruction that does no more than load at most 8 bytes, as an operand of general registers:
+ * MOV and its kin, arithmetic, comparisons. */
+struct load {
+    unsigned len;  /* of the instruction */
+    uint16_t gprs; /* general registers that it may change, a bit each by number; flags as well */
+    struct access access;
+};
+
+/* Decodes as disasm_accesses; false when it is another kind of instruction. */
+bool disasm_load(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *bytes, size_t n,
+                 struct load *out);
+
 /* Registers for access_address: general ones in the order of their numbers, segment bases in that
  * of enum access_segment. */
 struct access_regs {

@@ -460,10 +460,6 @@ static void serve_mmio(struct vcpu *v, struct exit_event *ev)
 {
     struct kvm_run *run = v->run;
 
-    if (ev->flags & EXIT_F_RAM) {
-        serve_ram(v, ev);
-        return;
-    }
     if (!bus_mmio(&v->vm->m, v->id, run->mmio.phys_addr, ev->size, run->mmio.is_write,
                   &ev->u.mmio.value))
         ev->flags |= EXIT_F_UNCLAIMED;
@@ -516,6 +512,11 @@ void vcpu_serve(struct vcpu *v, struct exit_event *ev)
         return;
     }
     pthread_mutex_lock(&m->lock);
+    if (ev->flags & EXIT_F_RAM) { /* no device, alarm or interrupt can be concerned */
+        serve_ram(v, ev);
+        pthread_mutex_unlock(&m->lock);
+        return;
+    }
     if (ev->reason == KVM_EXIT_IO)
         serve_io(v, ev);
     else

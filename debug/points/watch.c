@@ -163,10 +163,12 @@ static uint64_t value(const struct watches *w, const struct bp *b, uint64_t off,
 {
     uint8_t raw[8] = {0};
 
-    for (unsigned i = 0; i < len; i++) {
-        uint64_t at = b->pub.spec.addr + off + i;
+    for (unsigned i = 0, n; i < len; i += n) {
+        const uint8_t *hva;
+        uint64_t at = b->pub.spec.addr + off + i, room = PAGE_BYTES - (at & (PAGE_BYTES - 1));
         uint64_t gpa = at;
 
+        n = room < len - i ? (unsigned)room : len - i;
         if (b->watch.pages)
             gpa = b->watch.gpa[(at - first_page(b)) / PAGE_BYTES];
         else if (b->pub.spec.space == SPACE_LINEAR)
@@ -174,8 +176,11 @@ static uint64_t value(const struct watches *w, const struct bp *b, uint64_t off,
         if (gpa == NOT_MAPPED)
             continue;
         gpa = page_of(gpa) | (at & (PAGE_BYTES - 1));
-        mem_read(&w->vm->mem, gpa, &raw[i], 1);
-        points_hide(w->points, gpa, &raw[i], 1);
+        hva = mem_ptr(&w->vm->mem, gpa, n);
+        if (!hva)
+            continue;
+        memcpy(&raw[i], hva, n);
+        points_hide(w->points, gpa, &raw[i], n);
     }
     return le_load(raw, len);
 }

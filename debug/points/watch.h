@@ -78,6 +78,19 @@ struct watch_hit {
     bool read, write;
 };
 
+/* Code that an access in hand belongs to, decoded once (watch_rest.c). */
+struct watch_code {
+    uint64_t at; /* linear: of a load, or behind a store */
+    uint8_t bits, n;
+    bool is_load, suits;
+    uint16_t gprs;
+    struct access access;
+    unsigned len;
+    uint8_t bytes[15]; /* `n` of them, from there on, or up to there */
+};
+
+#define WATCH_CODES 16u
+
 struct watch_cpu {
     struct watch_hit *hit;
     unsigned hits, cap;
@@ -88,6 +101,14 @@ struct watch_cpu {
     struct operands expect; /* of the step being made; count -1: not known */
     uint64_t rcx;           /* before it */
     bool no_traps;          /* it runs where no page is trapped */
+    /* The access in hand is a load that KVM has not completed, and the vCPU's registers are those
+     * before it: these will change, and RIP by so much. */
+    struct {
+        bool open;
+        uint16_t gprs;
+        unsigned rip;
+    } rest;
+    struct watch_code code[WATCH_CODES];
 };
 
 /* Where a placed watchpoint is. */

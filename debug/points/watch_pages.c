@@ -105,11 +105,24 @@ static bool looks_like_table(const struct watches *w, const struct watch_page *p
     return entries != 0;
 }
 
+/* The first rung that is a page's; the mode is that of vCPU 0. */
+static enum method page_method(const struct watches *w, enum method_feature f)
+{
+    const struct vcpu *v = w->vm->cpu[0];
+    enum probe_mode mode = probe_mode_of(cpu_mode_of(v->sregs, v->regs->rflags), cpu_cpl(v->sregs));
+    const struct method_pick *pick = &w->vm->methods.pick[f][mode];
+
+    for (unsigned i = 0; i < METHOD_RUNGS_MAX; i++)
+        if (pick->ladder[i] != METHOD_DEBUG_REG)
+            return pick->ladder[i];
+    return METHOD_NONE;
+}
+
 /* Where KVM itself walks tables of the guest, a hole makes it tell the guest of faults that are
  * none; processors write Accessed and Dirty bits, which a read-only page turns into nonsense. */
 static bool table_minds(const struct watches *w, const struct watch_page *p)
 {
-    return p->readers || !w->vm->probe.emulated;
+    return p->readers || !w->vm->probe.emulated || page_method(w, MF_WATCH_WRITE) == METHOD_NO_SLOT;
 }
 
 bool watch_pages_suspect(const struct watches *w, const struct watch_page *p, uint64_t value)
@@ -205,19 +218,6 @@ unsigned watch_pages_lift_system(struct watches *w, struct vcpu *v)
 
 /* ---- choosing
  * ------------------------------------------------------------------------------------ */
-
-/* The first rung that is a page's; the mode is that of vCPU 0. */
-static enum method page_method(const struct watches *w, enum method_feature f)
-{
-    const struct vcpu *v = w->vm->cpu[0];
-    enum probe_mode mode = probe_mode_of(cpu_mode_of(v->sregs, v->regs->rflags), cpu_cpl(v->sregs));
-    const struct method_pick *pick = &w->vm->methods.pick[f][mode];
-
-    for (unsigned i = 0; i < METHOD_RUNGS_MAX; i++)
-        if (pick->ladder[i] != METHOD_DEBUG_REG)
-            return pick->ladder[i];
-    return METHOD_NONE;
-}
 
 static bool is_long(const struct watches *w)
 {

@@ -11,6 +11,7 @@
 #include "debug/engine.h"
 #include "debug/operands.h"
 #include "debug/points/watch_pages.h"
+#include "debug/points/watch_rest.h"
 #include "disasm/disasm.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
@@ -72,17 +73,6 @@ static bool judge_one(struct engine *g, struct vcpu *v, const struct watch_hit *
     return true;
 }
 
-/* Has the access in hand nothing more to bring? KVM has written the registers back before a store
- * leaves; only one of more than 8 bytes, or into the next page, comes in parts. Then all is as
- * after completing it, which costs as much as entering the guest. */
-static bool is_whole(const struct vcpu *v)
-{
-    const struct kvm_run *run = v->run;
-
-    return run->exit_reason == KVM_EXIT_MMIO && run->mmio.is_write && run->mmio.len < 8 &&
-           (run->mmio.phys_addr + run->mmio.len) % PAGE_BYTES;
-}
-
 /* Bits of the count register that a string instruction uses. */
 static uint64_t count_mask(const struct vcpu *v, const struct insn_head *h)
 {
@@ -123,12 +113,16 @@ bool watch_judge(struct engine *g, struct vcpu *v)
     struct watch_cpu *c = &g->points.watches.cpu[v->id];
     bool stops = false;
 
-    if (!is_whole(v))
+    if (!watch_rest_open(&g->points.watches, v))
         vcpu_settle(v); /* may note more: the other half of a read-modify-write */
     end_string(c, v);
-    for (unsigned i = 0; i < c->hits; i++)
-        stops |= judge_one(g, v, &c->hit[i]);
+    for (unsigned i = 0; i < c->hits; i++) {
+        struct watch_hit h = c->hit[i]; /* completing the access may add some */
+
+        stops |= judge_one(g, v, &h);
+    }
     c->hits = 0;
+    watch_rest_close(&g->points.watches, v);
     return stops;
 }
 

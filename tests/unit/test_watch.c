@@ -579,6 +579,52 @@ static void counts_in_all_modes(void)
     in_all_modes(conditions_and_counts);
 }
 
+/* Whatever a condition asks for is as after the instruction, although it may be asked before KVM
+ * has completed it. */
+static void conditions_see_the_result(void)
+{
+    char past[80];
+    const struct {
+        const char *text;
+        uint64_t addr;
+        enum watch_access access;
+        unsigned hits, false_hits;
+    } asks[] = {
+        /* R4 loads it; RMW finds it there */
+        {"$ecx == 0x44444444", DATA + 0x14, WATCH_READ, 2, 0},
+        {"$cl == 0x11", DATA + 0x10, WATCH_READ, 1, 0},
+        {"$edi == 0x44444444", DATA + 0x14, WATCH_READ, 0, 2},
+        {past, DATA + 0x14, WATCH_READ, 1, 1},
+        {"*(u32*)0xa014 == 0x44444445", DATA + 0x14, WATCH_ACCESS, 1, 2},
+        {"*(u32*)0xa014 == 0x44444444 && $cs == $cs && $cr0 & 0x10", DATA + 0x14, WATCH_READ, 1, 1},
+    };
+
+    snprintf(past, sizeof past, "$cs_base + $rip == 0x%llx", (unsigned long long)addr_of(L_RMW));
+    for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++) {
+        struct err e = {0};
+        int id = watch(SPACE_LINEAR, asks[i].addr, asks[i].addr == DATA + 0x10 ? 1 : 4,
+                       asks[i].access, asks[i].text);
+
+        CHECK(id > 0 && session_reset(s, &e) == 0);
+        if (pg->user)
+            CHECK(set_up_ring3());
+        while (go() && session_last_stop(s)->kind == STOP_WATCHPOINT)
+            ;
+        CHECK_EQ(session_last_stop(s)->kind, STOP_DEBUG_EXIT);
+        if (session_point(s, id)->hits != asks[i].hits ||
+            session_point(s, id)->false_hits != asks[i].false_hits)
+            TEST_FAIL("%s (%s): %llu hits and %llu false ones", asks[i].text,
+                      session_point(s, id)->method, (unsigned long long)session_point(s, id)->hits,
+                      (unsigned long long)session_point(s, id)->false_hits);
+        session_point_del(s, id);
+    }
+}
+
+static void results_in_all_modes(void)
+{
+    in_all_modes(conditions_see_the_result);
+}
+
 /* A planted byte in a page of which other bytes are watched, and read. */
 static void breakpoint_beside(void)
 {
@@ -638,7 +684,8 @@ static void a_thousand(void)
     exits = session_exit_count(s);
     if (go())
         ended_as_unwatched();
-    if (!test_failed && session_exit_count(s) - exits > 20)
+    if (!test_failed && !strstr(session_point(s, 1)->method, "steps") &&
+        session_exit_count(s) - exits > 20)
         test_fail(__FILE__, __LINE__, "pages that nobody touches cost %llu exits",
                   (unsigned long long)(session_exit_count(s) - exits));
     for (int id = 1; id <= 1000 && !test_failed; id++)
@@ -703,6 +750,7 @@ static const struct test tests[] = {
     {"table_page", table_page},
     {"descriptor_page", descriptor_page},
     {"conditions_and_counts", counts_in_all_modes},
+    {"conditions_see_the_result", results_in_all_modes},
     {"breakpoint_beside", breakpoints_in_all_modes},
     {"by_steps", steps_in_all_modes},
     {"a_thousand", a_thousand},
