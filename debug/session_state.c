@@ -73,13 +73,57 @@ int session_reg_get(struct session *s, unsigned vcpu, int reg, struct reg_value 
     return rc;
 }
 
+struct msr_call {
+    uint32_t index;
+    uint64_t value, kept;
+    int rc;
+};
+
+/* One by itself: the TSC has moved since the others were read, and would go back. */
+static void call_set_msr(void *arg, struct vcpu *v)
+{
+    struct msr_call *c = arg;
+
+    c->rc = 0;
+    if (vcpu_msr(v, c->index) != c->value) /* some cannot be written with what they have */
+        c->rc = vcpu_set_msr(v, c->index, c->value);
+    c->kept = vcpu_msr(v, c->index);
+}
+
+/* How far the TSC may be until it is read back: ten seconds and more. */
+#define TSC_MOVES (1ull << 36)
+
+static int set_msr(struct session *s, unsigned vcpu, int reg, uint64_t value, const char **why)
+{
+    struct msr_call c = {.index = reg_table[reg].msr_index, .value = value};
+
+    vcpu_call(s->vm->cpu[vcpu], call_set_msr, &c);
+    if (c.rc < 0)
+        *why = "KVM refused the value";
+    else if (c.kept - value > (reg == REG_msr_tsc ? TSC_MOVES : 0)) {
+        *why = "the KVM of this host took the value without effect";
+        c.rc = -EOPNOTSUPP;
+    }
+    return c.rc;
+}
+
+static int set_part(struct session *s, unsigned vcpu, int reg, struct vcpu_state *st,
+                    const char **why)
+{
+    struct state_call c = {.parts = reg_table[reg].part, .st = st};
+
+    vcpu_call(s->vm->cpu[vcpu], call_set, &c);
+    if (c.rc < 0)
+        *why = "KVM refused the value";
+    return c.rc;
+}
+
 int session_reg_set(struct session *s, unsigned vcpu, int reg, const struct reg_value *v,
                     struct err *e)
 {
     int rc = bad_reg(s, vcpu, reg, e);
     const char *why = "it refused the value";
     struct vcpu_state copy;
-    struct state_call c;
     const struct vcpu_state *st;
 
     if (rc < 0)
@@ -90,12 +134,9 @@ int session_reg_set(struct session *s, unsigned vcpu, int reg, const struct reg_
     copy = *st;
     rc = reg_write(&copy, reg, v, &why);
     if (rc == 0) {
-        c = (struct state_call){.parts = reg_table[reg].part, .st = &copy};
-        vcpu_call(s->vm->cpu[vcpu], call_set, &c);
-        rc = c.rc;
+        rc = reg_table[reg].kind == 'M' ? set_msr(s, vcpu, reg, v->u, &why)
+                                        : set_part(s, vcpu, reg, &copy, &why);
         s->cpu[vcpu].have = 0; /* KVM may have derived other values from it */
-        if (rc < 0)
-            why = "KVM refused the value";
     }
     if (rc < 0)
         return err_set(e, -rc, "cannot set %s: %s", reg_table[reg].name, why);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "debug/cmd.h"
+#include "debug/gdb/gdb.h"
 #include "scripts/lua_host.h"
 #include "tui/autoload.h"
 #include "tui/batch_int.h"
@@ -505,6 +506,8 @@ int batch_run(struct session *s, const struct opts *o, int *died_of)
         for (advance(b); !b->done; advance(b))
             wait(b);
         look_once_more(b);
+        gdb_close(
+            s); /* before the stop, which would be told to a debugger that is about to lose us */
         if (is_running(b) && !session_stop(s))
             session_wait(s, PARK_NS, NULL);
         scripts_end(b->scripts);

@@ -149,6 +149,14 @@ static const char *check_canonical(const struct vcpu_state *s, uint64_t *v)
     return canonical(s, *v) ? NULL : "the address is not canonical";
 }
 
+/* Entering a guest with another one fails as a whole; outside long mode they have 32 bits. */
+static const char *check_base(const struct vcpu_state *s, uint64_t *v)
+{
+    if ((s->have & VS_SREGS) && !(s->sregs.efer & EFER_LMA) && *v >> 32)
+        return "it has 32 bits outside long mode";
+    return check_canonical(s, v);
+}
+
 static const char *check_pat(const struct vcpu_state *s, uint64_t *v)
 {
     (void)s;
@@ -181,6 +189,12 @@ static const struct {
     {REG_xcr0, check_xcr0},
     {REG_dr6, check_dr6},
     {REG_dr7, check_dr7},
+    {REG_fs_base, check_base},
+    {REG_gs_base, check_base},
+    {REG_tr_base, check_base},
+    {REG_ldtr_base, check_base},
+    {REG_gdtr_base, check_base},
+    {REG_idtr_base, check_base},
     {REG_msr_lstar, check_canonical},
     {REG_msr_cstar, check_canonical},
     {REG_msr_kernel_gs_base, check_canonical},

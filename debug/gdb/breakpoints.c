@@ -21,6 +21,7 @@ struct gdb_test {
     struct gdb *g;
     const struct desc *desc;
     bool linear;
+    bool follows; /* the client learns of another architecture at the stop */
     unsigned conds, cmds;
     struct agent *cond[AGENTS_MAX], *cmd[AGENTS_MAX];
 };
@@ -33,19 +34,35 @@ struct agent_arg {
     const struct expr_env *env;
 };
 
+static bool arch_now(const struct expr_env *env, enum gdb_arch *arch)
+{
+    uint64_t cr0, efer, cs, flags;
+    struct kvm_sregs s = {0};
+
+    if (!env->reg(env->arg, REG_cr0, &cr0) || !env->reg(env->arg, REG_efer, &efer) ||
+        !env->reg(env->arg, REG_cs_attr, &cs) || !env->reg(env->arg, REG_rflags, &flags))
+        return false;
+    s.cr0 = cr0;
+    s.efer = efer;
+    s.cs.l = cs >> 13 & 1; /* as flags_segment has them */
+    s.cs.db = cs >> 14 & 1;
+    *arch = desc_arch_of(cpu_mode_of(&s, flags));
+    return true;
+}
+
 /* gdb's number of a register to its value, as the description at the time of Z has it. */
 static bool agent_reg(void *arg, unsigned number, uint64_t *value)
 {
     const struct agent_arg *a = arg;
     const struct desc *d = a->t->desc;
     const struct desc_reg *r = &d->reg[number];
-    uint64_t base = 0, cr0, efer, l;
+    enum gdb_arch now;
+    uint64_t base = 0;
 
     if (number >= d->count || r->bytes > 8 || !a->env->reg(a->env->arg, r->id, value))
         return false;
-    if ((r->how == DR_PC || r->how == DR_SP) && a->t->linear &&
-        a->env->reg(a->env->arg, REG_cr0, &cr0) && a->env->reg(a->env->arg, REG_efer, &efer) &&
-        a->env->reg(a->env->arg, REG_cs_attr, &l) && !((efer >> 10 & 1) && (l >> 13 & 1)) &&
+    if ((r->how == DR_PC || r->how == DR_SP) && a->t->linear && arch_now(a->env, &now) &&
+        now != GDB_X86_64 &&
         a->env->reg(a->env->arg, r->how == DR_PC ? REG_cs_base : REG_ss_base, &base))
         *value += base;
     if (r->bytes < 8)
@@ -84,13 +101,22 @@ static void run_commands(const struct gdb_test *t, const struct agent_env *env)
     buf_fini(&text);
 }
 
+/* Byte code names registers by their numbers in one description, and cuts addresses to its size. In
+ * another architecture it means nothing; gdb evaluates the condition anew once it knows of that. */
+static bool is_foreign(const struct gdb_test *t, const struct expr_env *env)
+{
+    enum gdb_arch now;
+
+    return t->follows && arch_now(env, &now) && now != t->desc->arch;
+}
+
 /* Any condition that is true stops the guest, as gdb has it; commands alone do not. */
 static int holds(const struct point_test *pt, const struct expr_env *env, struct err *why)
 {
     const struct gdb_test *t = (const struct gdb_test *)pt;
     struct agent_arg arg = {.t = t, .env = env};
     struct agent_env ae = {.arg = &arg, .reg = agent_reg, .mem = agent_mem};
-    bool yes = t->conds == 0;
+    bool yes = t->conds == 0 || is_foreign(t, env);
 
     for (unsigned i = 0; i < t->conds && !yes; i++) {
         uint64_t v = 0;
@@ -182,6 +208,7 @@ static struct gdb_test *test_new(struct gdb *g, const char *p, const char *end, 
     t->g = g;
     t->desc = gdb_desc(g);
     t->linear = g->linear;
+    t->follows = g->client.exec_events && !g->arch_pinned;
     if (parse_test(t, persist, p, end, e) < 0) {
         test_free(t);
         return NULL;
@@ -197,6 +224,8 @@ static void point_remove(struct gdb *g, unsigned i)
     struct gdb_point *p = &g->point[i];
 
     session_point_del(g->s, p->id);
+    if (p->wide_id)
+        session_point_del(g->s, p->wide_id);
     test_free(p->test);
     free(p->text);
     memmove(p, p + 1, (--g->points - i) * sizeof *p);
@@ -209,6 +238,12 @@ static struct gdb_point *point_find(struct gdb *g, int type, uint64_t addr, uint
             (type < 2 || g->point[i].len == len))
             return &g->point[i];
     return NULL;
+}
+
+void gdb_points_forgotten(struct gdb *g)
+{
+    for (unsigned i = 0; i < g->points; i++)
+        g->point[i].inserted = false;
 }
 
 void gdb_points_sync(struct gdb *g, bool all)
@@ -225,7 +260,7 @@ const struct gdb_point *gdb_point_of(const struct gdb *g, const struct stop_info
     for (unsigned i = 0; i < g->points; i++) {
         const struct gdb_point *p = &g->point[i];
 
-        if (p->inserted && p->id == si->point_id)
+        if (p->inserted && (p->id == si->point_id || (p->wide_id && p->wide_id == si->point_id)))
             return p;
     }
     /* Another client's point at the same place is ours, too. */
@@ -239,14 +274,14 @@ const struct gdb_point *gdb_point_of(const struct gdb *g, const struct stop_info
     return NULL;
 }
 
-static int session_add(struct gdb *g, const struct gdb_point *p, struct err *e)
+static int add_at(struct gdb *g, const struct gdb_point *p, uint64_t addr, struct err *e)
 {
     static const enum watch_access access[] = {0, 0, WATCH_WRITE, WATCH_READ, WATCH_ACCESS};
     char location[40];
     struct point_spec spec = {
         .kind = p->type < 2 ? POINT_BREAK : POINT_WATCH,
         .space = g->phys ? SPACE_PHYS : SPACE_LINEAR,
-        .addr = p->addr,
+        .addr = addr,
         .len = p->type < 2 ? 1 : p->len,
         .access = access[p->type],
         .location = location,
@@ -254,8 +289,36 @@ static int session_add(struct gdb *g, const struct gdb_point *p, struct err *e)
         .test = (const struct point_test *)p->test,
     };
 
-    snprintf(location, sizeof location, "gdb: *0x%llx", (unsigned long long)p->addr);
+    snprintf(location, sizeof location, "gdb: *0x%llx", (unsigned long long)addr);
     return session_point_add(g->s, &spec, e);
+}
+
+static void session_add(struct gdb *g, struct gdb_point *p, struct err *e)
+{
+    struct err none = {0}; /* nobody asked for that one */
+
+    p->id = add_at(g, p, p->addr, e);
+    p->wide = p->id < 0 ? 0 : gdb_widen(g, p->addr);
+    p->wide_id = p->wide ? add_at(g, p, p->wide, &none) : 0;
+    if (p->wide_id < 0)
+        p->wide_id = 0;
+}
+
+/* A client that has learned of 64 bits sends the address whole: the point is there already. */
+static struct gdb_point *point_adopt(struct gdb *g, const struct gdb_point *want)
+{
+    for (unsigned i = 0; i < g->points; i++) {
+        struct gdb_point *p = &g->point[i];
+
+        if (!p->wide_id || p->wide != want->addr || p->type != want->type || p->len != want->len)
+            continue;
+        session_point_del(g->s, p->id);
+        p->id = p->wide_id;
+        p->addr = p->wide;
+        p->wide_id = 0;
+        return p;
+    }
+    return NULL;
 }
 
 /* ---- packets
@@ -295,6 +358,8 @@ void pk_Z(struct gdb *g, const char *p, const char *end)
     }
     want.text = xasprintf("%.*s", (int)(end - rest), rest);
     old = point_find(g, want.type, want.addr, want.len);
+    if (!old)
+        old = point_adopt(g, &want);
     if (old && !strcmp(old->text, want.text) && session_point(g->s, old->id)) {
         old->inserted = true;
         free(want.text);
@@ -305,7 +370,7 @@ void pk_Z(struct gdb *g, const char *p, const char *end)
         point_remove(g, (unsigned)(old - g->point));
     want.test = test_new(g, rest, end, &want.persist, &e);
     if (!e.code)
-        want.id = session_add(g, &want, &e);
+        session_add(g, &want, &e);
     if (e.code || want.id < 0) {
         reply_error(g, "%s", e.code ? e.msg : "the session has no place for another point");
         test_free(want.test);

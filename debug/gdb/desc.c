@@ -115,17 +115,38 @@ static void add_vectors(struct desc *d, bool avx)
     }
 }
 
-static const char *uint_type(unsigned bytes)
+/* gdb prints pointers with the symbol they point to. */
+static const char *type_of(int id, unsigned bytes, bool wide)
 {
-    return bytes == 2 ? "uint16" : bytes == 4 ? "uint32" : "uint64";
+    switch (wide ? id : -1) {
+    case REG_msr_lstar:
+    case REG_msr_cstar:
+    case REG_msr_sysenter_eip:
+        return "code_ptr";
+    case REG_cr2:
+    case REG_gdtr_base:
+    case REG_idtr_base:
+    case REG_tr_base:
+    case REG_ldtr_base:
+    case REG_dr0:
+    case REG_dr1:
+    case REG_dr2:
+    case REG_dr3:
+    case REG_msr_sysenter_esp:
+    case REG_msr_kernel_gs_base:
+        return "data_ptr";
+    default:
+        return bytes == 2 ? "uint16" : bytes == 4 ? "uint32" : "uint64";
+    }
 }
 
 /* gdb assigns numbers to flags of their own size only, and its numbers are ints: with four bytes
- * `set $cr0 = 1` works. Nothing above bit 31 is in use there, but for CR4.FRED and XCR0.LWP. */
+ * `set $cr0 = 1` works. Nothing above bit 31 is in use there, but for CR4.FRED, XCR0.LWP and a
+ * local APIC that was moved above 4 GiB; what is there stays as it is. */
 static bool is_short(int id)
 {
     return id == REG_cr0 || id == REG_cr4 || id == REG_xcr0 || id == REG_efer || id == REG_dr6 ||
-           id == REG_dr7;
+           id == REG_dr7 || id == REG_apic_base;
 }
 
 /* A row that no feature of gdb's has. Flags need 4 or 8 bytes there. QEMU's name of the MSR that
@@ -141,7 +162,8 @@ static void add_row(struct desc *d, const char *feature, int id)
         bytes = 4;
     if (id == REG_msr_kernel_gs_base)
         name = "k_gs_base";
-    x = add(d, feature, name, id, bytes, r->flags ? NULL : uint_type(bytes));
+    x = add(d, feature, name, id, bytes,
+            r->flags ? NULL : type_of(id, bytes, d->arch == GDB_X86_64));
     x->group = reg_group_names[r->group];
 }
 
@@ -185,9 +207,13 @@ void desc_build(struct desc *d, enum gdb_arch arch, bool avx)
 static void xml_flags(struct buf *out, const char *id, unsigned bytes, const struct reg_flag *f)
 {
     buf_addf(out, "<flags id=\"%s\" size=\"%u\">\n", id, bytes);
-    for (; f->name && f->low + f->width <= 8 * bytes; f++)
+    for (; f->name && f->low + f->width <= 8 * bytes; f++) {
+        if (f->width >
+            8) /* an address: gdb would print it in decimal, and it is seen in the value */
+            continue;
         buf_addf(out, "<field name=\"%s\" start=\"%u\" end=\"%u\"%s/>\n", f->name, f->low,
                  f->low + f->width - 1, f->width > 1 ? " type=\"uint64\"" : "");
+    }
     buf_adds(out, "</flags>\n");
 }
 

@@ -40,6 +40,45 @@ static void add_symbols(const char *spec, struct buf *out)
     free(file);
 }
 
+/* gdb for x86 holds each register that it does not know for a general one, whatever group
+ * target.xml puts it into. */
+static const char registers[] =
+    "\n# `info registers` without a word: the general ones. With names of registers or of the "
+    "groups\n"
+    "# control, segment, table, debug and msr: those. `info all-registers` is gdb's own still.\n"
+    "python\n"
+    "import re\n"
+    "class Registers(gdb.Command):\n"
+    "    'Registers of the frame: info registers [REGISTER|GROUP]...'\n"
+    "    def __init__(self):\n"
+    "        super().__init__('info registers', gdb.COMMAND_STATUS)\n"
+    "    def known(self):\n"
+    "        groups = {'general': []}\n"
+    "        try:\n"
+    "            xml = gdb.execute('maint print xml-tdesc', to_string=True)\n"
+    "        except gdb.error:\n"
+    "            xml = ''\n"
+    "        for reg in re.findall(r'<reg [^>]*>', xml):\n"
+    "            has = dict(re.findall(r'(\\w+)=\"([^\"]*)\"', reg))\n"
+    "            plain = 'general' if int(has['bitsize']) <= 64 else ''\n"
+    "            groups.setdefault(has.get('group', plain), []).append(has['name'])\n"
+    "        return groups\n"
+    "    def invoke(self, args, tty):\n"
+    "        groups, names = self.known(), []\n"
+    "        for word in args.split() or ['general']:\n"
+    "            more = groups.get(word, []) if word not in ('float', 'vector') else []\n"
+    "            names += [n for n in more or [word] if n != 'all']\n"
+    "        try:\n"
+    "            gdb.execute('info all-registers ' + ' '.join(names), tty)\n"
+    "        except gdb.error as e:\n"
+    "            raise gdb.GdbError(str(e))\n"
+    "    def complete(self, text, word):\n"
+    "        groups = self.known()\n"
+    "        names = sum(groups.values(), list(groups))\n"
+    "        return sorted(n for n in names if n and n.startswith(word))\n"
+    "Registers()\n"
+    "end\n";
+
 /* gdb's own idea of a frame is 32 bits wide in 16-bit code as well. */
 static const char unwinder[] =
     "\n# Callers in 16-bit code: frames made by `push %bp; mov %sp,%bp` and near calls.\n"
@@ -89,14 +128,19 @@ void gdb_init_text(const char *image, const char *symbols, const char *where, st
     const char *at = where ? where : "127.0.0.1:1234";
 
     esc_cut(name, sizeof name, image, strlen(image));
-    buf_addf(out,
-             "# gdb for %s under vmscope:  vmscope -S --gdb %s %s\n"
-             "# Save as .gdbinit and start `gdb`, or start `gdb -x FILE`.\n"
-             "set pagination off\n"
-             "set confirm off\n"
-             "set disassemble-next-line on\n"
-             "set tcp connect-timeout 10\n",
-             name, where ? where : "1234", name);
+    buf_addf(
+        out,
+        "# gdb for %s under vmscope:  vmscope -S --gdb %s %s\n"
+        "# Save as .gdbinit and start `gdb`, or start `gdb -x FILE`.\n"
+        "set pagination off\n"
+        "set confirm off\n"
+        "set disassemble-next-line on\n"
+        "set tcp connect-timeout 10\n"
+        "# While the processor is in 32-bit code: addresses of a kernel at the top stay whole.\n"
+        "set remoteaddresssize 64\n"
+        "# What is set here is seen by vmscope and its other clients at once.\n"
+        "set breakpoint always-inserted on\n",
+        name, where ? where : "1234", name);
     add_symbols(symbols ? symbols : image, out);
     if (!strncmp(at, "unix:", 5))
         at += 5;
@@ -105,5 +149,6 @@ void gdb_init_text(const char *image, const char *symbols, const char *where, st
              "# A step moves one vCPU; the others stand meanwhile.\n"
              "set scheduler-locking step\n",
              strchr(at, ':') || *at == '/' || *at == '.' ? "" : ":", at);
+    buf_adds(out, registers);
     buf_adds(out, unwinder);
 }

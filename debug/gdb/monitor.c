@@ -114,6 +114,14 @@ static void add_own_help(const char *line, struct out *o)
     out_line(o, "  realmode linear|offset        whether $pc and $sp include segment bases");
 }
 
+/* `quit` ends vmscope, also when the commands of a breakpoint say it. */
+void gdb_take_quit(struct gdb *g)
+{
+    if (g->cmd.quit)
+        session_quit(g->s, g->cmd.quit_status);
+    g->cmd.quit = false;
+}
+
 /* The text goes out as console output, so its length is not bounded by a packet's. */
 void pk_rcmd(struct gdb *g, const char *p, const char *end)
 {
@@ -133,6 +141,7 @@ void pk_rcmd(struct gdb *g, const char *p, const char *end)
         add_own_help(line, &o);
     }
     g->ours = false;
+    gdb_take_quit(g);
     if (session_state(g->s) == SS_RUNNING && g->state == GDB_STOPPED)
         out_line(&o, "The guest runs; `continue` in gdb waits for its next stop.");
     if (o.text.len)

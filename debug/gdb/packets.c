@@ -2,6 +2,7 @@
  * The packet table: name, what may follow it, when it is allowed, who answers. An unknown packet
  * gets the empty reply, as the protocol asks.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "debug/gdb/stub.h"
@@ -14,13 +15,13 @@ const struct packet_row packet_table[] = {
     {"!", "", 0, pk_extended, "extended mode: the connection outlives the guest"},
     {"g", "", PK_STOPPED, pk_g, "read the general registers"},
     {"g", ";", PK_STOPPED, pk_g, "the same of a thread (lldb)"},
-    {"G", NULL, PK_STOPPED, pk_G, "write the general registers"},
+    {"G", NULL, PK_STOPPED | PK_WRITES, pk_G, "write the general registers"},
     {"p", NULL, PK_STOPPED, pk_p, "read one register"},
-    {"P", NULL, PK_STOPPED, pk_P, "write one register"},
+    {"P", NULL, PK_STOPPED | PK_WRITES, pk_P, "write one register"},
     {"m", NULL, PK_STOPPED, pk_m, "read memory as hex"},
-    {"M", NULL, PK_STOPPED, pk_M, "write memory as hex"},
+    {"M", NULL, PK_STOPPED | PK_WRITES, pk_M, "write memory as hex"},
     {"x", NULL, PK_STOPPED, pk_x, "read memory as bytes"},
-    {"X", NULL, PK_STOPPED, pk_X, "write memory as bytes"},
+    {"X", NULL, PK_STOPPED | PK_WRITES, pk_X, "write memory as bytes"},
     {"Z", NULL, 0, pk_Z, "insert a breakpoint or watchpoint"},
     {"z", NULL, 0, pk_z, "remove one"},
     {"c", NULL, 0, pk_c, "continue"},
@@ -131,6 +132,16 @@ static void take_suffix(struct gdb *g, const char *body, size_t *len)
     }
 }
 
+/* Where hex is expected gdb 13 takes a sentence for bad hex, which throws it out of the middle of a
+ * disassembly and ends it. */
+static void refuse_running(struct gdb *g, const struct packet_row *r)
+{
+    if (r->flags & PK_WRITES)
+        reply_error(g, "the guest is running");
+    else
+        reply_errno(g, EBUSY);
+}
+
 void gdb_packet(struct gdb *g, const char *body, size_t len)
 {
     const struct packet_row *r;
@@ -149,7 +160,7 @@ void gdb_packet(struct gdb *g, const char *body, size_t len)
     if (r && (r->flags & PK_STOPPED) && g->non_stop)
         held = session_hold(g->s);
     if (r && (r->flags & PK_STOPPED) && session_state(g->s) == SS_RUNNING)
-        reply_error(g, "the guest is running");
+        refuse_running(g, r);
     else if (r)
         r->fn(g, rest, body + len);
     if (held)

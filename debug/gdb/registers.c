@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "debug/gdb/stub.h"
+#include "vmm/base/le.h"
 #include "vmm/vm.h"
 
 const struct desc *gdb_desc(struct gdb *g)
@@ -24,15 +25,35 @@ enum gdb_arch gdb_arch_wanted(struct gdb *g, unsigned vcpu)
     return g->arch_pinned ? g->arch_pin : desc_arch_of(session_mode(g->s, vcpu));
 }
 
+/* gdb keeps all registers while it calls a function of the guest's and writes all back. Time is not
+ * turned back with them (this KVM may even refuse to): a value of the TSC's that the client was
+ * told changes nothing. */
+static void tsc_told(struct gdb *g, uint64_t value)
+{
+    g->tsc[g->tscs++ % GDB_TSCS] = value;
+}
+
+static bool tsc_was_told(const struct gdb *g, uint64_t value)
+{
+    unsigned n = g->tscs < GDB_TSCS ? g->tscs : GDB_TSCS;
+
+    for (unsigned i = 0; i < n; i++)
+        if (g->tsc[i] == value)
+            return true;
+    return false;
+}
+
 void gdb_reg_hex(struct gdb *g, unsigned vcpu, unsigned n, struct buf *out)
 {
     const struct desc *d = gdb_desc(g);
     const struct vcpu_state *st = session_cpu(g->s, vcpu, desc_parts(d, n) | VS_REGS | VS_SREGS);
     uint8_t bytes[32];
 
-    if (st && desc_read(d, n, st, g->linear, bytes))
+    if (st && desc_read(d, n, st, g->linear, bytes)) {
         hex_add(out, bytes, d->reg[n].bytes);
-    else
+        if (d->reg[n].id == REG_msr_tsc)
+            tsc_told(g, le_load(bytes, 8));
+    } else
         for (unsigned i = 0; i < d->reg[n].bytes; i++)
             buf_adds(out, "xx");
 }
@@ -63,6 +84,8 @@ static int write_one(struct gdb *g, unsigned n, const uint8_t *bytes, struct err
         return err_set(e, EIO, "cannot read %s", d->reg[n].name);
     if (desc_read(d, n, st, g->linear, now) && !memcmp(now, bytes, d->reg[n].bytes))
         return 0; /* G writes all back to change one */
+    if (d->reg[n].id == REG_msr_tsc && tsc_was_told(g, le_load(bytes, 8)))
+        return 0;
     why = desc_write(d, n, st, g->linear, bytes, &id, &v);
     if (why)
         return err_set(e, EINVAL, "cannot set %s: %s", d->reg[n].name, why);

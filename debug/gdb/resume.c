@@ -311,7 +311,7 @@ static void restart(struct gdb *g, bool tell)
 {
     g->run_asked = tell;
     g->kill_asked = !tell;
-    g->moved = g->stop_owed = false;
+    g->moved = g->stop_owed = g->over = false;
     if (session_state(g->s) == SS_RUNNING)
         session_stop(g->s);
     else
@@ -361,7 +361,7 @@ void pk_vattach(struct gdb *g, const char *p, const char *end)
     (void)p;
     (void)end;
     g->no_reply = true;
-    g->moved = g->stop_owed = false;
+    g->moved = g->stop_owed = g->over = false;
     g->state = GDB_WAITING;
     if (session_state(g->s) == SS_RUNNING)
         session_stop(g->s);

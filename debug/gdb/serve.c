@@ -148,10 +148,10 @@ static void forget_client(struct gdb *g)
     g->state = GDB_NOBODY;
     g->client = (struct gdb_client){0};
     g->no_ack = g->no_ack_next = g->closing = g->lost = g->extended = g->phys = false;
-    g->run_asked = g->stop_owed = g->moved = g->arch_told = false;
+    g->run_asked = g->stop_owed = g->moved = g->arch_told = g->over = false;
     g->non_stop = false;
     g->ns = (struct gdb_nonstop){0};
-    g->thread = 0;
+    g->thread = g->tscs = 0;
     g->run_thread = UINT32_MAX;
 }
 
@@ -483,8 +483,11 @@ void gdb_close(struct session *s)
         g->close_asked = g->closing = true;
         return;
     }
-    if (g->fd >= 0)
+    if (g->fd >= 0) {
+        if (g->state == GDB_WAITING && !g->non_stop)
+            gdb_send(g, "X0f", 3); /* the machine goes with us */
         forget_client(g);
+    }
     session_unsubscribe(s, g->sub);
     if (g->listen_fd >= 0) {
         session_watch_fd(s, g->listen_fd, 0, NULL, NULL);

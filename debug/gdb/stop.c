@@ -150,6 +150,7 @@ static bool tell_end(struct gdb *g, const struct stop_info *si)
         return false;
     gdb_send(g, b.data, b.len);
     buf_fini(&b);
+    g->over = true;
     return true;
 }
 
@@ -158,6 +159,7 @@ static void exec_body(struct gdb *g, unsigned vcpu, struct buf *out)
     struct buf path = {0};
 
     g->stop_owed = true;
+    gdb_points_forgotten(g);
     gdb_exec_name(g, &path);
     buf_addf(out, "T05thread:%x;exec:", vcpu + 1);
     hex_add(out, buf_str(&path), path.len);
@@ -261,6 +263,7 @@ static bool ran_commands(struct gdb *g)
     g->ours = true;
     (void)cmd_stop_commands(&g->cmd, &o, &silent); /* its sentence is in `o` */
     g->ours = false;
+    gdb_take_quit(g);
     if (o.text.len)
         gdb_console(g, buf_str(&o.text), o.text.len);
     out_fini(&o);
@@ -293,7 +296,7 @@ void pk_why(struct gdb *g, const char *p, const char *end)
 {
     (void)p;
     (void)end;
-    g->moved = g->stop_owed = false;
+    g->moved = g->stop_owed = g->over = false;
     if (g->non_stop) {
         gdb_ns_why(g);
         return;

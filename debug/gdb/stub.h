@@ -38,11 +38,14 @@ struct gdb_client {
 struct gdb_test;
 
 #define GDB_FILES 8
+#define GDB_TSCS  16u /* a call within a call within a … */
 
 struct gdb_point {
     int type; /* of Z: 0 to 4 */
     uint64_t addr, len;
     int id;        /* of the session */
+    uint64_t wide; /* the same with an upper half that the client cut off, as `wide_id`; or 0 */
+    int wide_id;   /* 0: none */
     bool inserted; /* false: taken out by z, deleted at the next resume */
     bool persist;  /* its commands go on after the client left */
     struct gdb_test *test;
@@ -106,10 +109,12 @@ struct gdb {
     bool extended, killed, detached;
     bool run_asked;  /* vRun or R: reset when it stands */
     bool kill_asked; /* reset when it stands, and say nothing */
-    bool attach_asked;
+    bool over;       /* the client was told the guest's end: to it there are no threads any more */
     unsigned thread, run_thread; /* Hg, Hc: vCPU + 0; run_thread UINT32_MAX: all */
     bool phys;                   /* PhyMemMode */
-    unsigned list_at;            /* qsThreadInfo */
+    uint64_t tsc[GDB_TSCS];      /* the last values told of it, see registers.c */
+    unsigned tscs;
+    unsigned list_at; /* qsThreadInfo */
 
     /* what it was told */
     struct desc desc[GDB_ARCHES];
@@ -154,6 +159,7 @@ struct packet_row {
     const char *help;
 };
 #define PK_STOPPED 1u /* needs a guest that stands */
+#define PK_WRITES  2u /* answers OK or an error: a sentence is never taken for data */
 extern const struct packet_row packet_table[];
 /* The row for a packet, or NULL; the rest of it in *rest. */
 const struct packet_row *packet_find(const char *body, size_t len, const char **rest);
@@ -248,8 +254,14 @@ void gdb_ns_leave(struct gdb *g);
 gdb_handler pk_Z, pk_z;
 /* Deletes what z took out; with `all` everything of this client. */
 void gdb_points_sync(struct gdb *g, bool all);
+/* The client is about to forget what it inserted, without a z. */
+void gdb_points_forgotten(struct gdb *g);
 /* The client's point that a stop is about, or NULL. */
 const struct gdb_point *gdb_point_of(const struct gdb *g, const struct stop_info *si);
+
+/* ---- widen.c ------------------------------------------------------------------------------- */
+
+uint64_t gdb_widen(const struct gdb *g, uint64_t addr);
 
 /* ---- query.c, threads.c, files.c, monitor.c, lldb.c ----------------------------------------- */
 
@@ -271,5 +283,7 @@ void gdb_exec_name(const struct gdb *g, struct buf *out);
 void gdb_files_close(struct gdb *g);
 /* `monitor arch`, `monitor realmode` …: the words that are the stub's own. False: not one. */
 bool gdb_monitor_own(struct gdb *g, const char *line, struct out *o);
+/* After commands of the client's ran: one may have been `quit`. */
+void gdb_take_quit(struct gdb *g);
 
 #endif

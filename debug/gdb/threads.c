@@ -6,6 +6,12 @@
 
 #include "debug/gdb/stub.h"
 
+/* How many threads there are for the client. */
+static unsigned shown(const struct gdb *g)
+{
+    return g->over ? 0 : session_cpus(g->s);
+}
+
 void pk_H(struct gdb *g, const char *p, const char *end)
 {
     char op = p < end ? *p++ : 0;
@@ -26,7 +32,7 @@ void pk_T(struct gdb *g, const char *p, const char *end)
 {
     int vcpu;
 
-    if (thread_id(g, &p, end, &vcpu) && p == end && vcpu >= 0)
+    if (thread_id(g, &p, end, &vcpu) && p == end && vcpu >= 0 && !g->over)
         reply_ok(g);
     else
         reply_errno(g, ESRCH);
@@ -43,8 +49,10 @@ void pk_threads_first(struct gdb *g, const char *p, const char *end)
 {
     (void)p;
     (void)end;
-    for (unsigned i = 0; i < session_cpus(g->s); i++)
+    for (unsigned i = 0; i < shown(g); i++)
         reply_fmt(g, "%c%x", i ? ',' : 'm', i + 1);
+    if (!shown(g))
+        reply_str(g, "l");
 }
 
 void pk_threads_next(struct gdb *g, const char *p, const char *end)
@@ -86,7 +94,7 @@ void pk_threads_xml(struct gdb *g, const char *p, const char *end)
     if (end - p > 1 && p[0] == '0' && p[1] == ',') {
         buf_clear(&g->threads_xml);
         buf_adds(&g->threads_xml, "<?xml version=\"1.0\"?>\n<threads>\n");
-        for (unsigned i = 0; i < session_cpus(g->s); i++) {
+        for (unsigned i = 0; i < shown(g); i++) {
             buf_addf(&g->threads_xml, "<thread id=\"%x\" core=\"%u\" name=\"vCPU %u\">", i + 1, i,
                      i);
             gdb_thread_text(g, i, &g->threads_xml);

@@ -80,7 +80,7 @@ static void every_integer_round_trips(void)
         for (unsigned b = 0; b < 32; b++)
             pattern[b] = (uint8_t)(0x11 + b);
         v = reg_from_bytes(i, pattern, 32);
-        if (d->kind == 'M' || i == REG_cr3)
+        if (d->kind == 'M' || i == REG_cr3 || strstr(d->name, "_base"))
             v = reg_from_u64(i, 0x12345678);
         if (i == REG_mxcsr)
             v = reg_from_u64(i, 0x1fa0);
@@ -175,6 +175,8 @@ static void impossible_values(void)
     refused(REG_msr_lstar, 0x0000800000000000, "canonical");
     refused(REG_msr_pat, 2, "memory type");
     refused(REG_mxcsr, 0x10000, "MXCSR");
+    refused(REG_fs_base, 1ull << 32, "32 bits");
+    refused(REG_gdtr_base, 1ull << 32, "32 bits");
     st.sregs.cr0 = 0x80000001;
     st.sregs.cr4 = 0x20;
     st.sregs.efer = 0x500;
@@ -186,6 +188,8 @@ static void impossible_values(void)
     refused(REG_efer, 0x100, "LMA cannot be cleared");
     refused(REG_rflags, 1 << 17, "long mode");
     refused(REG_cr3, 1ull << 53, "physical");
+    refused(REG_gs_base, 0x8000000000000000, "canonical");
+    refused(REG_idtr_base, 0x0000800000000000, "canonical");
     CHECK(!put(REG_rip, 0x8000000000000000, NULL));
 }
 
