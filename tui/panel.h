@@ -51,8 +51,10 @@ void panel_hint(struct canvas *c, struct rect r, const char *text);
 bool panel_list_key(int key, unsigned count, unsigned rows, unsigned *first, unsigned *sel);
 /* The same for text without a selection: moves *first within 0 to `last`. */
 bool panel_scroll_key(int key, unsigned last, unsigned rows, unsigned *first);
-/* Lines of a text; a last one without its end counts. */
-unsigned panel_text_lines(const char *text);
+/* Keys of a panel that shows one of `count` texts: Left and Right choose, others scroll `text`, of
+ * which `rows` lines are visible. Returns what a panel's key function does. */
+unsigned panel_pages_key(int key, unsigned count, const char *text, unsigned rows, unsigned *sel,
+                         unsigned *first);
 /* "ns" as "123ns", "4.5us", "12ms": at most 6 columns. */
 const char *panel_duration(char *dst, size_t cap, uint64_t ns);
 /* The digit that goes to a panel: 1 to 9, and 0 for the tenth. */

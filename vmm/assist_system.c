@@ -69,18 +69,6 @@ static unsigned reg_field(const struct insn_shape *s)
     return (s->modrm >> 3 & 7) | (s->rex & 4u) << 1;
 }
 
-static uint64_t operand_at(const struct vcpu *v, const struct insn_shape *s)
-{
-    const struct kvm_segment *const seg[6] = {&v->sregs->es, &v->sregs->cs, &v->sregs->ss,
-                                              &v->sregs->ds, &v->sregs->fs, &v->sregs->gs};
-    int which = 3;
-    uint64_t at = insn_offset(s, v->regs, &which);
-
-    if (s->bits == 64)
-        return at + (which >= 4 ? seg[which]->base : 0);
-    return (uint32_t)(at + seg[which]->base);
-}
-
 /* The 16-bit operand in register or memory. */
 static bool read_word(struct vcpu *v, const struct insn_shape *s, uint16_t *out,
                       struct assist_event *raise)
@@ -91,7 +79,7 @@ static bool read_word(struct vcpu *v, const struct insn_shape *s, uint16_t *out,
         *out = (uint16_t)*insn_reg(v->regs, (s->modrm & 7) | (s->rex & 1u) << 3);
         return true;
     }
-    if (!guest_read(v, operand_at(v, s), raw, 2, raise))
+    if (!guest_read(v, insn_linear(s, v->regs, v->sregs), raw, 2, raise))
         return false;
     *out = (uint16_t)le_load(raw, 2);
     return true;
@@ -150,7 +138,7 @@ static bool do_invpcid(struct vcpu *v, const struct insn_shape *s, struct assist
 
     if (cpu_cpl(v->sregs))
         return raises(raise, VECTOR_GP);
-    if (!guest_read(v, operand_at(v, s), descriptor, sizeof descriptor, raise))
+    if (!guest_read(v, insn_linear(s, v->regs, v->sregs), descriptor, sizeof descriptor, raise))
         return raise->vector >= 0;
     if (*insn_reg(v->regs, reg_field(s)) > 3 || le_load(descriptor, 8) >> 12)
         return raises(raise, VECTOR_GP);
@@ -288,7 +276,7 @@ static bool do_arpl(struct vcpu *v, const struct insn_shape *s, struct assist_ev
         le_store(raw, 2, (have & 0xfffcu) | want);
         if (!insn_has_memory(s))
             set_reg(v, s->modrm & 7, 2, le_load(raw, 2));
-        else if (!guest_write(v, operand_at(v, s), raw, 2, raise))
+        else if (!guest_write(v, insn_linear(s, v->regs, v->sregs), raw, 2, raise))
             return raise->vector >= 0;
     }
     set_flag(v, FLAG_ZF, (have & 3) < want);
@@ -358,7 +346,7 @@ static bool do_bound(struct vcpu *v, const struct insn_shape *s, struct assist_e
 
     if (!insn_has_memory(s))
         return raises(raise, VECTOR_UD);
-    if (!guest_read(v, operand_at(v, s), raw, 2 * n, raise))
+    if (!guest_read(v, insn_linear(s, v->regs, v->sregs), raw, 2 * n, raise))
         return raise->vector >= 0;
     if (index < sign_extend(le_load(raw, n), n) || index > sign_extend(le_load(raw + n, n), n))
         return raises(raise, VECTOR_BR);

@@ -513,6 +513,19 @@ uint64_t insn_offset(const struct insn_shape *s, const struct kvm_regs *r, int *
     return bits == 32 ? (uint32_t)at : bits == 16 ? (uint16_t)at : at;
 }
 
+uint64_t insn_linear(const struct insn_shape *s, const struct kvm_regs *r,
+                     const struct kvm_sregs *sr)
+{
+    const struct kvm_segment *const segs[6] = {&sr->es, &sr->cs, &sr->ss,
+                                               &sr->ds, &sr->fs, &sr->gs};
+    int seg;
+    uint64_t at = insn_offset(s, r, &seg);
+
+    if (s->bits == 64)
+        return at + (seg >= 4 ? segs[seg]->base : 0);
+    return (uint32_t)(at + segs[seg]->base);
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 /* A register that the instruction itself does not name, nor use silently; with R15 and R14 the

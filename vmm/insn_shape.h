@@ -82,6 +82,9 @@ bool insn_has_memory(const struct insn_shape *s);
 /* The offset of the memory operand within its segment, cut to the address size, and which segment
  * (0 to 5 as `seg`) it uses. Vector indices (gathers) are not understood: they give the base. */
 uint64_t insn_offset(const struct insn_shape *s, const struct kvm_regs *r, int *seg);
+/* Its linear address: with the segment's base, cut to 32 bits outside 64-bit code. */
+uint64_t insn_linear(const struct insn_shape *s, const struct kvm_regs *r,
+                     const struct kvm_sregs *sr);
 /* The address width in bits: 16, 32 or 64. */
 unsigned insn_address_bits(const struct insn_shape *s);
 /* General register by its number in the encoding, 0 to 15. */

@@ -520,18 +520,6 @@ static bool put_scratch(struct native *n, const struct insn_shape *s, int *holde
     return true;
 }
 
-static uint64_t linear_operand(const struct vcpu *v, const struct insn_shape *s)
-{
-    const struct kvm_segment *const seg[6] = {&v->sregs->es, &v->sregs->cs, &v->sregs->ss,
-                                              &v->sregs->ds, &v->sregs->fs, &v->sregs->gs};
-    int which = 3;
-    uint64_t at = insn_offset(s, v->regs, &which);
-
-    if (s->bits == 64)
-        return at + (which >= 4 ? seg[which]->base : 0);
-    return (uint32_t)(at + seg[which]->base);
-}
-
 static bool canonical(uint64_t linear)
 {
     return (uint64_t)((int64_t)(linear << 16) >> 16) == linear;
@@ -544,7 +532,7 @@ static bool canonical(uint64_t linear)
 static void disbelieve_ud(struct vcpu *v, struct native *n, const struct insn_shape *s,
                           struct native_fault *fault)
 {
-    uint64_t at = linear_operand(v, s);
+    uint64_t at = insn_linear(s, v->regs, v->sregs);
     int holder = -1, seg = 3;
 
     if (fault->vector != 6 || !insn_has_memory(s) || !put_scratch(n, s, &holder))
@@ -597,7 +585,7 @@ bool native_run(struct vcpu *v, const struct insn_shape *s, bool fpu, struct nat
     }
     regs_in(v, n, rip, FLAG_TF);
     if (holder >= 0)
-        *insn_reg(&n->run->s.regs.regs, (unsigned)holder) = linear_operand(v, s);
+        *insn_reg(&n->run->s.regs.regs, (unsigned)holder) = insn_linear(s, v->regs, v->sregs);
     *why = "KVM refused the FPU state";
     if (fpu && fpu_in(v, n) < 0)
         return false;

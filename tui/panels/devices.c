@@ -46,20 +46,9 @@ static unsigned key(struct view *v, int key, struct panel_ask *ask)
 {
     struct view_devices *d = &v->devices;
     unsigned rows = v->rows[PANEL_DEVICES] > 1 ? (unsigned)v->rows[PANEL_DEVICES] - 1 : 1;
-    unsigned lines = panel_text_lines(buf_str(&d->text)), last = lines > rows ? lines - rows : 0;
 
     (void)ask;
-    if (key == K_LEFT || key == K_RIGHT) {
-        if (key == K_RIGHT && d->sel + 1 < d->count)
-            d->sel++;
-        if (key == K_LEFT && d->sel)
-            d->sel--;
-        d->first = 0;
-        return PANEL_HANDLED | PANEL_REFILL;
-    }
-    if (!panel_scroll_key(key, last, rows, &d->first))
-        return PANEL_IGNORED;
-    return PANEL_HANDLED;
+    return panel_pages_key(key, d->count, buf_str(&d->text), rows, &d->sel, &d->first);
 }
 
 static void subtitle(const struct view *v, char *dst, size_t cap)

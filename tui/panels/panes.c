@@ -77,20 +77,10 @@ static unsigned key(struct view *v, int key, struct panel_ask *ask)
 {
     struct view_panes *d = &v->panes;
     unsigned rows = v->rows[PANEL_PANES] > 1 ? (unsigned)v->rows[PANEL_PANES] : 1;
-    unsigned lines = panel_text_lines(buf_str(&d->pane.text)),
-             last = lines > rows ? lines - rows : 0;
 
     if (pane_key(d, key, ask))
         return PANEL_HANDLED | PANEL_REFILL;
-    if (key == K_LEFT || key == K_RIGHT) {
-        if (key == K_RIGHT && d->sel + 1 < d->count)
-            d->sel++;
-        if (key == K_LEFT && d->sel)
-            d->sel--;
-        d->first = 0;
-        return PANEL_HANDLED | PANEL_REFILL;
-    }
-    return panel_scroll_key(key, last, rows, &d->first) ? PANEL_HANDLED : PANEL_IGNORED;
+    return panel_pages_key(key, d->count, buf_str(&d->pane.text), rows, &d->sel, &d->first);
 }
 
 static void subtitle(const struct view *v, char *dst, size_t cap)

@@ -105,7 +105,8 @@ bool panel_scroll_key(int key, unsigned last, unsigned rows, unsigned *first)
     return panel_list_key(key, last + 1, 1, &top, first);
 }
 
-unsigned panel_text_lines(const char *s)
+/* A last line without its end counts. */
+static unsigned text_lines(const char *s)
 {
     unsigned n = 0;
 
@@ -114,6 +115,22 @@ unsigned panel_text_lines(const char *s)
         s += *s == '\n';
     }
     return n;
+}
+
+unsigned panel_pages_key(int key, unsigned count, const char *text, unsigned rows, unsigned *sel,
+                         unsigned *first)
+{
+    unsigned lines = text_lines(text);
+
+    if (key != K_LEFT && key != K_RIGHT)
+        return panel_scroll_key(key, lines > rows ? lines - rows : 0, rows, first) ? PANEL_HANDLED
+                                                                                   : PANEL_IGNORED;
+    if (key == K_RIGHT && *sel + 1 < count)
+        ++*sel;
+    if (key == K_LEFT && *sel)
+        --*sel;
+    *first = 0;
+    return PANEL_HANDLED | PANEL_REFILL;
 }
 
 const char *panel_duration(char *dst, size_t cap, uint64_t ns)
