@@ -10,6 +10,7 @@
 
 #define INT3       0xcc
 #define EXCEPTIONS 32
+#define VECTORS    256
 #define TF_BYTE    0x01 /* the trap flag is bit 8 of the flags */
 
 /* Handlers that were never set lead into the table itself in real mode (0:0): a byte there would
@@ -66,7 +67,14 @@ static void handlers(struct vcpu *v, struct step_guard *g)
         c->idt_bytes = bytes;
         memcpy(c->idt, now, bytes);
     }
-    *g = c->handlers;
+    g->count = c->handlers.count;
+    memcpy(g->at, c->handlers.at, g->count * sizeof g->at[0]);
+}
+
+/* Our own chips wait until a step is over; the kernel's do so only when they are told to. */
+static bool may_be_interrupted(const struct vcpu *v)
+{
+    return v->vm->m.irqchip_kernel && !v->hold_irq;
 }
 
 void guard_place(struct vcpu *v, struct step_guard *g, int vector, uint64_t also)
@@ -74,8 +82,9 @@ void guard_place(struct vcpu *v, struct step_guard *g, int vector, uint64_t also
     uint64_t target, here = v->sregs->cs.base + v->regs->rip;
 
     handlers(v, g);
-    if (vector >= EXCEPTIONS && vcpu_gate_target(v, vector, &target))
-        add(v, g, target, vector);
+    for (int i = EXCEPTIONS; i < VECTORS; i++)
+        if ((i == vector || may_be_interrupted(v)) && vcpu_gate_target(v, i, &target))
+            add(v, g, target, i);
     if (also)
         add(v, g, also, -1);
     for (unsigned i = 0; i < g->count; i++) {

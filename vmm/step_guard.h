@@ -13,8 +13,8 @@
 
 struct vcpu;
 
-/* Exceptions, one software interrupt, and one address more. */
-#define GUARD_MAX 34
+/* All vectors, and one address more. */
+#define GUARD_MAX 257
 
 struct step_guard {
     unsigned count;
@@ -36,8 +36,9 @@ struct guard_cache {
 };
 
 /* Puts int3 where the instruction at RIP may end up by a transfer through a gate: at the handlers
- * of exceptions, of software interrupt `vector` (-1: none), and at `also` when it is not 0 (the
- * entry of SYSCALL, or what follows an instruction that holds the trap flag back). */
+ * of exceptions, of software interrupt `vector` (-1: none), of all interrupts where the kernel's
+ * chips may give one within the step, and at `also` when it is not 0 (the entry of SYSCALL, or what
+ * follows an instruction that holds the trap flag back). */
 void guard_place(struct vcpu *v, struct step_guard *g, int vector, uint64_t also);
 void guard_lift(struct step_guard *g);
 /* Is the vCPU stopped at one of them? *vector is its number. */
