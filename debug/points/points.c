@@ -371,6 +371,16 @@ static enum bp_method back_dr(struct points *p, struct bp *b)
     return choose_byte(p, b, there, mode_there(p, user, real), gpa) == BP_INT3 ? BP_BOTH : BP_DR;
 }
 
+/* Where nothing is mapped yet single steps find what comes; but a guest is slowed down for that
+ * only when it has no other breakpoints. */
+static bool steps_to(const struct points *p, const struct bp *b, bool there, enum probe_mode mode)
+{
+    if (there)
+        return method_usable(&p->vm->methods, MF_BREAK, mode, METHOD_STEPPING);
+    return b->pub.spec.space == SPACE_LINEAR && !b->pub.spec.unresolved &&
+           method_of(&p->vm->methods, MF_BREAK, mode) == METHOD_STEPPING;
+}
+
 /* Chooses a method: a debug register is best (it survives overwriting, needs no page and no byte),
  * planted bytes come when they are used up. */
 static enum bp_method choose(struct points *p, struct bp *b)
@@ -389,8 +399,7 @@ static enum bp_method choose(struct points *p, struct bp *b)
         m = choose_byte(p, b, there, mode, gpa);
     if (dr < 0 && m == BP_PENDING && may_dr)
         dr = evict_dr(p);
-    if (dr < 0 && m == BP_PENDING && there &&
-        method_usable(&p->vm->methods, MF_BREAK, mode, METHOD_STEPPING))
+    if (dr < 0 && m == BP_PENDING && steps_to(p, b, there, mode))
         return BP_STEPS;
     if (dr < 0)
         return m;
