@@ -99,20 +99,25 @@ const struct cmd cmd_table[] = {
  "X o c s p; %s is the text at that address in the guest.\n"
  "Example: dprintf guest_main,\"in main, sp is %x\\n\",$rsp",
  0, cmd_dprintf_run, cmd_complete_expr},
-{PTS, "catch", NULL, "KIND [WHAT] [if EXPR] [do ACTION]",
+{PTS, "catch", NULL, "KIND [WHAT] [thread N] [if EXPR] [do ACTION]",
  "Stop at something that the guest does, other than reaching an address.\n"
  "io [in|out] [PORT[-PORT]]    mmio [read|write] [ADDR[-ADDR]]    msr [read|write] [INDEX[-INDEX]]\n"
  "irq [VECTOR]    an interrupt is given to a vCPU\n"
  "exception [VECTOR|NAME]    the guest enters its handler: 14 or pf, 13 or gp, …; int3\n"
  "post [CODE]    a POST code    console TEXT    output holds TEXT\n"
- "mode, cr3    the processor mode, CR3 changed; cpuid [LEAF] (by single steps: slow)\n"
- "triple, reset, debug-exit    and every kind that `info exits` shows: hlt, shutdown, …\n"
- "EXPR may use the exit's fields, such as port, value, write and gpa.\n"
+ "mode [to MODE] [ring N], cr3 [VALUE[-VALUE]]    they changed; cpuid [LEAF]    (by single steps: slow)\n"
+ "triple [VECTOR|NAME], reset, debug-exit [CODE]    and every kind that `info exits` shows: hlt, …\n"
+ "EXPR may use the exit's fields, such as port, value, write, gpa, mode and cpl. Console text is found\n"
+ "across writes and escape sequences. Several at one exit are all counted, and told by one stop.\n"
  "ACTION is stop, or one that lets the guest go on: log (a line that says what happened), log\n"
  "\"FORMAT\", EXPR… (`help dprintf`), count (only `info breakpoints` tells), or script FUNCTION: a\n"
  "function of a Lua script, or `function(e) … end`, that stops by returning \"stop\".\n"
  "Example: catch io out 0x3f8 if value == 'A' do log \"A at %x\", rip",
  0, cmd_catch_run, NULL},
+{PTS, "tcatch", NULL, "KIND [WHAT] [thread N] [if EXPR] [do ACTION]",
+ "Make a catchpoint that is deleted when it stopped the guest; otherwise as `catch`.\n"
+ "Example: tcatch console \"login:\"",
+ 0, cmd_tcatch_run, NULL},
 {PTS, "watch", NULL, "[-l|-location] [-w] EXPR[,LENGTH] [thread N] [if EXPR] [do ACTION]",
  "Stop when memory changes.\n"
  "EXPR is a symbol, *(u32*)ADDRESS, *ADDRESS (4 bytes), phys:ADDRESS, or any address with a LENGTH.\n"

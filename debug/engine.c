@@ -312,8 +312,10 @@ struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *
     atomic_fetch_or(&b->stopped, 1u << v->id);
     first = !g->report[v->id].present;
     si = engine_stop(g, v, kind_of(&b->pub.spec));
-    if (first || si->kind != STOP_WATCHPOINT)
+    if (first || si->kind == STOP_TEMPORARY) { /* of several the first; stop.c tells the others */
+        si->kind = kind_of(&b->pub.spec);
         si->point_id = b->pub.id;
+    }
     if (why.code)
         snprintf(si->text, sizeof si->text,
                  "its condition \"%.120s\" could not be evaluated: %.200s",
@@ -466,16 +468,29 @@ bool engine_access(void *arg, struct vcpu *v, struct exit_event *ev)
     return exit_hooks_access(arg, v, ev);
 }
 
-/* The interrupt that the next entry brings; its record is in the ring already. */
-static void saw_injected(struct engine *g, struct vcpu *v)
+static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info);
+static void note_delivered(struct engine *g, struct vcpu *v, bool yes);
+
+/* The interrupt that the next entry brings; its record is in the ring already. False: the guest
+ * stops. */
+static bool saw_injected(struct engine *g, struct vcpu *v)
 {
+    struct onestep_info info;
     struct exit_event ev;
+    int vector = v->injected;
 
     vcpu_inject_event(v, (unsigned)v->injected, &ev);
     ev.at_ns = v->last_ns;
     exit_hooks_saw(g, v, &ev);
     if (g->points.catches)
         catch_exits(g, v, &ev);
+    if (!g->report[v->id].present)
+        return true;
+    /* Shown at the handler's first instruction, not wherever its next exit is. */
+    if (one_step(g, v, &info) && g->report[v->id].info.kind == STOP_CATCH)
+        g->report[v->id].info.vector = vector;
+    note_delivered(g, v, true);
+    return false;
 }
 
 void engine_ops(struct engine *g, struct onestep_ops *out)
@@ -558,8 +573,6 @@ static void check_kernel_halt(struct engine *g, struct vcpu *v)
     if (idle != VCPU_WAIT_SIPI || v->id)
         atomic_store(&v->idle, VCPU_ACTIVE);
 }
-
-static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info);
 
 enum verdict {
     GO,      /* enter again */
@@ -1198,8 +1211,8 @@ void engine_body(void *arg, struct vcpu *v)
             continue;
         }
         if (injected < 0 && v->injected >= 0 &&
-            (exit_hooks_any(&g->exit_hooks) || g->points.catches))
-            saw_injected(g, v);
+            (exit_hooks_any(&g->exit_hooks) || g->points.catches) && !saw_injected(g, v))
+            continue;
         if (g->vm->cpus == 1 || !g->points.watches.trapped) {
             body_once(g, v);
         } else if (watch_turn_take(g, v)) {

@@ -21,12 +21,17 @@ enum job_kind {
     JOB_STEP,
 };
 
-/* The end of what a console channel printed, so that a text is found across two writes. */
+/* The end of what a console channel printed, so that a text is found across two writes: as it was
+ * printed, and without the escape sequences that colour it and move about. */
 #define CONSOLE_MATCH_MAX 256
+struct console_tail {
+    char bytes[CONSOLE_MATCH_MAX];
+    unsigned len;
+};
 struct console_match {
-    char tail[CONSOLE_CHANS][CONSOLE_MATCH_MAX];
-    unsigned len[CONSOLE_CHANS];
-    _Atomic int due; /* some catchpoint's text was seen */
+    struct console_tail raw[CONSOLE_CHANS], plain[CONSOLE_CHANS];
+    uint8_t escape[CONSOLE_CHANS]; /* where in an escape sequence; 0: in none */
+    _Atomic int due;               /* some catchpoint's text was seen */
 };
 
 /* What one vCPU was asked; set while it is parked. */

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "vmm/regs.h"
+
 static bool get_kind(const struct exit_event *ev, uint64_t *v)
 {
     *v = ev->reason;
@@ -95,6 +97,7 @@ static bool get_number(const struct exit_event *ev, uint64_t *v)
 PLAIN(size, ev->size)
 PLAIN(vcpu, ev->vcpu)
 PLAIN(cpl, ev->cpl)
+PLAIN(mode, ev->mode)
 PLAIN(rip, ev->cs_base + ev->rip)
 PLAIN(cr3, ev->cr3)
 PLAIN(seq, ev->seq)
@@ -121,6 +124,7 @@ const struct field_word field_table[] = {
     {"rip", "linear address of the instruction", get_rip},
     {"cr3", "page table root", get_cr3},
     {"cpl", "privilege level", get_cpl},
+    {"mode", "processor mode: real, v86, prot16, prot32, compat16, compat32 or long64", get_mode},
     {"vcpu", "vCPU number", get_vcpu},
     {"seq", "number of the record on its vCPU", get_seq},
     {"guest_ns", "time inside the guest before this exit", get_guest_ns},
@@ -160,6 +164,12 @@ bool field_constant(const char *name, uint64_t *value)
     for (unsigned i = 0; exit_device_name(i); i++) {
         if (!strncmp(name, "d_", 2) && !strcmp(exit_device_name(i), name + 2)) {
             *value = KERNEL_EVENTS + i;
+            return true;
+        }
+    }
+    for (unsigned i = 0; i < CPU_MODES; i++) {
+        if (!strcmp(name, cpu_mode_name((enum cpu_mode)i))) {
+            *value = i;
             return true;
         }
     }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "debug/session_priv.h"
 #include "debug/stop_error.h"
 #include "debug/symbols/sym.h"
 
@@ -131,6 +132,31 @@ static void describe_watch(struct session *s, struct stop_info *si, const struct
         detail);
 }
 
+/* Points that were hit at the same moment, by the same instruction or exit. */
+static void say_others(struct session *s, struct stop_info *si)
+{
+    const struct points *p = &s->engine.points;
+    size_t len = strlen(si->text);
+    bool any = false;
+
+    for (unsigned i = 0; i < p->count && len < sizeof si->text; i++) {
+        const struct bp *b = p->bp[i];
+        const struct point_spec *spec = &b->pub.spec;
+
+        if (spec->hidden || b->pub.id == si->point_id ||
+            !(atomic_load(&b->stopped) >> si->vcpu & 1))
+            continue;
+        len += (size_t)snprintf(si->text + len, sizeof si->text - len, "%s %s %d%s%.60s%s",
+                                any ? "," : "; at once",
+                                spec->kind == POINT_BREAK   ? "breakpoint"
+                                : spec->kind == POINT_WATCH ? "watchpoint"
+                                                            : "catchpoint",
+                                b->pub.id, spec->location ? " (" : "",
+                                spec->location ? spec->location : "", spec->location ? ")" : "");
+        any = true;
+    }
+}
+
 void stop_describe(struct session *s, struct stop_info *si, const struct exit_event *ev)
 {
     char at[128], detail[sizeof si->text];
@@ -200,4 +226,6 @@ void stop_describe(struct session *s, struct stop_info *si, const struct exit_ev
     case STOP_KINDS:
         break;
     }
+    if (si->point_id >= 0)
+        say_others(s, si);
 }

@@ -1,7 +1,7 @@
 /*
- * KIND [WHAT…] [if EXPR] [do ACTION]: one grammar for everything that the guest does which is not
- * reaching an address, for `catch`, `trace` and `trace filter`. A row says how the words behind the
- * kind become a filter. Main thread.
+ * KIND [WHAT…] [thread N] [if EXPR] [do ACTION]: one grammar for everything that the guest does
+ * which is not reaching an address, for `catch`, `trace` and `trace filter`. A row says how the
+ * words behind the kind become a filter. Main thread.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -22,6 +22,7 @@ struct making {
     struct point_spec *spec;
     struct buf *filter; /* terms joined by && */
     struct buf *text;   /* CATCH_CONSOLE */
+    struct buf *condition;
     struct err *e;
 };
 
@@ -37,34 +38,50 @@ static void term(struct making *m, const char *fmt, ...)
     va_end(ap);
 }
 
-/* A number or expression as the next word, unless `if` or the end comes. */
+/* Nothing more of what is to be caught. */
+static bool is_over(const struct making *m)
+{
+    const char *p = m->rest;
+
+    return !*p || cmd_keyword(&p, "if") || cmd_keyword(&p, "thread") || cmd_keyword(&p, "vcpu");
+}
+
+/* A number or expression as the next word, unless that is over. */
 static int number(struct making *m, uint64_t *v)
 {
     char word[120];
-    const char *p = m->rest;
 
-    if (cmd_keyword(&p, "if") || !*m->rest)
+    if (is_over(m))
         return 0;
     if (!cmd_word(&m->rest, word, sizeof word))
         return 0;
     return cmd_eval(m->c, word, v, m->e) < 0 ? -EINVAL : 1;
 }
 
-/* A[-B] of `field`; nothing leaves it open. */
-static int range(struct making *m, const char *field)
+/* A[-B] of `field`, which is no more than `max`; nothing leaves it open. */
+static int range(struct making *m, const char *field, uint64_t max)
 {
     char word[120], *dash;
-    const char *p = m->rest;
     uint64_t a, b;
 
-    if (cmd_keyword(&p, "if") || !cmd_word(&m->rest, word, sizeof word))
+    if (is_over(m) || !cmd_word(&m->rest, word, sizeof word))
         return 0;
     dash = strchr(word, '-');
     if (dash)
         *dash = 0;
     if (cmd_eval(m->c, word, &a, m->e) < 0 || (dash && cmd_eval(m->c, dash + 1, &b, m->e) < 0))
         return -EINVAL;
-    if (dash)
+    if (!dash)
+        b = a;
+    if (b < a)
+        return err_set(m->e, EINVAL,
+                       "nothing lies between 0x%" PRIx64 " and 0x%" PRIx64
+                       ": the lower end comes first, as in `catch io 0x60-0x64`",
+                       a, b);
+    if (b > max)
+        return err_set(m->e, EINVAL, "0x%" PRIx64 " can never be: %s goes up to 0x%" PRIx64, b,
+                       field, max);
+    if (b > a)
         term(m, "%s >= 0x%" PRIx64 " && %s <= 0x%" PRIx64, field, a, field, b);
     else
         term(m, "%s == 0x%" PRIx64, field, a);
@@ -82,7 +99,7 @@ static void direction(struct making *m, const char *reads, const char *writes)
 static int make_io(struct making *m)
 {
     direction(m, "in", "out");
-    if (range(m, "port") < 0)
+    if (range(m, "port", 0xffff) < 0)
         return -EINVAL;
     direction(m, "in", "out");
     return 0;
@@ -91,7 +108,7 @@ static int make_io(struct making *m)
 static int make_mmio(struct making *m)
 {
     direction(m, "read", "write");
-    if (range(m, "gpa") < 0)
+    if (range(m, "gpa", UINT64_MAX) < 0)
         return -EINVAL;
     direction(m, "read", "write");
     return 0;
@@ -99,19 +116,19 @@ static int make_mmio(struct making *m)
 
 static int make_rdmsr(struct making *m)
 {
-    return range(m, "msr");
+    return range(m, "msr", UINT32_MAX);
 }
 
 static int make_irq(struct making *m)
 {
-    return range(m, "vector");
+    return range(m, "vector", 255);
 }
 
 static int make_msr(struct making *m)
 {
     m->spec->catch_reason_last = KVM_EXIT_X86_WRMSR;
     direction(m, "read", "write");
-    return range(m, "msr");
+    return range(m, "msr", UINT32_MAX);
 }
 
 static int make_cpuid(struct making *m)
@@ -127,10 +144,11 @@ static int make_cpuid(struct making *m)
 static int make_post(struct making *m)
 {
     term(m, "port == 0x%x && write == 1", TESTDEV_POST);
-    return range(m, "value");
+    return range(m, "value", UINT32_MAX);
 }
 
-static int make_exception(struct making *m)
+/* VECTOR or its name, as 14 or pf; 1 when there was one. */
+static int exception(struct making *m, int *vector)
 {
     static const char *const names[] = {"de", "db", "nmi", "bp", "of", "br", "ud",
                                         "nm", "df", NULL,  "ts", "np", "ss", "gp",
@@ -140,30 +158,80 @@ static int make_exception(struct making *m)
     uint64_t v = 0;
     int r;
 
-    m->spec->catch_vector = -1;
     if (cmd_word(&p, word, sizeof word)) {
         const char *name = word[0] == '#' ? word + 1 : word;
 
         for (int i = 0; i < (int)(sizeof names / sizeof names[0]); i++) {
             if (names[i] && !strcasecmp(names[i], name)) {
-                m->spec->catch_vector = i;
+                *vector = i;
                 m->rest = p;
-                return 0;
+                return 1;
             }
         }
     }
     r = number(m, &v);
-    if (r < 0)
-        return r;
-    if (v > 31)
+    if (r > 0 && v > 31)
         return err_set(m->e, EINVAL,
                        "exceptions have the vectors 0 to 31, not %" PRIu64
                        "; `catch irq` waits for "
                        "interrupts",
                        v);
-    if (r)
-        m->spec->catch_vector = (int)v;
-    return 0;
+    if (r > 0)
+        *vector = (int)v;
+    return r;
+}
+
+static int make_exception(struct making *m)
+{
+    int r;
+
+    m->spec->catch_vector = -1;
+    r = exception(m, &m->spec->catch_vector);
+    return r < 0 ? r : 0;
+}
+
+static int make_triple(struct making *m)
+{
+    int vector = 0, r = exception(m, &vector);
+
+    if (r > 0)
+        term(m, "vector == %d", vector);
+    return r < 0 ? r : 0;
+}
+
+/* [to] MODE, ring N, or both. */
+static int make_mode(struct making *m)
+{
+    uint64_t ring;
+    int r;
+
+    (void)cmd_keyword(&m->rest, "to");
+    for (unsigned i = 0; i < CPU_MODES; i++) {
+        const char *name = cpu_mode_name((enum cpu_mode)i);
+
+        if (cmd_keyword(&m->rest, name)) {
+            term(m, "mode == %s", name);
+            break;
+        }
+    }
+    if (!cmd_keyword(&m->rest, "ring"))
+        return 0;
+    r = number(m, &ring);
+    if (r == 0 || (r > 0 && ring > 3))
+        return err_set(m->e, EINVAL, "behind `ring` must stand 0, 1, 2 or 3");
+    if (r > 0)
+        term(m, "cpl == %" PRIu64, ring);
+    return r < 0 ? r : 0;
+}
+
+static int make_cr3(struct making *m)
+{
+    return range(m, "cr3", UINT64_MAX);
+}
+
+static int make_debug_exit(struct making *m)
+{
+    return range(m, "value", UINT32_MAX);
 }
 
 static int make_int3(struct making *m)
@@ -225,13 +293,14 @@ static const struct kind {
     {"exception", CATCH_EXCEPTION, 0, make_exception, NULL},
     {"int3", CATCH_EXCEPTION, 0, make_int3, NULL},
     {"cpuid", CATCH_CPUID, 0, make_cpuid, NULL},
-    {"mode", CATCH_MODE, 0, make_plain, NULL},
-    {"cr3", CATCH_CR3, 0, make_plain, NULL},
+    {"mode", CATCH_MODE, 0, make_mode, NULL},
+    {"cr3", CATCH_CR3, 0, make_cr3, NULL},
     {"console", CATCH_CONSOLE, 0, make_console, NULL},
     {"reset", CATCH_RESET, 0, make_plain, NULL},
-    {"triple", CATCH_TRIPLE, 0, make_plain, "kind == shutdown"},
-    {"debug-exit", CATCH_DEBUG_EXIT, 0, make_plain, "kind == io && port == 0xf4 && write == 1"},
-    {"debugexit", CATCH_DEBUG_EXIT, 0, make_plain, "kind == io && port == 0xf4 && write == 1"},
+    {"triple", CATCH_TRIPLE, 0, make_triple, "kind == shutdown"},
+    {"debug-exit", CATCH_DEBUG_EXIT, 0, make_debug_exit,
+     "kind == io && port == 0xf4 && write == 1"},
+    {"debugexit", CATCH_DEBUG_EXIT, 0, make_debug_exit, "kind == io && port == 0xf4 && write == 1"},
 };
 
 /* Records that are not made where an exit could still be caught. */
@@ -262,7 +331,40 @@ static int no_kind(const char *word, struct err *e)
                    near.best ? "`?" : "");
 }
 
-/* KIND [WHAT…] [if EXPR]; `record` (may be NULL) gets what the kind is in a filter of records. */
+static int take_vcpu(struct making *m)
+{
+    uint64_t v;
+    int r;
+
+    if (!cmd_keyword(&m->rest, "thread") && !cmd_keyword(&m->rest, "vcpu"))
+        return 0;
+    r = number(m, &v);
+    if (r < 0)
+        return r;
+    if (!r || v >= session_cpus(m->c->s))
+        return err_set(m->e, EINVAL, "behind `thread` must stand the number of a vCPU, 0 to %u",
+                       session_cpus(m->c->s) - 1);
+    m->spec->vcpu = (int)v;
+    return 0;
+}
+
+/* [thread N] [if EXPR], or the two the other way round. */
+static int ends(struct making *m)
+{
+    int r = take_vcpu(m);
+
+    if (r < 0 || !cmd_keyword(&m->rest, "if"))
+        return r;
+    if (!*m->rest)
+        return err_set(m->e, EINVAL, "behind `if` must stand an expression");
+    buf_adds(m->condition, m->rest);
+    m->rest += strlen(m->rest);
+    m->spec->condition = buf_str(m->condition);
+    return cmd_vcpu_take(m->c, m->condition->data, &m->spec->vcpu, m->e);
+}
+
+/* KIND [WHAT…] [thread N] [if EXPR]; `record` (may be NULL) gets what the kind is in a filter of
+ * records. */
 static int parse(struct making *m, struct buf *record)
 {
     const struct kind *k;
@@ -291,22 +393,30 @@ static int parse(struct making *m, struct buf *record)
     if (record)
         buf_addf(record, k ? "%s" : "kind == %s", k ? k->record : word);
     rc = k ? k->make(m) : 0;
+    if (rc >= 0)
+        rc = ends(m);
     if (rc < 0)
         return rc;
-    if (*m->rest && !cmd_keyword(&m->rest, "if"))
-        return err_set(m->e, EINVAL, "behind `%s` may stand `if EXPR` and `do ACTION`, not `%.80s`",
+    if (*m->rest)
+        return err_set(m->e, EINVAL,
+                       "behind `%s` may stand `thread N`, `if EXPR` and `do ACTION`, not `%.80s`",
                        word, m->rest);
-    else if (*m->rest)
-        m->spec->condition = m->rest;
+    if (record && m->spec->vcpu >= 0)
+        term(m, "vcpu == %d", m->spec->vcpu);
     return 0;
 }
 
 int cmd_catch_filter(struct cmd_client *c, const char *args, struct buf *out, struct err *e)
 {
-    struct point_spec spec = {.kind = POINT_CATCH};
-    struct buf filter = {0}, text = {0};
-    struct making m = {
-        .c = c, .rest = args, .spec = &spec, .filter = &filter, .text = &text, .e = e};
+    struct point_spec spec = {.kind = POINT_CATCH, .vcpu = -1};
+    struct buf filter = {0}, text = {0}, condition = {0};
+    struct making m = {.c = c,
+                       .rest = args,
+                       .spec = &spec,
+                       .filter = &filter,
+                       .text = &text,
+                       .condition = &condition,
+                       .e = e};
     const char *p = args;
     char word[40];
     int rc;
@@ -323,7 +433,28 @@ int cmd_catch_filter(struct cmd_client *c, const char *args, struct buf *out, st
         buf_addf(out, " && (%s)", spec.condition);
     buf_fini(&filter);
     buf_fini(&text);
+    buf_fini(&condition);
     return rc;
+}
+
+/* Exits of x86 that come only after a capability or an interrupt chip was asked for. */
+static bool is_unasked(unsigned reason)
+{
+    switch (reason) {
+    case KVM_EXIT_EXCEPTION:
+    case KVM_EXIT_SET_TPR:
+    case KVM_EXIT_TPR_ACCESS:
+    case KVM_EXIT_IOAPIC_EOI:
+    case KVM_EXIT_HYPERV:
+    case KVM_EXIT_DIRTY_RING_FULL:
+    case KVM_EXIT_AP_RESET_HOLD:
+    case KVM_EXIT_X86_BUS_LOCK:
+    case KVM_EXIT_XEN:
+    case KVM_EXIT_NOTIFY:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* What keeps this from ever being seen, as things stand. */
@@ -340,18 +471,27 @@ static const char *never_seen(struct cmd_client *c, const struct point_spec *spe
         (spec->catch_reason == KVM_EXIT_X86_RDMSR || spec->catch_reason == KVM_EXIT_X86_WRMSR))
         return "KVM answers the MSRs that it knows by itself: start with --visible all to see "
                "every access";
+    if (is_exit && is_unasked(spec->catch_reason))
+        return "KVM makes this exit only for those who ask for it, and vmscope does not: it is not "
+               "to be expected";
     return NULL;
 }
 
-int cmd_catch_point(struct cmd_client *c, const char *args, enum point_do otherwise, struct out *o)
+int cmd_catch_point(struct cmd_client *c, const char *args, enum point_do otherwise, bool temporary,
+                    struct out *o)
 {
-    struct point_spec spec = {.kind = POINT_CATCH, .vcpu = -1};
-    struct buf filter = {0}, text = {0};
+    struct point_spec spec = {.kind = POINT_CATCH, .vcpu = -1, .temporary = temporary};
+    struct buf filter = {0}, text = {0}, condition = {0};
     struct err e = {0};
     struct cmd_action action;
     char *line = xstrdup(args), *shown;
-    struct making m = {
-        .c = c, .rest = line, .spec = &spec, .filter = &filter, .text = &text, .e = &e};
+    struct making m = {.c = c,
+                       .rest = line,
+                       .spec = &spec,
+                       .filter = &filter,
+                       .text = &text,
+                       .condition = &condition,
+                       .e = &e};
     const char *never;
     int id = cmd_action_take(line, &action, &e);
 
@@ -368,7 +508,7 @@ int cmd_catch_point(struct cmd_client *c, const char *args, enum point_do otherw
     if (id < 0) {
         cmd_fail(o, &e);
     } else {
-        out_text(o, "Catchpoint %d (%s)", id, shown);
+        out_text(o, "%s %d (%s)", temporary ? "Temporary catchpoint" : "Catchpoint", id, shown);
         out_json_u64(o, "id", (uint64_t)id);
         never = never_seen(c, &spec);
         if (never)
@@ -376,6 +516,7 @@ int cmd_catch_point(struct cmd_client *c, const char *args, enum point_do otherw
     }
     buf_fini(&filter);
     buf_fini(&text);
+    buf_fini(&condition);
     cmd_action_fini(&action);
     free(shown);
     free(line);
@@ -384,5 +525,10 @@ int cmd_catch_point(struct cmd_client *c, const char *args, enum point_do otherw
 
 int cmd_catch_run(struct cmd_client *c, const char *args, struct out *o)
 {
-    return cmd_catch_point(c, args, DO_STOP, o);
+    return cmd_catch_point(c, args, DO_STOP, false, o);
+}
+
+int cmd_tcatch_run(struct cmd_client *c, const char *args, struct out *o)
+{
+    return cmd_catch_point(c, args, DO_STOP, true, o);
 }

@@ -153,7 +153,8 @@ typedef int cmd_point_fn(struct cmd_client *c, int id, void *arg);
 int cmd_each_point(struct cmd_client *c, const char *args, struct out *o, cmd_point_fn *fn,
                    void *arg);
 /* KIND [WHAT] [if EXPR] [do ACTION] as a catchpoint; without `do` it does `otherwise`. */
-int cmd_catch_point(struct cmd_client *c, const char *args, enum point_do otherwise, struct out *o);
+int cmd_catch_point(struct cmd_client *c, const char *args, enum point_do otherwise, bool temporary,
+                    struct out *o);
 /* KIND [WHAT] [if EXPR] as an expression over records, appended; another expression as it is. */
 int cmd_catch_filter(struct cmd_client *c, const char *args, struct buf *out, struct err *e);
 /* A line while `commands` reads them. */
@@ -170,6 +171,8 @@ struct cmd_point_args {
 int cmd_point_split(struct cmd_client *c, const char *args, struct cmd_point_args *a,
                     struct err *e);
 void cmd_point_args_fini(struct cmd_point_args *a);
+/* Cuts "thread N" or "vcpu N" off the end of `text` in place; *vcpu stays as it is without. */
+int cmd_vcpu_take(struct cmd_client *c, char *text, int *vcpu, struct err *e);
 
 /* Of the trace commands. */
 char *cmd_complete_exits(struct cmd_client *c, const char *args, size_t n);
@@ -180,7 +183,7 @@ char *cmd_complete_trace(struct cmd_client *c, const char *args, size_t n);
 /* clang-format off */
 #define CMD_ROWS(X) \
     X(continue) X(stepi) X(stepto) X(nexti) X(finish) X(until) X(stop) X(reset) X(run) X(quit) \
-    X(break) X(tbreak) X(dprintf) X(catch) X(commands) X(end) X(silent) X(delete) X(disable) X(enable) \
+    X(break) X(tbreak) X(dprintf) X(catch) X(tcatch) X(commands) X(end) X(silent) X(delete) X(disable) X(enable) \
     X(condition) X(ignore) X(info_breakpoints) \
     X(watch) X(rwatch) X(awatch) X(info_watchpoints) X(info_catchpoints) \
     X(info_registers) X(info_all_registers) X(print) X(set) X(set_var) X(show) X(output) \

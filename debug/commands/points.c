@@ -33,8 +33,7 @@ static const char *find_keyword(const char *text, const char *word)
     return found;
 }
 
-/* Cuts "thread N" or "vcpu N" off the end of `text` in place. */
-static int take_vcpu(struct cmd_client *c, char *text, int *vcpu, struct err *e)
+int cmd_vcpu_take(struct cmd_client *c, char *text, int *vcpu, struct err *e)
 {
     const char *at = find_keyword(text, "thread"), *p;
     char *end;
@@ -89,9 +88,9 @@ int cmd_point_split(struct cmd_client *c, const char *args, struct cmd_point_arg
         a->condition = cmd_trim_dup(cond + 2, strlen(cond + 2));
     free(line);
     if (!r)
-        r = take_vcpu(c, a->where, &a->vcpu, e);
+        r = cmd_vcpu_take(c, a->where, &a->vcpu, e);
     if (!r && a->condition)
-        r = take_vcpu(c, a->condition, &a->vcpu, e);
+        r = cmd_vcpu_take(c, a->condition, &a->vcpu, e);
     if (!r && a->condition && !*cmd_blanks(a->condition))
         r = err_set(e, EINVAL, "behind `if` must stand an expression");
     return r;

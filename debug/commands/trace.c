@@ -379,7 +379,7 @@ int cmd_trace_run(struct cmd_client *c, const char *args, struct out *o)
         return trace_kernel(c, args, o);
     if (cmd_keyword(&args, "stacks"))
         return cmd_trace_stacks(c, args, o);
-    return cmd_catch_point(c, args, DO_LOG, o);
+    return cmd_catch_point(c, args, DO_LOG, false, o);
 }
 
 char *cmd_complete_trace(struct cmd_client *c, const char *args, size_t n)

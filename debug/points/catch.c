@@ -28,17 +28,6 @@ static bool kind_meant(const struct point_spec *spec, unsigned reason)
            (spec->catch_reason < reason && reason <= spec->catch_reason_last);
 }
 
-void catch_exits(struct engine *g, struct vcpu *v, struct exit_event *ev)
-{
-    for (unsigned i = 0; i < g->points.catches; i++) {
-        struct bp *b = g->points.catch_bp[i];
-
-        if (is_of(b, CATCH_EXIT) && kind_meant(&b->pub.spec, ev->reason) &&
-            !(ev->flags & EXIT_F_RAM) && meant(g, v, b, ev) && engine_point_hit(g, v, b, ev, NULL))
-            ev->flags |= EXIT_F_STOPPED;
-    }
-}
-
 /* What the frame on the handler's stack tells of the instruction that faulted. */
 static void tell_exception(struct vcpu *v, int vector, char *dst, size_t cap)
 {
@@ -78,15 +67,32 @@ static struct exit_event made_event(struct vcpu *v, unsigned reason)
     };
 }
 
-/* `detail` is told by the stop too, unless that has a text of its own. */
+/* `detail` (NULL: what the record says) is told by the stop too, unless that has a text of its own.
+ */
 static bool hit_told(struct engine *g, struct vcpu *v, struct bp *b, struct exit_event *ev,
                      const char *detail)
 {
     struct stop_info *si = engine_point_hit(g, v, b, ev, detail);
+    struct buf line = {0};
 
-    if (si && si->point_id == b->pub.id && !si->text[0])
-        snprintf(si->text, sizeof si->text, "%s", detail);
-    return si != NULL;
+    if (!si || si->point_id != b->pub.id || si->text[0])
+        return si != NULL;
+    if (!detail && ev)
+        exit_format(ev, ev->reason == EXIT_ASSIST ? NULL : session_reg_name(g->session, ev), &line);
+    snprintf(si->text, sizeof si->text, "%.400s", detail ? detail : buf_str(&line));
+    buf_fini(&line);
+    return true;
+}
+
+void catch_exits(struct engine *g, struct vcpu *v, struct exit_event *ev)
+{
+    for (unsigned i = 0; i < g->points.catches; i++) {
+        struct bp *b = g->points.catch_bp[i];
+
+        if (is_of(b, CATCH_EXIT) && kind_meant(&b->pub.spec, ev->reason) &&
+            !(ev->flags & EXIT_F_RAM) && meant(g, v, b, ev) && hit_told(g, v, b, ev, NULL))
+            ev->flags |= EXIT_F_STOPPED;
+    }
 }
 
 bool catch_exceptions(struct engine *g, struct vcpu *v, uint32_t vectors)
@@ -181,6 +187,8 @@ bool catch_changes(struct engine *g, struct vcpu *v, const struct catch_before *
               (!spec->catch_has_leaf || spec->catch_leaf == before->leaf)))
             continue;
         ev = made_event(v, KVM_EXIT_DEBUG);
+        if (!meant(g, v, b, &ev))
+            continue;
         tell_change(b, v, before, &now, detail, sizeof detail);
         stops |= hit_told(g, v, b, &ev, detail);
     }
@@ -192,27 +200,79 @@ int catch_of(struct engine *g, struct vcpu *v, enum catch_what what, struct exit
     for (unsigned i = 0; i < g->points.catches; i++) {
         struct bp *b = g->points.catch_bp[i];
 
-        if (is_of(b, what) && engine_point_hit(g, v, b, ev, NULL))
+        if (is_of(b, what) && meant(g, v, b, ev) && hit_told(g, v, b, ev, NULL))
             return b->pub.id;
     }
     return -1;
 }
 
+/* Where the channel is after a byte of an escape sequence (ECMA-48, and xterm's title strings). */
+enum { ESC_NONE, ESC_BEGUN, ESC_ONE_MORE, ESC_CSI, ESC_STRING, ESC_STRING_END };
+
+static uint8_t escape_next(uint8_t state, char byte)
+{
+    switch (state) {
+    case ESC_BEGUN:
+        return byte == '['                  ? ESC_CSI
+               : strchr("]P_^X", byte)      ? ESC_STRING
+               : byte >= ' ' && byte <= '/' ? ESC_ONE_MORE
+                                            : ESC_NONE;
+    case ESC_CSI:
+        return byte >= 0x40 && byte <= 0x7e ? ESC_NONE : ESC_CSI;
+    case ESC_STRING:
+        return byte == 7 ? ESC_NONE : byte == 0x1b ? ESC_STRING_END : ESC_STRING;
+    default:
+        return ESC_NONE;
+    }
+}
+
+static void tail_add(struct console_tail *t, char byte)
+{
+    if (t->len == CONSOLE_MATCH_MAX)
+        memmove(t->bytes, t->bytes + 1, --t->len);
+    t->bytes[t->len++] = byte;
+}
+
+static bool tail_is(const struct console_tail *t, const char *text, size_t n)
+{
+    return n && n <= t->len && !memcmp(t->bytes + t->len - n, text, n);
+}
+
+/* One byte more: true when it belongs to the text that is seen. */
+static bool console_add(struct console_match *m, enum console_chan chan, char byte)
+{
+    uint8_t *state = &m->escape[chan];
+
+    tail_add(&m->raw[chan], byte);
+    if (byte == 0x1b && *state != ESC_STRING) {
+        *state = ESC_BEGUN;
+        return false;
+    }
+    if (*state != ESC_NONE) {
+        *state = escape_next(*state, byte);
+        return false;
+    }
+    tail_add(&m->plain[chan], byte);
+    return true;
+}
+
 void catch_console(struct engine *g, enum console_chan chan, const void *bytes, size_t len)
 {
     struct console_match *m = &g->console;
-    char *tail = m->tail[chan];
 
     for (size_t i = 0; i < len; i++) {
-        if (m->len[chan] == CONSOLE_MATCH_MAX)
-            memmove(tail, tail + 1, --m->len[chan]);
-        tail[m->len[chan]++] = ((const char *)bytes)[i];
+        bool seen = console_add(m, chan, ((const char *)bytes)[i]);
+
         for (unsigned k = 0; k < g->points.catches; k++) {
             struct bp *b = g->points.catch_bp[k];
-            size_t n = is_of(b, CATCH_CONSOLE) ? strlen(b->pub.spec.catch_text) : 0;
+            const char *text = b->pub.spec.catch_text;
+            bool raw;
 
-            if (!n || n > m->len[chan] ||
-                memcmp(tail + m->len[chan] - n, b->pub.spec.catch_text, n))
+            if (!is_of(b, CATCH_CONSOLE))
+                continue;
+            raw = strchr(text, 0x1b); /* who looks for an escape sequence finds it */
+            if ((!raw && !seen) ||
+                !tail_is(raw ? &m->raw[chan] : &m->plain[chan], text, strlen(text)))
                 continue;
             atomic_store(&b->text_seen, 1);
             atomic_store(&m->due, 1);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "debug/fields.h"
 #include "debug/points/point_log.h"
 #include "vmm/base/x.h"
 #include "vmm/vcpu.h"
@@ -714,9 +715,58 @@ static const char *dup_or_null(const char *s)
     return s ? xstrdup(s) : NULL;
 }
 
-int points_add(struct points *p, const struct point_spec *spec, const struct expr_names *names,
+/* Only catchpoints are reached by something that has fields; elsewhere their words are free for the
+ * guest's symbols and for registers. */
+static struct expr_names names_for(const struct expr_names *names, const struct point_spec *spec)
+{
+    struct expr_names n = names ? *names : (struct expr_names){0};
+
+    if (spec->kind != POINT_CATCH)
+        n.field = NULL;
+    return n;
+}
+
+/* The kind of record that a catchpoint's expressions are over; -1 when it varies. */
+static int record_of(const struct point_spec *spec)
+{
+    switch (spec->catch_what) {
+    case CATCH_EXIT:
+        return (int)spec->catch_reason;
+    case CATCH_EXCEPTION:
+        return EXIT_INJECT;
+    case CATCH_MODE:
+    case CATCH_CR3:
+    case CATCH_CPUID:
+        return KVM_EXIT_DEBUG;
+    case CATCH_TRIPLE:
+        return KVM_EXIT_SHUTDOWN;
+    case CATCH_DEBUG_EXIT:
+        return KVM_EXIT_IO;
+    default:
+        return -1;
+    }
+}
+
+/* A field that such a record never has is a mistake, to be told at once rather than at the hit. */
+static int check_fields(const struct point_spec *spec, const struct expr *x, struct err *e)
+{
+    int reason = spec->kind == POINT_CATCH ? record_of(spec) : -1;
+    struct exit_event ev;
+    uint64_t value;
+
+    memset(&ev, 1, sizeof ev); /* any values but none */
+    ev.reason = (uint16_t)reason;
+    for (int i = 0; x && reason >= 0 && field_table[i].name; i++)
+        if (expr_uses_field(x, i) && !field_table[i].get(&ev, &value))
+            return err_set(e, EINVAL, "`%s` is nothing that %s has; `help catch` names some fields",
+                           field_table[i].name, exit_kind_name((unsigned)reason));
+    return 0;
+}
+
+int points_add(struct points *p, const struct point_spec *spec, const struct expr_names *all,
                struct err *e)
 {
+    const struct expr_names own = names_for(all, spec), *names = &own;
     struct bp *b = xcalloc(1, sizeof *b);
     int rc;
 
@@ -729,7 +779,8 @@ int points_add(struct points *p, const struct point_spec *spec, const struct exp
     if ((spec->condition && !(b->cond = expr_compile(spec->condition, names, e))) ||
         (spec->catch_filter && !(b->filter = expr_compile(spec->catch_filter, names, e))) ||
         (spec->action == DO_LOG && spec->action_text &&
-         !(b->log = point_log_new(spec->action_text, names, e)))) {
+         !(b->log = point_log_new(spec->action_text, names, e))) ||
+        check_fields(spec, b->cond, e) < 0) {
         bp_free(b);
         return -EINVAL;
     }
@@ -777,10 +828,11 @@ static void recompile(struct expr **x, const struct expr_names *names)
     *x = now;
 }
 
-void points_recompile(struct points *p, const struct expr_names *names)
+void points_recompile(struct points *p, const struct expr_names *all)
 {
     for (unsigned i = 0; i < p->count; i++) {
         struct bp *b = p->bp[i];
+        const struct expr_names own = names_for(all, &b->pub.spec), *names = &own;
         struct point_log *log = b->log ? point_log_new(b->pub.spec.action_text, names, NULL) : NULL;
 
         recompile(&b->cond, names);
@@ -851,12 +903,16 @@ int points_condition(struct points *p, int id, const char *text, const struct ex
                      struct err *e)
 {
     struct bp *b = points_get(p, id);
+    struct expr_names own;
     struct expr *x = NULL;
 
     if (!b)
         return err_set(e, ENOENT, "there is no breakpoint %d", id);
-    if (text && !(x = expr_compile(text, names, e)))
+    own = names_for(names, &b->pub.spec);
+    if (text && (!(x = expr_compile(text, &own, e)) || check_fields(&b->pub.spec, x, e) < 0)) {
+        expr_free(x);
         return -EINVAL;
+    }
     expr_free(b->cond);
     b->cond = x;
     free((char *)(uintptr_t)b->pub.spec.condition);

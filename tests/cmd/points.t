@@ -192,7 +192,7 @@ STATUS: 8
 NAME: catch_refuses_5
 RUN: %g/hello64
 CMD: catch io 0x3f8 then
-EXPECT: may stand `if EXPR` and `do ACTION`, not `then`
+EXPECT: may stand `thread N`, `if EXPR` and `do ACTION`, not `then`
 STATUS: 8
 
 NAME: catch_refuses_6
@@ -215,3 +215,88 @@ RUN: %g/tinyos
 CMD: break shell_run
 CMD: continue
 EXPECT: ^Breakpoint 1, 0x[0-9a-f]+ <shell_run>
+
+NAME: catch_irq_shows_the_handler
+RUN: %g/timer_irq
+CMD: tcatch irq 0x20
+CMD: continue
+CMD: info catchpoints
+EXPECT: ^Temporary catchpoint 1 \(irq 0x20\)
+EXPECT: ^Catchpoint 1 \(irq 0x20\), 0x[0-9a-f]+ <trap_stubs\+0x200>: interrupt 0x20
+EXPECT: ^No catchpoints
+
+NAME: catch_tells_the_exit
+RUN: %g/hello64
+CMD: catch debug-exit 0x11
+CMD: catch debug-exit 0x10
+CMD: catch io out 0x3f8 thread 0 if value == 'h'
+CMD: continue
+CMD: disable 3
+CMD: continue
+EXPECT: ^Catchpoint 3 \(io out 0x3f8 .*: out 0x3f8 \(COM1 THR\) 1 byte = 0x68 'h'
+EXPECT: ^Catchpoint 2 \(debug-exit 0x10\), .*: out 0xf4
+
+NAME: catch_filters_of_mode_cr3_and_triple
+RUN: %g/modes.bin
+CMD: tcatch mode to long64 ring 0
+CMD: catch cr3 0x10000
+CMD: catch cr3 0x10001-0x20000
+CMD: continue
+CMD: continue
+CMD: info catchpoints
+EXPECT: ^Catchpoint 2 \(cr3 0x10000\), .*: CR3 from 0x0 to 0x10000
+EXPECT: ^Catchpoint 1 \(mode to long64 ring 0\), .* to long64, ring 0
+EXPECT: ^3 +catchpoint +keep +y +cr3 +cr3 0x10001-0x20000 +0
+
+NAME: catch_triple_by_vector
+RUN: %g/triple
+CMD: catch triple pf do count
+CMD: catch triple ud do count
+CMD: continue
+CMD: info catchpoints
+EXPECT: ^1 .*triple pf +0
+EXPECT: ^2 .*triple ud +1
+STATUS: 6
+
+NAME: catch_refuses_what_cannot_be_0
+RUN: %g/hello64
+CMD: catch io 5-2
+EXPECT: nothing lies between 0x5 and 0x2
+STATUS: 8
+
+NAME: catch_refuses_what_cannot_be_1
+RUN: %g/hello64
+CMD: catch irq 300
+EXPECT: 0x12c can never be
+STATUS: 8
+
+NAME: catch_refuses_what_cannot_be_2
+RUN: %g/hello64
+CMD: catch hlt if
+EXPECT: behind `if` must stand an expression
+STATUS: 8
+
+NAME: catch_refuses_what_cannot_be_3
+RUN: %g/hello64
+CMD: catch hlt if port == 1
+EXPECT: `port` is nothing that hlt has
+STATUS: 8
+
+NAME: catch_refuses_what_cannot_be_4
+RUN: %g/hello64
+CMD: catch io thread 7
+EXPECT: the number of a vCPU, 0 to 0
+STATUS: 8
+
+NAME: catch_says_what_will_not_come
+RUN: %g/hello64 --irqchip kernel
+CMD: catch xen
+CMD: catch irq
+EXPECT: ^Note: KVM makes this exit only for those who ask
+EXPECT: ^Note: with --irqchip kernel KVM halts vCPUs
+
+NAME: a_condition_may_use_words_of_exits
+RUN: %g/hello64
+CMD: break guest_main if rip != 0
+CMD: continue
+EXPECT: ^Breakpoint 1, 
