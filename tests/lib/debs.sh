@@ -3,6 +3,18 @@
 
 cache=${O:-o}/cache/debs
 
+# The package of Debian's cloud kernel; nothing where apt has no lists.
+linux_image() {
+    apt-cache depends linux-image-cloud-amd64 2>/dev/null |
+        sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1
+}
+
+# All that is fetched here, for who has to fetch it beforehand.
+all_debs() {
+    linux_image
+    printf '%s\n' memtest86+ ipxe grub-coreboot-bin grub-common
+}
+
 # Prints SKIP for each name in $2... with reason $1 and ends the program.
 skip_all() {
     local why=$1 name

@@ -7,8 +7,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 2
 . tests/lib/debs.sh
 names="linux_pvh linux_kaslr"
-pkg=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
-    sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1)
+pkg=$(linux_image)
 # shellcheck disable=SC2086
 [[ $pkg ]] || skip_all "apt knows no linux-image-cloud-amd64; apt-get update may help" $names
 # shellcheck disable=SC2086

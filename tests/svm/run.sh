@@ -14,7 +14,12 @@ if ! timeout 300 tests/svm-rig --prepare >"$log" 2>&1; then
     echo "SKIP svm_rig: cannot prepare it: $(tail -n 1 "$log")"
     exit 0
 fi
-export VMSCOPE_IN_RIG=1
+# What the tests of real guests boot comes from here: the rig has no network.
+. tests/lib/debs.sh
+for pkg in $(all_debs); do
+    unpack_deb "$pkg" >>"$log" 2>&1
+done
+export VMSCOPE_IN_RIG=1 TESTS_NO_FETCH=1
 seconds=${SVM_SECONDS:-2500}
 # shellcheck disable=SC2086
 TESTS_SCALE=4 timeout $((seconds + 100)) tests/svm-rig --timeout "$seconds" --cpus 2 --log "$TEST_DIR/console.log" -- \
