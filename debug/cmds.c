@@ -122,6 +122,7 @@ const struct cmd cmd_table[] = {
  "Stop when memory changes.\n"
  "EXPR is a symbol, *(u32*)ADDRESS, *ADDRESS (4 bytes), phys:ADDRESS, or any address with a LENGTH.\n"
  "Any number and length, byte by byte. The stop names the instruction, the old and the new value.\n"
+ "One instruction stops it once, a repeated string instruction at its end.\n"
  "-w: at each write, also one that stores the same value. How it is made here (debug register,\n"
  "trapped page, single steps) is shown by `info watchpoints`. `help catch` explains ACTION.\n"
  "Example: watch *(u32*)0x100000 if $rax > 5",

@@ -468,7 +468,6 @@ bool engine_access(void *arg, struct vcpu *v, struct exit_event *ev)
     return exit_hooks_access(arg, v, ev);
 }
 
-static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info);
 static void note_delivered(struct engine *g, struct vcpu *v, bool yes);
 
 /* The interrupt that the next entry brings; its record is in the ring already. False: the guest
@@ -487,7 +486,7 @@ static bool saw_injected(struct engine *g, struct vcpu *v)
     if (!g->report[v->id].present)
         return true;
     /* Shown at the handler's first instruction, not wherever its next exit is. */
-    if (one_step(g, v, &info) && g->report[v->id].info.kind == STOP_CATCH)
+    if (engine_one_step(g, v, &info) && g->report[v->id].info.kind == STOP_CATCH)
         g->report[v->id].info.vector = vector;
     note_delivered(g, v, true);
     return false;
@@ -718,7 +717,7 @@ static bool is_stuck(struct engine *g, struct vcpu *v)
     v->hold_irq = true;
     do {
         info.last.guest_ns = 0;
-    } while (!one_step(g, v, &info) && info.last.reason != EXIT_KICK && s->stood &&
+    } while (!engine_one_step(g, v, &info) && info.last.reason != EXIT_KICK && s->stood &&
              !vcpu_parking(v));
     v->hold_irq = held;
     vcpu_show_idt(v);
@@ -916,9 +915,7 @@ static bool step_stood(struct engine *g, struct vcpu *v, const struct kvm_regs *
     return true;
 }
 
-/* One instruction with the byte planted at RIP lifted for that time. Returns whether it was made.
- */
-static bool one_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
+bool engine_one_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
 {
     struct onestep_ops ops = {.arg = g, .saw = saw, .undefined = undefined};
     struct plant *pl = plant_here(g, v);
@@ -1026,7 +1023,7 @@ static void step_job(struct engine *g, struct vcpu *v, struct cpu_job *job)
     bool made, stopped;
 
     catch_look(g, v, &before);
-    made = one_step(g, v, &info);
+    made = engine_one_step(g, v, &info);
     stopped = watch_noted(g, v) && watch_judge(g, v);
     if (!made)
         return;
@@ -1093,7 +1090,7 @@ static bool go_past(struct engine *g, struct vcpu *v)
             return passed == PASS_MADE;
     }
     v->hold_irq = true;
-    made = one_step(g, v, &info);
+    made = engine_one_step(g, v, &info);
     note_delivered(g, v, made && info.vector >= 0);
     v->hold_irq = held;
     vcpu_show_idt(v);
@@ -1119,7 +1116,7 @@ static void run_by_steps(struct engine *g, struct vcpu *v)
             return;
         past = true;
     }
-    made = one_step(g, v, &info);
+    made = engine_one_step(g, v, &info);
     g->past[v->id] = past && (!made || info.partial);
     note_delivered(g, v, made && info.vector >= 0);
     if (watch_noted(g, v))
@@ -1148,6 +1145,7 @@ static void body_once(struct engine *g, struct vcpu *v)
     struct vcpu_debug want;
     struct exit_event ev;
     enum verdict next;
+    bool string;
 
     if (atomic_load_explicit(&g->points.look, memory_order_relaxed))
         hooks_refresh(g, v);
@@ -1181,11 +1179,18 @@ static void body_once(struct engine *g, struct vcpu *v)
     vcpu_enter(v, &want, &ev);
     saw(g, v, &ev);
     next = on_exit(g, v, &want, &ev);
+    string = watch_noted(g, v) && watch_in_string(&g->points.watches, v);
+    if (string) {
+        vcpu_commit(v, &ev); /* before the records of the rest */
+        watch_finish_string(g, v);
+        next = GO;
+    }
     if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
         next = STOPPED;
     if (next == STOPPED)
         ev.flags |= EXIT_F_STOPPED;
-    vcpu_commit(v, &ev);
+    if (!string)
+        vcpu_commit(v, &ev);
     if (atomic_load_explicit(&g->stack_depth, memory_order_relaxed))
         stacks_put(g, v, &ev);
     watch_renew(g, v);

@@ -135,6 +135,10 @@ int engine_eval(struct engine *g, struct vcpu *v, const struct expr *x, const st
  * NULL; it may be that of an earlier stop. */
 struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b,
                                    struct exit_event *ev, const char *detail);
+/* One instruction, with the byte planted at RIP lifted for that time and watchpoints noting what it
+ * touches. Returns whether it was made. */
+struct onestep_info;
+bool engine_one_step(struct engine *g, struct vcpu *v, struct onestep_info *info);
 /* What each exit of a step passes through. */
 struct onestep_ops;
 void engine_ops(struct engine *g, struct onestep_ops *out);

@@ -311,11 +311,18 @@ static enum onestep after_hidden(struct vcpu *v, const struct onestep_ops *ops, 
     return vcpu_deliver(v, ops, nr, has_ec, ec, false, out);
 }
 
-static bool rep_by_register(const struct vcpu *v)
+/* The debug register for that: one that no watchpoint has. -1: there is none, or it would not fire.
+ */
+static int rep_register(const struct vcpu *v)
 {
     enum cpu_mode m = cpu_mode_of(v->sregs, v->regs->rflags);
 
-    return v->vm->probe.hw_exec[probe_mode_of(m, cpu_cpl(v->sregs))] == HOW_DEBUG;
+    if (v->vm->probe.hw_exec[probe_mode_of(m, cpu_cpl(v->sregs))] != HOW_DEBUG)
+        return -1;
+    for (int i = 0; i < 4; i++)
+        if (!(v->data.dr7 >> 2 * i & 3))
+            return i;
+    return -1;
 }
 
 /* Without a hidden IDT an emulating KVM stops only after a handler's first instruction: debug
@@ -348,13 +355,14 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
     struct vcpu_debug want = {.step = true, .sw_bp = guard->count > 0};
     uint64_t from = linear_rip(v), rcx = v->regs->rcx, target;
     unsigned cpl = cpu_cpl(v->sregs), falls, accesses = 0;
+    int dr;
 
     /* A repeated string instruction is one step, whole: hosts stop in it each time, once more at
      * its end, or not at all. A debug register behind it is quicker than its iterations. */
-    if (h->special == SP_REP && !v->idt_hidden && rep_by_register(v)) {
+    if (h->special == SP_REP && !v->idt_hidden && (dr = rep_register(v)) >= 0) {
         want.step = false;
-        want.dr[0] = from + h->len;
-        want.dr7 = 0x402;
+        want.dr[dr] = from + h->len;
+        want.dr7 = 0x400 | 2u << 2 * dr;
     } else if (v->vm->probe.emulated && !(v->sregs->cr0 & CR0_PE) && h->special != SP_INT &&
                !insn_plain(v, h, &falls)) {
         /* Debug registers cost each entry as much again, so who cannot fault goes without. */
@@ -406,7 +414,9 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
         case KVM_EXIT_MMIO:
         case KVM_EXIT_X86_RDMSR:
         case KVM_EXIT_X86_WRMSR:
-            vcpu_settle(v);
+            /* Between the elements of a string the next entry completes the last one. */
+            if (h->special != SP_REP || moved(v, from) || vcpu_parking(v))
+                vcpu_settle(v);
             if (moved(v, from))
                 return ONE_DONE;
             /* The next element of a string, or the rest of a read-modify-write; or one that an

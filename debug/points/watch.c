@@ -15,6 +15,7 @@
 #include "vmm/base/le.h"
 #include "vmm/base/log.h"
 #include "vmm/base/x.h"
+#include "vmm/insn_head.h"
 
 #define NOT_MAPPED UINT64_MAX
 #define INSN_MAX   15
@@ -543,11 +544,20 @@ void watch_resync(struct watches *w)
 
 /* ---- hits ------------------------------------------------------------------------------------ */
 
-static struct watch_hit *hit_slot(struct watch_cpu *c, struct bp *b)
+static struct watch_hit *hit_find(const struct watch_cpu *c, const struct bp *b)
 {
     for (unsigned i = 0; i < c->hits; i++)
         if (c->hit[i].bp == b)
             return &c->hit[i];
+    return NULL;
+}
+
+static struct watch_hit *hit_slot(struct watch_cpu *c, struct bp *b)
+{
+    struct watch_hit *h = hit_find(c, b);
+
+    if (h)
+        return h;
     if (c->hits == c->cap) {
         c->cap = c->cap ? c->cap * 2 : 8;
         c->hit = xrealloc(c->hit, c->cap, sizeof *c->hit);
@@ -557,14 +567,15 @@ static struct watch_hit *hit_slot(struct watch_cpu *c, struct bp *b)
 }
 
 /* The hit of this watchpoint by the present instruction; `touched`: offset of the first byte. */
-static struct watch_hit *hit_get(struct watches *w, struct vcpu *v, struct bp *b, uint64_t touched)
+static struct watch_hit *hit_get(struct watches *w, struct vcpu *v, struct bp *b, uint64_t touched,
+                                 bool write)
 {
     struct watch_cpu *c = &w->cpu[v->id];
     struct watch_hit *h;
     uint64_t len = b->pub.spec.len;
 
     h = hit_slot(c, b);
-    if (h->len && (len <= 8 || h->old_value != h->new_value))
+    if (h->len && (len <= 8 || !write || h->old_value != h->new_value))
         return h;
     if (len > 8) { /* the part that changed, when there is one */
         h->off = touched;
@@ -613,7 +624,7 @@ static void note_nodes(struct watches *w, struct vcpu *v, const struct watch_nod
 
         if (from >= n->to || to <= n->from)
             continue;
-        h = hit_get(w, v, n->bp, n->off + (from > n->from ? from - n->from : 0));
+        h = hit_get(w, v, n->bp, n->off + (from > n->from ? from - n->from : 0), write);
         h->read |= !write;
         h->write |= write;
         if (!h->by && !write) /* at a read RIP is still at the instruction */
@@ -836,6 +847,87 @@ static bool touched_before(struct watch_cpu *c, struct vcpu *v, uint64_t from, u
     return false;
 }
 
+/* How far a processor may have got past the element that it reports: fast string operations end a
+ * group of up to 64 bytes first. */
+#define STRING_GROUP 64u
+
+static bool string_made(struct watch_cpu *c, struct vcpu *v, const struct operands *o)
+{
+    const struct kvm_run *run = v->run;
+
+    if (run->exit_reason == KVM_EXIT_MMIO)
+        return operands_touch(o, v, run->mmio.phys_addr, run->mmio.len, run->mmio.is_write);
+    for (unsigned i = 0; i < c->hits; i++) {
+        const struct point_spec *spec = &c->hit[i].bp->pub.spec;
+
+        if (touches_linear(v, o, STRING_GROUP, spec->addr, spec->len))
+            return true;
+    }
+    return false;
+}
+
+/* Of two that fit, the instruction before: it would have had to touch the same element. */
+static bool made_before(struct watch_cpu *c, struct vcpu *v)
+{
+    for (unsigned i = 0; i < c->hits; i++) {
+        const struct point_spec *spec = &c->hit[i].bp->pub.spec;
+
+        if (spec->space == SPACE_LINEAR && touched_before(c, v, spec->addr + c->hit[i].off, 1))
+            return true;
+    }
+    return false;
+}
+
+/* Not looking at code yet, which most accesses need not pay for: strings are stored at ES:RDI, and
+ * in 64-bit code loaded from there or from RSI, with a segment's base or without. */
+static bool may_be_string(const struct vcpu *v)
+{
+    const struct kvm_sregs *s = v->sregs;
+    const struct kvm_run *run = v->run;
+    uint64_t to = s->es.base + v->regs->rdi;
+
+    if (run->exit_reason == KVM_EXIT_DEBUG)
+        return true;
+    if (run->exit_reason != KVM_EXIT_MMIO)
+        return false;
+    for (uint64_t size = 1; run->mmio.is_write && size <= 8; size *= 2) {
+        uint64_t last = v->regs->rflags >> 10 & 1 ? to + size : to - size;
+
+        if (!((last ^ run->mmio.phys_addr) & (PAGE_BYTES - 1)))
+            return true;
+    }
+    if (run->mmio.is_write)
+        return false;
+    for (unsigned i = 0; i < 4 && s->cs.l; i++) {
+        const uint64_t from[] = {v->regs->rdi, v->regs->rsi, v->regs->rsi + s->fs.base,
+                                 v->regs->rsi + s->gs.base};
+
+        if (!((from[i] ^ run->mmio.phys_addr) & (PAGE_BYTES - 1)))
+            return true;
+    }
+    return !s->cs.l;
+}
+
+bool watch_in_string(struct watches *w, struct vcpu *v)
+{
+    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    struct watch_cpu *c = &w->cpu[v->id];
+    struct insn_head h;
+    struct operands o;
+
+    if (!may_be_string(v))
+        return false;
+    insn_head_read(v, &h);
+    if (h.special != SP_REP)
+        return false;
+    for (unsigned i = 0; i < c->hits; i++)
+        if (c->hit[i].by) /* a read; or the step that was made began there */
+            return c->hit[i].by == at;
+    if (!c->disasm)
+        c->disasm = disasm_new();
+    return operands_read(c->disasm, v, at, true, &o) && string_made(c, v, &o) && !made_before(c, v);
+}
+
 /* A value that is as before was read, or written again, or not touched at all: an emulated
  * processor (QEMU's) goes on reporting its last hit. */
 static bool is_old_report(struct watch_cpu *c, struct vcpu *v, const struct bp *b, bool stepped,
@@ -853,7 +945,9 @@ void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6, bool stepped, 
 {
     for (unsigned i = 0; i < 4; i++) {
         struct bp *b = w->dr[i];
+        const struct watch_hit *was;
         struct watch_hit *h;
+        bool again;
         uint8_t now[32];
         unsigned at = 0, len;
 
@@ -866,11 +960,14 @@ void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6, bool stepped, 
             at++;
         if (at == len && is_old_report(&w->cpu[v->id], v, b, stepped, merged))
             continue;
-        h = hit_get(w, v, b, at < len ? at : v->data.dr[i] - b->pub.spec.addr);
+        was = hit_find(&w->cpu[v->id], b);
+        again = was && (b->pub.spec.len <= 8 || was->old_value != was->new_value);
+        h = hit_get(w, v, b, at < len ? at : v->data.dr[i] - b->pub.spec.addr, true);
         /* The value as before: read, or written again; watch_by.c tells from the instruction. */
         h->write = true;
         h->read |= at == len && (b->pub.spec.access & WATCH_READ);
-        h->old_value = le_load(&b->watch.seen[h->off], h->len);
+        if (!again) /* else it is another iteration of the same instruction */
+            h->old_value = le_load(&b->watch.seen[h->off], h->len);
         h->new_value = le_load(&now[h->off], h->len);
     }
     for (unsigned i = 0; i < 4; i++)
@@ -898,7 +995,7 @@ static void compare_node(struct watches *w, struct vcpu *v, struct watch_page *p
         at++;
     if (at == n->to)
         return;
-    h = hit_get(w, v, n->bp, n->off + (at - n->from));
+    h = hit_get(w, v, n->bp, n->off + (at - n->from), true);
     if (h->write && h->old_value != h->new_value)
         return; /* seen in another line already */
     h->write = true;

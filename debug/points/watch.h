@@ -165,6 +165,9 @@ void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len
 /* Data debug registers that fired, from DR6. `stepped`: at the end of a step; `merged`: an
  * execution debug register is reported along with them. Then hosts report old hits once more. */
 void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6, bool stepped, bool merged);
+/* Was what is noted done by the repeated string instruction at RIP, and is that still to go on, or
+ * to be left? KVM's exit for it is the last one. */
+bool watch_in_string(struct watches *w, struct vcpu *v);
 /* Before a step: notes what the instruction at RIP is going to touch on pages that are compared or
  * whose trap is lifted. */
 void watch_expect(struct watches *w, struct vcpu *v);

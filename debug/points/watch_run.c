@@ -9,13 +9,10 @@
 #include <time.h>
 
 #include "debug/engine.h"
-#include "debug/operands.h"
 #include "debug/points/watch_pages.h"
 #include "debug/points/watch_rest.h"
-#include "disasm/disasm.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
-#include "vmm/insn_head.h"
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
 
@@ -73,39 +70,24 @@ static bool judge_one(struct engine *g, struct vcpu *v, const struct watch_hit *
     return true;
 }
 
-/* Bits of the count register that a string instruction uses. */
-static uint64_t count_mask(const struct vcpu *v, const struct insn_head *h)
+void watch_finish_string(struct engine *g, struct vcpu *v)
 {
-    unsigned bits = cpu_mode_bits(cpu_mode_of(v->sregs, v->regs->rflags));
+    struct watch_cpu *c = &g->points.watches.cpu[v->id];
+    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    struct onestep_info info;
+    bool held = v->hold_irq;
 
-    if (memchr(h->b, 0x67, h->opcode_at))
-        bits = bits == 32 ? 16 : 32;
-    return bits == 64 ? UINT64_MAX : (1ull << bits) - 1;
-}
-
-/* KVM's emulator is at a repeated string instruction still when it stores the last element; a
- * processor that traps there is past it. */
-static void end_string(struct watch_cpu *c, struct vcpu *v)
-{
-    const struct kvm_run *run = v->run;
-    struct insn_head h;
-    struct operands o;
-
-    if (run->exit_reason != KVM_EXIT_MMIO || !run->mmio.is_write || (v->regs->rcx & 0xffff))
-        return;
-    insn_head_read(v, &h);
-    if (h.special != SP_REP || (v->regs->rcx & count_mask(v, &h)))
-        return;
-    if (!c->disasm)
-        c->disasm = disasm_new();
-    if (!operands_read(c->disasm, v, v->sregs->cs.base + v->regs->rip, true, &o) ||
-        !operands_touch(&o, v, run->mmio.phys_addr, run->mmio.len, true))
-        return;
     for (unsigned i = 0; i < c->hits; i++)
         if (!c->hit[i].by)
-            c->hit[i].by = v->sregs->cs.base + v->regs->rip;
-    v->regs->rip += o.insn_len;
-    vcpu_dirty(v, VS_REGS);
+            c->hit[i].by = at;
+    vcpu_settle(v);
+    if (vcpu_parking(v) || v->sregs->cs.base + v->regs->rip != at)
+        return;
+    v->hold_irq = true;
+    engine_one_step(g, v, &info);
+    v->hold_irq = held;
+    vcpu_show_idt(v);
+    vcpu_dr6_restore(v);
 }
 
 bool watch_judge(struct engine *g, struct vcpu *v)
@@ -115,7 +97,6 @@ bool watch_judge(struct engine *g, struct vcpu *v)
 
     if (!watch_rest_open(&g->points.watches, v))
         vcpu_settle(v); /* may note more: the other half of a read-modify-write */
-    end_string(c, v);
     for (unsigned i = 0; i < c->hits; i++) {
         struct watch_hit h = c->hit[i]; /* completing the access may add some */
 

@@ -16,6 +16,11 @@ struct vcpu;
 
 /* Anything noted since the last judgement? */
 bool watch_noted(const struct engine *g, const struct vcpu *v);
+/* A repeated string instruction is one instruction, and told of once: hosts leave it after an
+ * element, after a group of them, or at its end. After watch_in_string said so, makes the rest of
+ * it, up to its end or to the handler of its fault; a vCPU that is wanted elsewhere tells of the
+ * part. */
+void watch_finish_string(struct engine *g, struct vcpu *v);
 /* Completes the access, then looks at conditions and counts. True when the guest stops. */
 bool watch_judge(struct engine *g, struct vcpu *v);
 

@@ -156,8 +156,8 @@ static void put_accesses(void)
     absolute(0xfe, 0, DP_WATCHED + 1);
     label("load_across");
     absolute(0x8b, 1, DP_WATCHED - 1);
-    dp_mov_imm(&prog, 7, DP_WATCHED - 3); /* its last byte alone is watched: processors are free */
-    dp_mov_imm(&prog, 1, 4);              /* to trap only after some more elements */
+    dp_mov_imm(&prog, 7, DP_WATCHED - 3); /* two of its bytes are watched, which hosts tell of */
+    dp_mov_imm(&prog, 1, 6);              /* after each, after a group, or at the end */
     CODE(0xb0, 0x33);
     label("fill");
     CODE(0xf3, 0xaa);
