@@ -266,6 +266,7 @@ int boot_load_image(const struct boot_config *cfg, const void *image, size_t len
     r = row->load(&l);
     if (r < 0)
         return r;
+    load_tables(&l); /* for those that look for them by themselves */
     if (cfg->kind == BOOT_AUTO)
         add_near_miss(&l, row);
     return 0;

@@ -51,6 +51,7 @@ struct boot_config {
     const char *initrd;  /* path, or NULL; Multiboot and PVH take it as the first module */
     unsigned modules;
     struct boot_module module[BOOT_MODULES_MAX];
+    unsigned cpus; /* processors that the board's tables tell of; 0: no tables (acpi.h) */
 };
 
 /* Ranges of guest memory in use, so that nothing is placed on top of anything. */
@@ -76,6 +77,7 @@ struct boot_state {
     uint64_t entry;      /* linear address of the first instruction, for people */
     uint64_t gdt;        /* where x86_boot_apply put them; 0 before, and where it made none */
     uint64_t page_tables;
+    uint64_t rsdp; /* the root of ACPI's tables, or 0 */
     struct boot_claims claims;
     char summary[240]; /* "Multiboot 2, 64-bit ELF, 3 segments in 0x100000-0x123fff, entry …" */
 };

@@ -133,6 +133,26 @@ int kvm_create_pit(int vm)
     return kvm_do(vm, KVM_CREATE_PIT2, &c);
 }
 
+int kvm_route_lines(int vm)
+{
+    struct {
+        struct kvm_irq_routing head;
+        struct kvm_irq_routing_entry entry[16 + 23];
+    } r = {0};
+
+    for (uint32_t gsi = 0; gsi < 24; gsi++) {
+        uint32_t chip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE;
+
+        if (gsi < 16)
+            r.entry[r.head.nr++] = (struct kvm_irq_routing_entry){gsi, KVM_IRQ_ROUTING_IRQCHIP,
+                                                                  .u.irqchip = {chip, gsi % 8}};
+        if (gsi != 2)
+            r.entry[r.head.nr++] = (struct kvm_irq_routing_entry){
+                gsi, KVM_IRQ_ROUTING_IRQCHIP, .u.irqchip = {KVM_IRQCHIP_IOAPIC, gsi ? gsi : 2}};
+    }
+    return kvm_do(vm, KVM_SET_GSI_ROUTING, &r);
+}
+
 int kvm_irq_line(int vm, unsigned gsi, bool level)
 {
     struct kvm_irq_level l = {.irq = gsi, .level = level};

@@ -57,6 +57,9 @@ int kvm_set_tss_addr(int vm, uint64_t gpa);
 int kvm_set_identity_map(int vm, uint64_t gpa);
 int kvm_create_irqchip(int vm);
 int kvm_create_pit(int vm);
+/* Routes the lines as a PC board does: 0 to 15 to the 8259s and to the I/O APIC's pins of the same
+ * number, but line 0, the timer's, to its pin 2; lines 16 to 23 to the I/O APIC alone. */
+int kvm_route_lines(int vm);
 int kvm_irq_line(int vm, unsigned gsi, bool level);
 int kvm_get_irqchip(int vm, struct kvm_irqchip *chip);
 int kvm_set_irqchip(int vm, const struct kvm_irqchip *chip);

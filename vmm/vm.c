@@ -64,6 +64,8 @@ static int make_irqchip(struct vm *vm, struct err *e)
     int rc = kvm_create_irqchip(vm->fd);
 
     if (rc == 0)
+        rc = kvm_route_lines(vm->fd);
+    if (rc == 0)
         rc = kvm_create_pit(vm->fd);
     if (rc < 0)
         return err_set(e, -rc,
@@ -291,7 +293,10 @@ int vm_open(struct vm **out, const struct vm_config *cfg, struct err *e)
 
     *out = NULL;
     vm->cfg = *cfg;
-    vm->cpus = cfg->cpus;
+    vm->cpus = vm->cfg.boot.cpus = cfg->cpus;
+    /* Linux waits for ticks of the I/O APIC by the TSC, which is the host's, and gives up. */
+    if (cfg->slow_clock > 1 && cfg->cpus == 1)
+        vm->cfg.boot.cpus = 0;
     vm->kvm = vm->fd = -1;
     vm->mem.memfd = -1;
     vm->slots.vm = -1;

@@ -5,6 +5,7 @@
 
 #include "vmm/base/clock.h"
 #include "vmm/base/x.h"
+#include "vmm/devices/power.h"
 
 static void every_device_is_documented(void)
 {
@@ -158,7 +159,7 @@ static void power_and_reset(void)
     } t[] = {
         {0x604, 2, 0x2000, WISH_POWER_OFF},  {0xb004, 2, 0x2000, WISH_POWER_OFF},
         {0x4004, 2, 0x3400, WISH_POWER_OFF}, {0x604, 4, 0x2000, WISH_POWER_OFF},
-        {0x604, 2, 0x2001, WISH_NONE},       {0x604, 1, 0x00, WISH_NONE},
+        {0x604, 2, 0x2001, WISH_POWER_OFF},  {0x604, 1, 0x00, WISH_NONE},
         {0x4004, 2, 0x2000, WISH_NONE},      {0xcf9, 1, 0x06, WISH_RESET},
         {0xcf9, 1, 0x02, WISH_NONE},         {0x92, 1, 0x03, WISH_RESET},
         {0x92, 1, 0x02, WISH_NONE},          {0x64, 1, 0xfe, WISH_RESET},
@@ -179,6 +180,28 @@ static void power_and_reset(void)
     CHECK(!board.a20);
     CHECK_EQ(in8(0x92), 0);
     CHECK_EQ(in8(0xcf9), 0);
+    board_down();
+}
+
+/* The registers that ACPI's tables tell of (vmm/acpi.c). */
+static void power_management(void)
+{
+    if (!board_up(1))
+        return;
+    CHECK_EQ(in_size(POWER_PM1_CONTROL, 2), 1); /* in ACPI mode from the start */
+    out_size(POWER_PM1_CONTROL, 2, 0x1c00);
+    CHECK_EQ(in_size(POWER_PM1_CONTROL, 2), 0x1c01);
+    CHECK_EQ(in8(POWER_PM1_CONTROL + 1), 0x1c);
+    out_size(POWER_PM1_EVENT, 2, 0xffff);
+    CHECK_EQ(in_size(POWER_PM1_EVENT, 2), 0);
+    out_size(POWER_PM1_EVENT + 2, 2, 0x120);
+    CHECK_EQ(in_size(POWER_PM1_EVENT, 4), 0x1200000);
+    CHECK_EQ(in_size(POWER_PM_TIMER, 4), 0);
+    door_advance(&board.door, 1000000000);
+    CHECK_EQ(in_size(POWER_PM_TIMER, 4), POWER_PM_TIMER_HZ);
+    door_advance(&board.door, 9000000000);
+    CHECK_EQ(in_size(POWER_PM_TIMER, 4), 10ull * POWER_PM_TIMER_HZ & 0xffffff);
+    CHECK_EQ(in8(POWER_PM_TIMER + 3), 0);
     board_down();
 }
 
@@ -322,6 +345,7 @@ static const struct test tests[] = {
     {"mmio is cut at the range", mmio_is_cut_at_the_range},
     {"debug ports", debug_ports},
     {"power and reset", power_and_reset},
+    {"power management", power_management},
     {"kernel irqchip leaves chips out", kernel_irqchip_leaves_chips_out},
     {"gsi edges are counted", gsi_edges_are_counted},
     {"bad machines are refused", bad_machines_are_refused},

@@ -45,6 +45,7 @@ typedef unsigned long long ull;
 #define BP_VIDEO_LINES 0x0eu
 #define BP_IS_VGA      0x0fu
 #define BP_FONT_POINTS 0x10u
+#define BP_ACPI_RSDP   0x70u /* since protocol 2.14 */
 #define BP_E820_COUNT  0x1e8u
 #define BP_E820_TABLE  0x2d0u
 
@@ -251,6 +252,9 @@ static int place_params(struct load *l, const struct bzimage *z)
     le_store(bp + HDR_CMD_LINE_PTR, 4, cmdline);
     if (z->header_end >= HDR_SETUP_DATA + 8)
         le_store(bp + HDR_SETUP_DATA, 8, 0); /* a pointer of ours to give, and there is none */
+    load_tables(l);
+    if (z->version >= 0x20e)
+        le_store(bp + BP_ACPI_RSDP, 8, l->out->rsdp);
     bp[BP_E820_COUNT] = (uint8_t)ranges;
     for (unsigned i = 0; i < ranges; i++) {
         uint8_t *entry = bp + BP_E820_TABLE + 20 * i;

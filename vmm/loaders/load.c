@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm/acpi.h"
 #include "vmm/base/x.h"
 #include "vmm/host_file.h"
 #include "vmm/loaders/loader.h"
@@ -112,6 +113,12 @@ int load_stack(struct load *l, unsigned word_bytes, uint64_t *rsp)
     memset(mem_ptr(l->mem, gpa, STACK_BYTES), 0, STACK_BYTES);
     *rsp = gpa + STACK_BYTES - word_bytes;
     return 0;
+}
+
+void load_tables(struct load *l)
+{
+    if (!l->out->rsdp)
+        l->out->rsdp = acpi_place(&l->out->claims, l->mem, l->cfg->cpus);
 }
 
 void put_le(struct buf *b, unsigned size_bytes, uint64_t v)

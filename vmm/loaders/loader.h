@@ -79,6 +79,8 @@ int load_modules(struct load *l, uint64_t low, struct load_module out[LOAD_MODUL
  * so that an entry written in C works. */
 int load_stack(struct load *l, unsigned word_bytes, uint64_t *rsp);
 
+/* Leaves the board's tables in memory, once the image has its place; out->rsdp tells where. */
+void load_tables(struct load *l);
 /* Appends a little-endian value of 1 to 8 bytes; zeroes up to a multiple of `align`. */
 void put_le(struct buf *b, unsigned size_bytes, uint64_t v);
 void put_align(struct buf *b, size_t align);

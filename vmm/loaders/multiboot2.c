@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm/acpi.h"
 #include "vmm/base/x.h"
 
 typedef unsigned long long ull;
@@ -33,6 +34,8 @@ enum info_tag {
     INFO_MAP = 6,
     INFO_SCREEN = 8,
     INFO_ELF = 9,
+    INFO_ACPI_OLD = 14,
+    INFO_ACPI_NEW = 15,
     INFO_LOAD_BASE = 21,
 };
 
@@ -281,6 +284,15 @@ static void put_screen(struct buf *b)
     put_le(b, 2, 0);
 }
 
+/* A copy of the root pointer: of the part that ACPI 1.0 knows, and of all of it. */
+static void put_acpi(struct buf *b, const uint8_t *rsdp)
+{
+    put_tag(b, INFO_ACPI_OLD, 20);
+    buf_add(b, rsdp, 20);
+    put_tag(b, INFO_ACPI_NEW, ACPI_RSDP_BYTES);
+    buf_add(b, rsdp, ACPI_RSDP_BYTES);
+}
+
 static void build(struct buf *b, uint64_t base, const void *arg)
 {
     const struct mb_info *s = arg;
@@ -307,6 +319,8 @@ static void build(struct buf *b, uint64_t base, const void *arg)
         put_le(b, 4, s->sections.shndx);
         buf_add(b, s->sections.headers.data, s->sections.headers.len);
     }
+    if (s->rsdp)
+        put_acpi(b, s->rsdp);
     put_tag(b, INFO_LOAD_BASE, 4);
     put_le(b, 4, s->load_base);
     put_tag(b, INFO_END, 0);

@@ -37,6 +37,7 @@ struct mb_info {
     struct load_module module[LOAD_MODULES_MAX];
     struct boot_range range[BOOT_RANGES_MAX];
     struct elf_sections sections;
+    const uint8_t *rsdp; /* ACPI's root pointer in guest memory, or NULL */
     uint64_t load_base;
 };
 

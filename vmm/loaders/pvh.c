@@ -47,6 +47,7 @@ struct start {
     unsigned modules, ranges;
     struct load_module module[LOAD_MODULES_MAX];
     struct boot_range range[BOOT_RANGES_MAX];
+    uint64_t rsdp;
 };
 
 /* Start info, memory map, module list, then all strings. */
@@ -63,7 +64,7 @@ static void build(struct buf *b, uint64_t base, const void *arg)
     put_le(b, 4, s->modules);
     put_le(b, 8, s->modules ? list : 0);
     put_le(b, 8, cmdline);
-    put_le(b, 8, 0); /* no ACPI */
+    put_le(b, 8, s->rsdp);
     put_le(b, 8, map);
     put_le(b, 4, s->ranges);
     put_le(b, 4, 0);
@@ -110,6 +111,8 @@ int pvh_load(struct load *l)
     if (r < 0)
         return r;
     s.ranges = boot_memory_map(l->mem, s.range);
+    load_tables(l);
+    s.rsdp = out->rsdp;
     r = load_info(l, build, &s, "PVH start info", &out->rbx);
     if (r < 0)
         return r;
