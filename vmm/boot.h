@@ -51,6 +51,7 @@ struct boot_config {
     const char *initrd;  /* path, or NULL; Multiboot and PVH take it as the first module */
     unsigned modules;
     struct boot_module module[BOOT_MODULES_MAX];
+    bool emulated; /* this host's KVM emulates ring 0: Linux is told to skip what takes for ever */
     unsigned cpus; /* processors that the board's tables tell of; 0: no tables (acpi.h) */
 };
 

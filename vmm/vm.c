@@ -259,6 +259,7 @@ static int build(struct vm *vm, struct err *e)
     if (rc < 0)
         return rc;
     methods_choose(&vm->probe, &vm->methods);
+    vm->cfg.boot.emulated = vm->probe.emulated;
     if (!vm->probe.sync_regs)
         return err_set(e, ENOSYS,
                        "this kernel's KVM has no KVM_CAP_SYNC_REGS (Linux 4.17 and "
@@ -294,9 +295,6 @@ int vm_open(struct vm **out, const struct vm_config *cfg, struct err *e)
     *out = NULL;
     vm->cfg = *cfg;
     vm->cpus = vm->cfg.boot.cpus = cfg->cpus;
-    /* Linux waits for ticks of the I/O APIC by the TSC, which is the host's, and gives up. */
-    if (cfg->slow_clock > 1 && cfg->cpus == 1)
-        vm->cfg.boot.cpus = 0;
     vm->kvm = vm->fd = -1;
     vm->mem.memfd = -1;
     vm->slots.vm = -1;

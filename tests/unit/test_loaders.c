@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/unit/images.h"
+#include "vmm/base/x.h"
 #include "vmm/boot.h"
 #include "vmm/loaders/loader.h"
 
@@ -405,6 +406,52 @@ static void linux_state(void)
                           "0x100000-0x107fff, entry 0x100200");
 }
 
+/* Where KVM emulates ring 0 Linux, and Linux alone, is told more than the user said. */
+static void linux_is_told_more(void)
+{
+    static const struct {
+        const char *release, *append, *want;
+    } t[] = {
+        {"6.1.0", "quiet -- x", "cryptomgr.notests no_timer_check quiet -- x"},
+        {"6.1.0", NULL, "cryptomgr.notests no_timer_check"},
+        {"6.1.0", "cryptomgr.notests=0", "no_timer_check cryptomgr.notests=0"},
+        {"Memtest86+", "quiet", "quiet"},
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(t); i++) {
+        start(BOOT_AUTO);
+        img_linux(&img);
+        img_put(&img, 0x20e, 2, 0x80);
+        memcpy(img.b + 0x280, t[i].release, strlen(t[i].release) + 1);
+        cfg.append = t[i].append;
+        cfg.emulated = true;
+        CHECK_EQ(load(), 0);
+        CHECK_STR(text_at(at(st.rsi + 0x228, 4)), t[i].want);
+        CHECK_EQ(!strstr(st.summary, "told also"), i == 3);
+    }
+}
+
+static void board_tables(void)
+{
+    start(BOOT_AUTO);
+    img_pvh(&img);
+    cfg.cpus = 2;
+    CHECK_EQ(load(), 0);
+    CHECK_EQ(st.rsdp, 0xe0000);
+    CHECK_EQ(at(st.rbx + 32, 8), st.rsdp);
+    CHECK_STR(claim("ACPI tables")->what, "ACPI tables");
+    start(BOOT_AUTO);
+    img_elf64(&img);
+    img_header2(&img, IMG_HEADER);
+    img_tag(&img, 0, 0, NULL, 0);
+    cfg.cpus = 1;
+    CHECK_EQ(load(), 0);
+    CHECK_STR(st.loader, "multiboot2");
+    CHECK_EQ(at(find_tag(14, 0) + 4, 4), 8 + 20);
+    CHECK_EQ(at(find_tag(15, 0) + 8, 8), at(0xe0000, 8));
+    CHECK_EQ(at(find_tag(15, 0) + 8 + 32, 4), at(0xe0020, 4));
+}
+
 static void linux_moves_and_32_bits(void)
 {
     start(BOOT_AUTO);
@@ -558,6 +605,8 @@ static const struct test tests[] = {
     {"PVH state and start info", pvh_state},
     {"Linux state and boot_params", linux_state},
     {"Linux moved and 32 bits", linux_moves_and_32_bits},
+    {"linux is told more", linux_is_told_more},
+    {"board tables", board_tables},
     {"order of recognition", recognition_order},
     {"a near miss is told", near_miss_is_told},
     {"names of kinds", names},

@@ -13,31 +13,32 @@
 typedef unsigned long long ull;
 
 /* The setup header: the same offsets in the file and in struct boot_params. */
-#define HDR_START         0x1f1u
-#define HDR_SETUP_SECTS   0x1f1u
-#define HDR_SYSSIZE       0x1f4u
-#define HDR_VID_MODE      0x1fau
-#define HDR_BOOT_FLAG     0x1feu
-#define HDR_JUMP_LEN      0x201u
-#define HDR_MAGIC         0x202u
-#define HDR_VERSION       0x206u
-#define HDR_LOADER_TYPE   0x210u
-#define HDR_LOADFLAGS     0x211u
-#define HDR_CODE32_START  0x214u
-#define HDR_RAMDISK_IMAGE 0x218u
-#define HDR_RAMDISK_SIZE  0x21cu
-#define HDR_CMD_LINE_PTR  0x228u
-#define HDR_INITRD_MAX    0x22cu
-#define HDR_ALIGNMENT     0x230u
-#define HDR_RELOCATABLE   0x234u
-#define HDR_XLOADFLAGS    0x236u
-#define HDR_CMDLINE_SIZE  0x238u
-#define HDR_END_2_06      0x23cu
-#define HDR_SETUP_DATA    0x250u
-#define HDR_PREF_ADDRESS  0x258u
-#define HDR_INIT_SIZE     0x260u
-#define HDR_END_2_10      0x264u
-#define HDR_END_MAX       0x290u /* where boot_params goes on with something else */
+#define HDR_START          0x1f1u
+#define HDR_SETUP_SECTS    0x1f1u
+#define HDR_SYSSIZE        0x1f4u
+#define HDR_VID_MODE       0x1fau
+#define HDR_BOOT_FLAG      0x1feu
+#define HDR_JUMP_LEN       0x201u
+#define HDR_MAGIC          0x202u
+#define HDR_VERSION        0x206u
+#define HDR_KERNEL_VERSION 0x20eu /* plus a sector: a string in the file */
+#define HDR_LOADER_TYPE    0x210u
+#define HDR_LOADFLAGS      0x211u
+#define HDR_CODE32_START   0x214u
+#define HDR_RAMDISK_IMAGE  0x218u
+#define HDR_RAMDISK_SIZE   0x21cu
+#define HDR_CMD_LINE_PTR   0x228u
+#define HDR_INITRD_MAX     0x22cu
+#define HDR_ALIGNMENT      0x230u
+#define HDR_RELOCATABLE    0x234u
+#define HDR_XLOADFLAGS     0x236u
+#define HDR_CMDLINE_SIZE   0x238u
+#define HDR_END_2_06       0x23cu
+#define HDR_SETUP_DATA     0x250u
+#define HDR_PREF_ADDRESS   0x258u
+#define HDR_INIT_SIZE      0x260u
+#define HDR_END_2_10       0x264u
+#define HDR_END_MAX        0x290u /* where boot_params goes on with something else */
 
 #define BP_BYTES       4096u
 #define BP_VIDEO_MODE  0x06u
@@ -198,16 +199,33 @@ static void build_cmdline(struct buf *b, uint64_t base, const void *arg)
     buf_add(b, arg, strlen(arg) + 1);
 }
 
+/* memtest86+ names itself where Linux has its release. */
+static bool is_linux(const struct load *l)
+{
+    uint64_t version = le_at(l->file, HDR_KERNEL_VERSION, 2);
+    uint64_t first = version ? le_at(l->file, version + SECTOR_BYTES, 1) : 0;
+
+    return first >= '0' && first <= '9';
+}
+
 static int place_cmdline(struct load *l, const struct bzimage *z, uint64_t *gpa)
 {
-    const char *text = l->cfg->append ? l->cfg->append : "";
+    struct buf text = {0};
+    int r;
 
-    if (strlen(text) > z->cmdline_max)
-        return err_set(l->err, E2BIG,
-                       "cannot load %s: the command line of --append has %zu bytes, but the "
-                       "kernel's cmdline_size is %llu",
-                       l->name, strlen(text), (ull)z->cmdline_max);
-    return load_info(l, build_cmdline, text, "command line", gpa);
+    if (is_linux(l))
+        load_linux_cmdline(l, &text);
+    else
+        buf_adds(&text, l->cfg->append ? l->cfg->append : "");
+    if (text.len > z->cmdline_max)
+        r = err_set(l->err, E2BIG,
+                    "cannot load %s: the command line of --append has %zu bytes, but the "
+                    "kernel's cmdline_size is %llu",
+                    l->name, text.len, (ull)z->cmdline_max);
+    else
+        r = load_info(l, build_cmdline, buf_str(&text), "command line", gpa);
+    buf_fini(&text);
+    return r;
 }
 
 struct params {

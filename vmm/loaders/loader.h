@@ -19,6 +19,7 @@ struct load {
     struct err *err;
     unsigned segments;  /* counted by load_segment … */
     uint64_t low, high; /* … with the range [low, high) they span */
+    char told[48];      /* what load_linux_cmdline added */
 };
 
 /* Options a format has a use for; boot.c refuses the others. */
@@ -79,6 +80,10 @@ int load_modules(struct load *l, uint64_t low, struct load_module out[LOAD_MODUL
  * so that an entry written in C works. */
 int load_stack(struct load *l, unsigned word_bytes, uint64_t *rsp);
 
+/* The command line for Linux. Where KVM emulates ring 0 two things go before what --append says,
+ * unless that mentions them: not to test ciphers at boot, and not to count timer ticks by the
+ * host's TSC. The caller ends the buffer. */
+void load_linux_cmdline(struct load *l, struct buf *out);
 /* Leaves the board's tables in memory, once the image has its place; out->rsdp tells where. */
 void load_tables(struct load *l);
 /* Appends a little-endian value of 1 to 8 bytes; zeroes up to a multiple of `align`. */

@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+#include "vmm/acpi.h"
+
 typedef unsigned long long ull;
 
 static bool is_free(const struct load *l, uint64_t low, uint64_t high)
@@ -166,6 +168,8 @@ int mb_load(struct load *l, struct mb_image *img, const struct mb_version *versi
     s.load_base = img->load_base;
     s.upper_kib = upper_kib(l->mem);
     s.ranges = boot_memory_map(l->mem, s.range);
+    load_tables(l);
+    s.rsdp = l->out->rsdp ? mem_ptr(l->mem, l->out->rsdp, ACPI_RSDP_BYTES) : NULL;
     snprintf(what, sizeof what, "%s information", version->name);
     r = load_info(l, version->build, &s, what, &l->out->rbx);
     buf_fini(&s.sections.headers);

@@ -11,6 +11,7 @@
 typedef unsigned long long ull;
 
 #define NOTE_PHYS32_ENTRY 18u
+#define NOTE_LINUX_SALT   0x100u /* each Linux since 4.18 has one */
 #define START_MAGIC       0x336ec578u
 #define START_BYTES       56u
 #define MODULE_BYTES      32u
@@ -90,7 +91,9 @@ static void build(struct buf *b, uint64_t base, const void *arg)
 int pvh_load(struct load *l)
 {
     struct boot_state *out = l->out;
-    struct start s = {.cmdline = l->cfg->append ? l->cfg->append : ""};
+    struct start s = {0};
+    struct buf cmdline = {0};
+    struct bytes salt;
     char detail[64];
     struct elf f;
     uint64_t entry = 0;
@@ -113,7 +116,13 @@ int pvh_load(struct load *l)
     s.ranges = boot_memory_map(l->mem, s.range);
     load_tables(l);
     s.rsdp = out->rsdp;
+    if (elf_note(l, &f, "Linux", NOTE_LINUX_SALT, &salt) == 1)
+        load_linux_cmdline(l, &cmdline);
+    else
+        buf_adds(&cmdline, l->cfg->append ? l->cfg->append : "");
+    s.cmdline = buf_str(&cmdline);
     r = load_info(l, build, &s, "PVH start info", &out->rbx);
+    buf_fini(&cmdline);
     if (r < 0)
         return r;
     out->mode = BOOT_MODE_PROT;
