@@ -53,6 +53,14 @@ static const struct {
     {PI_INVPCID, "invpcid"},
 };
 
+const char *cpuid_features_of(enum probe_insn insn)
+{
+    for (size_t i = 0; i < ARRAY_LEN(probed); i++)
+        if (probed[i].insn == insn)
+            return probed[i].features;
+    return "";
+}
+
 /* What the user said about each row of the table, and about "kvm". */
 struct wishes {
     int8_t of[FEATURES_MAX]; /* -1 off, 1 on, 0 not mentioned */

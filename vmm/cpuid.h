@@ -47,6 +47,9 @@ int cpuid_build(int kvm, const struct probe *p, const struct cpu_choice *choice,
 /* Features asked to be off that this KVM shows all the same (it forces them in): compares what
  * KVM_GET_CPUID2 reads back. One line each. */
 void cpuid_check(const struct cpuid_table *asked, const struct cpuid_table *got, struct buf *notes);
+/* Names, separated by blanks, of the features that stand or fall with an instruction of the probe:
+ * hidden where it fails. "" when there are none. Static text. */
+const char *cpuid_features_of(enum probe_insn insn);
 /* Names, separated by blanks, of the features that this KVM shows to guests whatever is asked for.
  * Makes a VM for it. 0 or -errno. */
 int cpuid_forced(int kvm, struct buf *names);

@@ -35,7 +35,7 @@ static const struct word method_words[METHODS] = {
     [METHOD_INT3] = {"int3", "planted 0xCC"},
     [METHOD_ICEBP] = {"icebp", "planted 0xF1, seen as emulation failure"},
     [METHOD_GATE] = {"gate",
-                     "planted 0xCC: ring 0 fails at it, ring 3 is caught at the guest's handler"},
+                     "planted 0xCC: ring 0 fails at it, ring 3 stops at its handler"},
     [METHOD_DEBUG_REG] = {"debug-register", "debug register"},
     [METHOD_RO_SLOT] = {"read-only-slot", "page made read-only memory"},
     [METHOD_NO_SLOT] = {"no-slot", "page taken out of memory"},

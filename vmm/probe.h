@@ -58,6 +58,7 @@ enum probe_insn {
     PI_INVPCID,
     PI_FXSAVE,
     PI_XSAVE,
+    PI_VMCALL, /* HOW_STUCK: neither carried out nor refused, for ever */
     PROBE_INSNS,
 };
 

@@ -19,7 +19,7 @@ def doctor(feature, mode):
     got = json.loads(subprocess.run([vmscope, "doctor", "--json"], capture_output=True, text=True,
                                     timeout=60).stdout)
     for row in got["methods"]:
-        if row["feature"] == feature and (row["where"] == "all" or mode in row["where"].split()):
+        if row["feature"] == feature and row["mode"] == mode:
             return [row["method"]] + re.findall(r"[\w-]+", row["then"])
     raise AssertionError(f"doctor names no {feature} in {mode}")
 
