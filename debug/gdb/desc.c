@@ -405,7 +405,9 @@ static const char *to_offset(const struct vcpu_state *st, enum desc_how how, uin
     const struct kvm_segment *seg = how == DR_PC ? &st->sregs.cs : &st->sregs.ss;
 
     *u -= base;
-    if (base && *u > seg->limit)
+    if (cpu_mode_of(&st->sregs, st->regs.rflags) == MODE_LONG64)
+        return NULL;
+    if ((base || how == DR_PC) && *u > seg->limit)
         return how == DR_PC ? "the address is outside CS; set cs first"
                             : "the address is outside SS; set ss first";
     return NULL;

@@ -126,6 +126,7 @@ void gdb_init_text(const char *image, const char *symbols, const char *where, st
 {
     char name[200];
     const char *at = where ? where : "127.0.0.1:1234";
+    bool local;
 
     esc_cut(name, sizeof name, image, strlen(image));
     buf_addf(
@@ -142,13 +143,14 @@ void gdb_init_text(const char *image, const char *symbols, const char *where, st
         "set breakpoint always-inserted on\n",
         name, where ? where : "1234", name);
     add_symbols(symbols ? symbols : image, out);
-    if (!strncmp(at, "unix:", 5))
+    local = !strncmp(at, "unix:", 5);
+    if (local)
         at += 5;
     buf_addf(out,
              "target remote %s%s\n"
              "# A step moves one vCPU; the others stand meanwhile.\n"
              "set scheduler-locking step\n",
-             strchr(at, ':') || *at == '/' || *at == '.' ? "" : ":", at);
+             local || strchr(at, ':') ? "" : ":", at);
     buf_adds(out, registers);
     buf_adds(out, unwinder);
 }

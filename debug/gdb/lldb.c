@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "debug/gdb/stub.h"
+#include "vmm/base/esc.h"
 #include "vmm/walk.h"
 
 static const char *triple(const struct gdb *g)
@@ -92,29 +93,47 @@ void pk_register_info(struct gdb *g, const char *p, const char *end)
         reply_str(g, "generic:flags;");
 }
 
+static const char *reason_of(const struct gdb *g, const struct stop_info *si, unsigned vcpu)
+{
+    if (vcpu != si->vcpu)
+        return "none";
+    if (gdb_needs_words(g, si))
+        return "exception";
+    return si->kind == STOP_BREAKPOINT   ? "breakpoint"
+           : si->kind == STOP_WATCHPOINT ? "watchpoint"
+           : si->kind == STOP_STEP       ? "trace"
+                                         : "none";
+}
+
+static void add_thread(struct gdb *g, const struct stop_info *si, unsigned vcpu)
+{
+    const struct desc *d = gdb_desc(g);
+    const char *reason = reason_of(g, si, vcpu);
+
+    reply_fmt(g, "{\"tid\":%u,\"name\":\"vCPU %u\",\"reason\":\"%s\",", vcpu + 1, vcpu, reason);
+    if (!strcmp(reason, "exception")) {
+        reply_str(g, "\"description\":");
+        esc_json(&g->reply, si->text, strlen(si->text));
+        reply_str(g, ",");
+    }
+    reply_str(g, "\"registers\":{");
+    for (unsigned n = 0; n < d->core; n++) {
+        reply_fmt(g, "%s\"%u\":\"", n ? "," : "", n);
+        gdb_reg_hex(g, vcpu, n, &g->reply);
+        reply_str(g, "\"");
+    }
+    reply_str(g, "}}");
+}
+
 void pk_threads_json(struct gdb *g, const char *p, const char *end)
 {
     const struct stop_info *si = session_last_stop(g->s);
-    const struct desc *d = gdb_desc(g);
-    static const char *const reason[] = {"none", "breakpoint", "watchpoint", "trace"};
 
     (void)p;
     (void)end;
     for (unsigned i = 0; i < session_cpus(g->s); i++) {
-        unsigned why = i != si->vcpu                 ? 0
-                       : si->kind == STOP_BREAKPOINT ? 1
-                       : si->kind == STOP_WATCHPOINT ? 2
-                       : si->kind == STOP_STEP       ? 3
-                                                     : 0;
-
-        reply_fmt(g, "%c{\"tid\":%u,\"name\":\"vCPU %u\",\"reason\":\"%s\",\"registers\":{",
-                  i ? ',' : '[', i + 1, i, reason[why]);
-        for (unsigned n = 0; n < d->core; n++) {
-            reply_fmt(g, "%s\"%u\":\"", n ? "," : "", n);
-            gdb_reg_hex(g, i, n, &g->reply);
-            reply_str(g, "\"");
-        }
-        reply_str(g, "}}");
+        reply_str(g, i ? "," : "[");
+        add_thread(g, si, i);
     }
     reply_str(g, "]");
 }

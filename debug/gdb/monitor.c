@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include "debug/gdb/stub.h"
+#include "vmm/base/log.h"
 #include "vmm/base/x.h"
 
 #define COMPLETIONS_MAX 200
@@ -122,12 +125,69 @@ void gdb_take_quit(struct gdb *g)
     g->cmd.quit = false;
 }
 
+/* ---- commands that let the guest go -----------------------------------------------------------
+ */
+
+/* `monitor next` is over soon and answers with where it led; `monitor continue` may never be. */
+#define SOON_NS 500000000
+
+static void set_timer(struct gdb *g, long ns)
+{
+    struct itimerspec when = {.it_value.tv_nsec = ns};
+
+    if (timerfd_settime(g->soon_fd, 0, &when, NULL) < 0)
+        log_error("cannot set the timer of a monitor command: %s", strerror(errno));
+}
+
+static void wait_a_moment(struct gdb *g)
+{
+    g->no_reply = g->soon = true;
+    set_timer(g, SOON_NS);
+}
+
+void gdb_soon_forget(struct gdb *g)
+{
+    if (g->soon)
+        set_timer(g, 0);
+    g->soon = false;
+}
+
+void gdb_soon_over(struct gdb *g)
+{
+    struct out o = {0};
+
+    gdb_soon_forget(g);
+    g->ours = true;
+    (void)cmd_report_stop(&g->cmd, &o); /* a sentence of what its points run is in `o` */
+    g->ours = false;
+    gdb_take_quit(g);
+    if (session_state(g->s) == SS_RUNNING)
+        out_line(&o, "The guest runs; `continue` in gdb waits for its next stop.");
+    else
+        out_line(&o,
+                 "gdb itself sees that at its next `stepi` or `continue`, which does not move.");
+    gdb_console(g, buf_str(&o.text), o.text.len);
+    gdb_send(g, "OK", 2);
+    out_fini(&o);
+}
+
+void gdb_on_soon(void *arg, unsigned events)
+{
+    struct gdb *g = arg;
+    uint64_t n;
+
+    (void)events;
+    if (read(g->soon_fd, &n, sizeof n) == sizeof n && g->soon)
+        gdb_soon_over(g);
+}
+
 /* The text goes out as console output, so its length is not bounded by a packet's. */
 void pk_rcmd(struct gdb *g, const char *p, const char *end)
 {
     struct out o = {0};
     size_t n = (size_t)(end - p) / 2;
     char *line = xmalloc(n + 1);
+    bool ran;
 
     if (p == end || !hex_bytes(p + 1, end, line, n + 1, &n)) {
         reply_errno(g, EINVAL);
@@ -135,18 +195,21 @@ void pk_rcmd(struct gdb *g, const char *p, const char *end)
         return;
     }
     line[n] = 0;
-    g->ours = true;
+    ran = session_state(g->s) == SS_RUNNING;
+    gdb_points_tidy(g);
+    g->ours = g->monitoring = true;
     if (!gdb_monitor_own(g, line, &o)) {
         (void)cmd_exec(&g->cmd, line, &o); /* its sentence is in `o` */
         add_own_help(line, &o);
     }
-    g->ours = false;
+    g->ours = g->monitoring = false;
     gdb_take_quit(g);
-    if (session_state(g->s) == SS_RUNNING && g->state == GDB_STOPPED)
-        out_line(&o, "The guest runs; `continue` in gdb waits for its next stop.");
     if (o.text.len)
         gdb_console(g, buf_str(&o.text), o.text.len);
-    reply_ok(g);
     out_fini(&o);
     free(line);
+    if (session_state(g->s) == SS_RUNNING && !ran && g->state == GDB_STOPPED && !g->non_stop)
+        wait_a_moment(g);
+    else
+        reply_ok(g);
 }

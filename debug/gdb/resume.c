@@ -45,7 +45,8 @@ void gdb_fill_resume(struct gdb *g, const enum gdb_action act[], struct resume *
  * from a place it has not seen. */
 static bool tell_instead(struct gdb *g)
 {
-    static const char moved[] = "vmscope: the guest was moved by another client; it stands here\n";
+    static const char moved[] =
+        "vmscope: the guest was moved by others or by `monitor`; it stands here\n";
 
     if (g->stop_owed) {
         gdb_tell_stop(g);

@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -136,6 +137,7 @@ static void forget_client(struct gdb *g)
     gdb_points_sync(g, true);
     gdb_ns_leave(g);
     gdb_files_close(g);
+    gdb_soon_forget(g);
     free(g->peer);
     g->peer = NULL;
     packet_in_fini(&g->in);
@@ -440,12 +442,15 @@ static struct gdb *stub_new(struct session *s)
     for (unsigned i = 0; i < GDB_FILES; i++)
         g->file[i].fd = -1;
     g->print_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    g->soon_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     g->linear = true;
     g->run_thread = UINT32_MAX;
     pthread_mutex_init(&g->print_lock, NULL);
     g->sub = session_subscribe(s, EV_STOPPED | EV_RUNNING | EV_LOG, gdb_event, g);
     if (g->print_fd >= 0)
         session_watch_fd(s, g->print_fd, EPOLLIN, on_print, g);
+    if (g->soon_fd >= 0)
+        session_watch_fd(s, g->soon_fd, EPOLLIN, gdb_on_soon, g);
     return g;
 }
 
@@ -498,6 +503,10 @@ void gdb_close(struct session *s)
     if (g->print_fd >= 0) {
         session_watch_fd(s, g->print_fd, 0, NULL, NULL);
         close(g->print_fd);
+    }
+    if (g->soon_fd >= 0) {
+        session_watch_fd(s, g->soon_fd, 0, NULL, NULL);
+        close(g->soon_fd);
     }
     gdb_files_close(g);
     gdb_ahead_fini(g);

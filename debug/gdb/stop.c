@@ -56,11 +56,34 @@ static void add_reason(struct gdb *g, const struct stop_info *si, struct buf *ou
         buf_adds(out, p->type >= 2 ? "reason:watchpoint;" : "reason:breakpoint;");
 }
 
+/* Debuggers show signals and their own breakpoints; everything else of ours they hear as text. */
+bool gdb_needs_words(const struct gdb *g, const struct stop_info *si)
+{
+    switch (si->kind) {
+    case STOP_NONE:
+    case STOP_ENTRY:
+    case STOP_STEP:
+    case STOP_TEMPORARY: /* of ours: the step of a vCPU that slept */
+    case STOP_USER:
+        return false;
+    case STOP_BREAKPOINT:
+    case STOP_WATCHPOINT:
+        return !gdb_point_of(g, si) || strstr(si->text, "could not be evaluated");
+    default:
+        return true;
+    }
+}
+
 /* What lldb wants beside: names and the list of threads. */
 static void add_lldb(struct gdb *g, const struct stop_info *si, struct buf *out)
 {
     if (si->kind == STOP_STEP)
         buf_adds(out, "reason:trace;");
+    if (gdb_needs_words(g, si)) {
+        buf_adds(out, "reason:exception;description:");
+        hex_add(out, si->text, strlen(si->text));
+        buf_addc(out, ';');
+    }
     buf_addf(out, "name:vCPU %u;", si->vcpu);
     if (!g->client.list_threads)
         return;
@@ -92,29 +115,11 @@ void gdb_stop_of(struct gdb *g, const struct stop_info *si, bool news, struct bu
 
 /* ---- telling -------------------------------------------------------------------------------- */
 
-/* gdb shows signals and its own breakpoints; everything else of ours it hears as text. */
-static bool needs_words(const struct gdb *g, const struct stop_info *si)
-{
-    switch (si->kind) {
-    case STOP_NONE:
-    case STOP_ENTRY:
-    case STOP_STEP:
-    case STOP_TEMPORARY: /* of ours: the step of a vCPU that slept */
-    case STOP_USER:
-        return false;
-    case STOP_BREAKPOINT:
-    case STOP_WATCHPOINT:
-        return !gdb_point_of(g, si) || strstr(si->text, "could not be evaluated");
-    default:
-        return true;
-    }
-}
-
 static void tell_words(struct gdb *g, const struct stop_info *si)
 {
     struct buf b = {0};
 
-    if (!needs_words(g, si) || g->client.lldb)
+    if (!gdb_needs_words(g, si) || g->client.lldb)
         return;
     buf_addf(&b, "vmscope: %s\n", si->text);
     gdb_console(g, b.data, b.len);
@@ -285,8 +290,12 @@ void gdb_event(void *arg, unsigned event, const void *data)
             gdb_ns_stopped(g);
         return;
     }
-    if (g->state == GDB_STOPPED && !g->ours)
+    if (g->state == GDB_STOPPED && (!g->ours || g->monitoring))
         g->moved = true;
+    if (event == EV_STOPPED && !g->ours && g->soon) {
+        gdb_soon_over(g);
+        return;
+    }
     if (event == EV_STOPPED && !g->ours && !ran_commands(g))
         gdb_stopped(g);
 }

@@ -112,6 +112,8 @@ struct gdb {
     bool over;       /* the client was told the guest's end: to it there are no threads any more */
     unsigned thread, run_thread; /* Hg, Hc: vCPU + 0; run_thread UINT32_MAX: all */
     bool phys;                   /* PhyMemMode */
+    bool soon;                   /* a monitor command that let the guest go is to be answered */
+    int soon_fd;                 /* timer, by when */
     uint64_t tsc[GDB_TSCS];      /* the last values told of it, see registers.c */
     unsigned tscs;
     unsigned list_at; /* qsThreadInfo */
@@ -126,10 +128,11 @@ struct gdb {
     bool linear; /* monitor realmode */
     bool non_stop;
     struct gdb_nonstop ns;
-    bool stop_owed; /* an `exec` was told; the stop itself comes with the next resume */
-    bool moved;     /* another client moved the guest since the last stop reply */
-    bool stepping;  /* the guest was last let go for one step of the client's */
-    bool ours;      /* this resume or command is the client's own */
+    bool stop_owed;  /* an `exec` was told; the stop itself comes with the next resume */
+    bool moved;      /* another client moved the guest since the last stop reply */
+    bool stepping;   /* the guest was last let go for one step of the client's */
+    bool ours;       /* this resume or command is the client's own */
+    bool monitoring; /* a command of monitor's, which moves the guest without gdb's knowing */
     struct buf xml, map, threads_xml; /* as of the last offset 0 */
     struct {
         int fd;        /* -1: free */
@@ -232,6 +235,8 @@ void gdb_tell_stop(struct gdb *g);
 void gdb_stop_body(struct gdb *g, bool news, struct buf *out);
 /* The same for any stop. */
 void gdb_stop_of(struct gdb *g, const struct stop_info *si, bool news, struct buf *out);
+/* Whether a stop is none of those that debuggers have words for; si->text then tells it. */
+bool gdb_needs_words(const struct gdb *g, const struct stop_info *si);
 /* Appends "Wxx" when the stop is the guest's end. */
 bool gdb_end_of(const struct stop_info *si, struct buf *out);
 /* Jobs for vCPUs; ranges are in g->range. */
@@ -254,10 +259,20 @@ void gdb_ns_leave(struct gdb *g);
 gdb_handler pk_Z, pk_z;
 /* Deletes what z took out; with `all` everything of this client. */
 void gdb_points_sync(struct gdb *g, bool all);
+/* Deletes what z took out if the client keeps its points in while the guest stands. */
+void gdb_points_tidy(struct gdb *g);
 /* The client is about to forget what it inserted, without a z. */
 void gdb_points_forgotten(struct gdb *g);
 /* The client's point that a stop is about, or NULL. */
 const struct gdb_point *gdb_point_of(const struct gdb *g, const struct stop_info *si);
+
+/* ---- point_test.c -------------------------------------------------------------------------- */
+
+/* What follows a Z packet's address; NULL when nothing does, or with a sentence in *e. *persist:
+ * its commands go on without the client. */
+struct gdb_test *gdb_test_new(struct gdb *g, const char *p, const char *end, bool *persist,
+                              struct err *e);
+void gdb_test_free(struct gdb_test *t); /* takes NULL */
 
 /* ---- widen.c ------------------------------------------------------------------------------- */
 
@@ -283,6 +298,11 @@ void gdb_exec_name(const struct gdb *g, struct buf *out);
 void gdb_files_close(struct gdb *g);
 /* `monitor arch`, `monitor realmode` …: the words that are the stub's own. False: not one. */
 bool gdb_monitor_own(struct gdb *g, const char *line, struct out *o);
+/* The guest that a monitor command let go stands: answers, unless gdb_soon_forget came first. */
+void gdb_soon_over(struct gdb *g);
+void gdb_soon_forget(struct gdb *g);
+/* Of g->soon_fd: it did not stop soon. */
+void gdb_on_soon(void *arg, unsigned events);
 /* After commands of the client's ran: one may have been `quit`. */
 void gdb_take_quit(struct gdb *g);
 
