@@ -25,6 +25,9 @@
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
 
+#define RFLAGS_TF 0x100u
+#define DR6_BS    0x4000u
+
 void engine_init(struct engine *g, struct vm *vm)
 {
     g->vm = vm;
@@ -592,6 +595,23 @@ static void give_back_int3(struct vcpu *v)
     queue_event(v, 3, true, false, 0);
 }
 
+/* The guest's own trap flag has had its instruction. */
+static void give_trap(struct vcpu *v)
+{
+    vcpu_dr6_add(v, DR6_BS);
+    queue_event(v, 1, false, false, 0);
+}
+
+/* KVM forgets the trap flag when a store leaves the guest, which no store to memory does unless its
+ * page is trapped. */
+static void trap_store(struct vcpu *v)
+{
+    if (!(v->regs->rflags & RFLAGS_TF))
+        return;
+    vcpu_settle(v);
+    give_trap(v);
+}
+
 /* The assist, seen by watchpoints: what it touches passes no trap, so they want to see each
  * instruction `singly`, as steps do. */
 static bool assist(struct engine *g, struct vcpu *v, struct exit_event *ev, bool singly,
@@ -695,13 +715,19 @@ static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu
         give_back_int3(v);
         return GO;
     }
+    /* The guest steps itself, which is seen because points of ours are on. One at the instruction
+     * that comes next has its turn when the guest is back from its handler. */
+    if ((ev->u.debug.dr6 & DR6_BS) && !want->step) {
+        give_trap(v);
+        return GO;
+    }
     if (ev->u.debug.dr6 & (want->dr7 ? 0xf : 0) & ~data) {
         if (engine_points_hit(g, v))
             return STOPPED;
         leave_registers(g, v);
         return GO_PAST;
     }
-    return GO; /* a trap flag of the guest's own, seen because ours are on */
+    return GO;
 }
 
 /* After a kick: a vCPU that has not moved for a while is stepped; one whose steps do not end is
@@ -941,7 +967,7 @@ bool engine_one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
         watch_expect(w, v);
     r = vcpu_onestep(v, &ops, info);
     if (w->stepped)
-        watch_expected(w, v, r != ONE_OTHER && info->vector < 0);
+        watch_expected(w, v, r != ONE_OTHER && (info->vector < 0 || info->trapped));
     made = r != ONE_OTHER || after_odd_step(g, v, &ops, pl, info);
     if ((made && !info->partial && info->vector < 0) ||
         (!made && info->last.reason == KVM_EXIT_MMIO && (info->last.flags & EXIT_F_RAM)))
@@ -974,9 +1000,8 @@ static void report_steps(struct engine *g, struct vcpu *v, const struct onestep_
 
 static bool call_each(struct cpu_job *job, struct vcpu *v)
 {
-    job->each_state->have = VS_REGS | VS_SREGS;
-    job->each_state->regs = *v->regs;
-    job->each_state->sregs = *v->sregs;
+    job->each_state->have = 0;
+    vcpu_copy_state(v, VS_REGS | VS_SREGS, job->each_state);
     return job->each(job->each_arg, job->each_state);
 }
 
@@ -1176,6 +1201,7 @@ static void body_once(struct engine *g, struct vcpu *v)
         return;
     engine_want_debug(g, &want);
     g->judged[v->id] = UINT64_MAX;
+    v->ram_stored = false;
     vcpu_enter(v, &want, &ev);
     saw(g, v, &ev);
     next = on_exit(g, v, &want, &ev);
@@ -1187,6 +1213,8 @@ static void body_once(struct engine *g, struct vcpu *v)
     }
     if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
         next = STOPPED;
+    if (v->ram_stored)
+        trap_store(v);
     if (next == STOPPED)
         ev.flags |= EXIT_F_STOPPED;
     if (!string)

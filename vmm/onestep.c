@@ -16,7 +16,11 @@
 #define RFLAGS_TF 0x100u
 #define RFLAGS_IF 0x200u
 #define CR0_PE    1u
+#define RFLAGS_RF 0x10000u
 #define EFER_LMA  0x400u
+#define DR6_BS    0x4000u
+
+#define STI 0xfb
 
 /* How often one step may enter the guest: a rep outs makes one exit an element. */
 #define ENTRIES_MAX 100000
@@ -270,8 +274,8 @@ static enum onestep step_own_int3(struct vcpu *v, const struct onestep_ops *ops,
 /* ---- the step that KVM makes ------------------------------------------------------------------
  */
 
-/* The stack image of a pushf made under the trap flag shows it; the guest must not see it. */
-static void scrub_pushf(struct vcpu *v)
+/* The stack image of a pushf made under the trap flag shows it; the guest is to see its own. */
+static void pushed_tf(struct vcpu *v, bool own)
 {
     struct walk_regs r;
     uint8_t flags[2];
@@ -279,8 +283,31 @@ static void scrub_pushf(struct vcpu *v)
     vcpu_walk_regs(v, &r);
     if (walk_read(&v->vm->mem, &r, v->sregs->ss.base + v->regs->rsp, flags, 2) != 2)
         return;
-    flags[1] &= (uint8_t) ~(RFLAGS_TF >> 8);
+    flags[1] = (uint8_t)((flags[1] & ~(RFLAGS_TF >> 8)) | own);
     walk_write(&v->vm->mem, &r, v->sregs->ss.base + v->regs->rsp, flags, 2);
+}
+
+/* A #DB of the guest's own making: its handler is entered. `behind`: the instruction was made. */
+static enum onestep own_debug(struct vcpu *v, const struct onestep_ops *ops, uint64_t dr6,
+                              bool behind, struct onestep_info *out)
+{
+    vcpu_dr6_add(v, dr6);
+    out->trapped = behind;
+    return vcpu_deliver(v, ops, 1, false, 0, false, out);
+}
+
+/* Which of the guest's own breakpoint registers a step has met. They are in force while none of
+ * ours is; a processor reports those that are switched off as well. */
+static unsigned own_registers(struct vcpu *v, const struct vcpu_debug *want)
+{
+    unsigned met = v->run->debug.arch.dr6 & 0xf, on = 0;
+    struct kvm_debugregs d;
+
+    if (!met || want->dr7 || v->data.dr7 || kvm_get_debugregs(v->fd, &d) < 0)
+        return 0;
+    for (unsigned i = 0; i < 4; i++)
+        on |= d.dr7 >> 2 * i & 3 ? 1u << i : 0;
+    return met & on;
 }
 
 static bool moved(const struct vcpu *v, uint64_t from)
@@ -354,7 +381,7 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
 {
     struct vcpu_debug want = {.step = true, .sw_bp = guard->count > 0};
     uint64_t from = linear_rip(v), rcx = v->regs->rcx, target;
-    unsigned cpl = cpu_cpl(v->sregs), falls, accesses = 0;
+    unsigned cpl = cpu_cpl(v->sregs), falls, met, accesses = 0;
     int dr;
 
     /* A repeated string instruction is one step, whole: hosts stop in it each time, once more at
@@ -376,7 +403,7 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
                 if (h->vector >= 0 && vcpu_gate_target(v, h->vector, &target) &&
                     target == linear_rip(v))
                     out->vector = h->vector; /* several vectors may share a handler */
-                guard_clean_frame(v, out->vector);
+                guard_frame_tf(v, out->vector, false);
             }
             if (want.step && want.dr7 && out->vector < 0 && moved(v, from))
                 out->vector = fault_entered(v, &want, from + h->len);
@@ -384,7 +411,14 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
                 vcpu_gate_target(v, h->vector, &target) && target == linear_rip(v))
                 out->vector = h->vector;
             if (want.step && want.dr7 && out->vector >= 0)
-                guard_clean_frame(v, out->vector);
+                guard_frame_tf(v, out->vector, false);
+            met = out->vector < 0 ? own_registers(v, &want) : 0;
+            if (met && !moved(v, from)) { /* before the instruction, which is not made */
+                v->regs->rflags |= RFLAGS_RF;
+                vcpu_dirty(v, VS_REGS);
+            }
+            if (met)
+                return own_debug(v, ops, met, moved(v, from), out);
             if (h->special == SP_REP && !moved(v, from) && !vcpu_parking(v))
                 break;
             out->partial = h->special == SP_REP && !moved(v, from);
@@ -471,18 +505,125 @@ static uint64_t lands_at(struct vcpu *v, const struct insn_head *h)
     }
 }
 
-enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct onestep_info *out)
+static enum onestep step_insn(struct vcpu *v, const struct onestep_ops *ops,
+                              const struct insn_head *h, struct onestep_info *out)
 {
     bool emulated = v->vm->probe.emulated;
     unsigned cpl = cpu_cpl(v->sregs);
     bool real = !(v->sregs->cr0 & CR0_PE);
     struct step_guard guard; /* a kilobyte: not cleared at each step */
-    struct insn_head h;
     enum onestep r;
 
     guard.count = 0;
+    if (!emulated && h->special == SP_INT && h->vector == 3 && !h->is_int_n)
+        return step_own_int3(v, ops, out);
+    if (emulated && h->special == SP_HLT && cpl == 0)
+        return step_halt(v, h);
+    if (emulated && !real) {
+        if (h->special == SP_INT)
+            return step_int(v, ops, h, out);
+        if (h->special == SP_IRET && cpl == 0 && h->rexw && v->sregs->cs.l)
+            return step_iretq(v, ops, out);
+        if (h->special == SP_IRET && cpl == 3 && h->rexw && v->sregs->cs.l && iretq_user(v))
+            return ONE_DONE;
+        if (h->special == SP_POPF && cpl == 3 && v->sregs->cs.l && popfq_user(v, h))
+            return ONE_DONE;
+        if (h->special == SP_SHADOW && cpl == 3 && v->sregs->cs.l && mov_ss_user(v, h))
+            return ONE_DONE;
+        /* That KVM forgets the trap after swapgs and runs one instruction more. */
+        if (h->special == SP_SWAPGS && cpl == 0 && swapgs_load(v)) {
+            v->regs->rip += h->len;
+            vcpu_dirty(v, VS_REGS);
+            return ONE_DONE;
+        }
+        if (h->special == SP_SYSRET && cpl == 0 && h->rexw)
+            return step_sysret(v);
+        if (h->special == SP_SYSCALL && cpl == 3 && v->vm->probe.syscall_ring3 != HOW_RUNS) {
+            vcpu_show_idt(v);
+            syscall_load(v, v->regs->rip + h->len);
+            vcpu_flush(v);
+            return ONE_DONE;
+        }
+    }
+    /* Hidden only where it is needed and can do no harm: not in real mode, where an IVT limit of
+     * 0 is not an exception trap, and never over an instruction that reads or loads the IDTR. */
+    if (v->vm->probe.hidden_idt && !real && h->special != SP_IDT_INSN)
+        hide_idt(v);
+    else
+        vcpu_show_idt(v);
+    if (emulated && cpl == 3)
+        vcpu_dr6_keep(v);
+    if (v->vm->methods.step_enters_free && !emulated)
+        guard_place(v, &guard, h->vector, lands_at(v, h));
+    r = step_by_kvm(v, ops, h, &guard, out);
+    guard_lift(&guard);
+    if (r == ONE_DONE && h->special == SP_PUSHF && (!emulated || cpl == 3))
+        pushed_tf(v, false);
+    if (r == ONE_DONE && h->special == SP_SYSCALL) {
+        v->regs->r11 &= ~(uint64_t)RFLAGS_TF;
+        vcpu_dirty(v, VS_REGS);
+    }
+    return r;
+}
+
+/* ---- the guest's own trap flag ----------------------------------------------------------------
+ */
+
+/* Will the instruction at RIP, which loads the flags, set the trap flag? */
+static bool loads_tf(struct vcpu *v, const struct insn_head *h)
+{
+    bool long64 = v->sregs->cs.l && long_mode(v);
+    unsigned word = v->sregs->cs.db != h->opsize ? 4 : 2, slot, skip;
+    uint8_t flags[2];
+
+    if (h->special == SP_SYSRET)
+        return v->regs->r11 & RFLAGS_TF;
+    slot = h->special == SP_POPF && long64 ? (h->opsize ? 2 : 8) : h->rexw ? 8 : word;
+    skip = h->special == SP_IRET ? 2 * slot : 0;
+    return read_linear(v, v->sregs->ss.base + v->regs->rsp + skip, flags, 2) &&
+           (flags[1] & RFLAGS_TF >> 8);
+}
+
+/* A step was made of a guest that steps itself: what KVM, whose trap flag the step had, did not do.
+ * `was`, `will`: the guest's own flag before and behind the instruction. */
+static enum onestep own_step(struct vcpu *v, const struct onestep_ops *ops,
+                             const struct insn_head *h, bool was, bool will, enum onestep r,
+                             struct onestep_info *out)
+{
+    if (v->regs->rflags & RFLAGS_TF) {
+        v->regs->rflags &= ~(uint64_t)RFLAGS_TF;
+        vcpu_dirty(v, VS_REGS);
+    }
+    if (r == ONE_OTHER) {
+        v->own_tf = was;
+        return r;
+    }
+    if (out->vector >= 0) { /* the way there cleared it */
+        guard_frame_tf(v, out->vector, was);
+        return r;
+    }
+    v->own_tf = will;
+    if (h->special == SP_PUSHF)
+        pushed_tf(v, was);
+    if (h->special == SP_SYSCALL && was) {
+        v->regs->r11 |= RFLAGS_TF;
+        vcpu_dirty(v, VS_REGS);
+        v->own_tf = was = !(vcpu_msr(v, MSR_SFMASK) & RFLAGS_TF);
+    }
+    if (!was || r == ONE_HALT || out->partial ||
+        (h->special == SP_SHADOW && h->b[h->opcode_at] != STI))
+        return r;
+    return own_debug(v, ops, DR6_BS, true, out);
+}
+
+enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct onestep_info *out)
+{
+    struct insn_head h;
+    enum onestep r;
+    bool was, will;
+
     out->vector = -1;
-    out->partial = false;
+    out->trapped = out->partial = false;
     out->last.reason = EXIT_RUN; /* no exit yet */
     out->last.flags = 0;
     out->last.guest_ns = 0;
@@ -493,53 +634,14 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
     if (v->events->interrupt.injected)
         return arrive_at_handler(v, ops, v->events->interrupt.nr, out);
     insn_head_read(v, &h);
-    if (!emulated && h.special == SP_INT && h.vector == 3 && !h.is_int_n)
-        return step_own_int3(v, ops, out);
-    if (emulated && h.special == SP_HLT && cpl == 0)
-        return step_halt(v, &h);
-    if (emulated && !real) {
-        if (h.special == SP_INT)
-            return step_int(v, ops, &h, out);
-        if (h.special == SP_IRET && cpl == 0 && h.rexw && v->sregs->cs.l)
-            return step_iretq(v, ops, out);
-        if (h.special == SP_IRET && cpl == 3 && h.rexw && v->sregs->cs.l && iretq_user(v))
-            return ONE_DONE;
-        if (h.special == SP_POPF && cpl == 3 && v->sregs->cs.l && popfq_user(v, &h))
-            return ONE_DONE;
-        if (h.special == SP_SHADOW && cpl == 3 && v->sregs->cs.l && mov_ss_user(v, &h))
-            return ONE_DONE;
-        /* That KVM forgets the trap after swapgs and runs one instruction more. */
-        if (h.special == SP_SWAPGS && cpl == 0 && swapgs_load(v)) {
-            v->regs->rip += h.len;
-            vcpu_dirty(v, VS_REGS);
-            return ONE_DONE;
-        }
-        if (h.special == SP_SYSRET && cpl == 0 && h.rexw)
-            return step_sysret(v);
-        if (h.special == SP_SYSCALL && cpl == 3 && v->vm->probe.syscall_ring3 != HOW_RUNS) {
-            vcpu_show_idt(v);
-            syscall_load(v, v->regs->rip + h.len);
-            vcpu_flush(v);
-            return ONE_DONE;
-        }
-    }
-    /* Hidden only where it is needed and can do no harm: not in real mode, where an IVT limit of
-     * 0 is not an exception trap, and never over an instruction that reads or loads the IDTR. */
-    if (v->vm->probe.hidden_idt && !real && h.special != SP_IDT_INSN)
-        hide_idt(v);
-    else
-        vcpu_show_idt(v);
-    if (emulated && cpl == 3)
-        vcpu_dr6_keep(v);
-    if (v->vm->methods.step_enters_free && !emulated)
-        guard_place(v, &guard, h.vector, lands_at(v, &h));
-    r = step_by_kvm(v, ops, &h, &guard, out);
-    guard_lift(&guard);
-    if (r == ONE_DONE && h.special == SP_PUSHF && (!emulated || cpl == 3))
-        scrub_pushf(v);
-    if (r == ONE_DONE && h.special == SP_SYSCALL) {
-        v->regs->r11 &= ~(uint64_t)RFLAGS_TF;
+    was = v->own_tf || (v->regs->rflags & RFLAGS_TF);
+    will = h.special == SP_POPF || h.special == SP_IRET || h.special == SP_SYSRET ? loads_tf(v, &h)
+                                                                                  : was;
+    if (was) {
+        v->own_tf = false;
+        v->regs->rflags &= ~(uint64_t)RFLAGS_TF;
         vcpu_dirty(v, VS_REGS);
     }
-    return r;
+    r = step_insn(v, ops, &h, out);
+    return was || will ? own_step(v, ops, &h, was, will, r, out) : r;
 }

@@ -23,6 +23,7 @@ enum onestep {
 
 struct onestep_info {
     int vector;   /* of the exception or software interrupt that was entered; -1 none */
+    bool trapped; /* `vector` is of a trap behind the instruction, which was carried out */
     bool partial; /* a repeated string instruction that goes on: somebody wants the vCPU */
     struct exit_event last;
 };

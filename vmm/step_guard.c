@@ -120,7 +120,7 @@ static bool pushes_error_code(int vector)
            vector == 29 || vector == 30; /* SDM volume 3, table 7-1; AMD's #VC and #SX */
 }
 
-void guard_clean_frame(struct vcpu *v, int vector)
+void guard_frame_tf(struct vcpu *v, int vector, bool on)
 {
     bool real = !(v->sregs->cr0 & 1);
     unsigned slot = real ? 2 : v->sregs->efer & 0x400 ? 8 : 4;
@@ -130,8 +130,8 @@ void guard_clean_frame(struct vcpu *v, int vector)
     uint8_t b;
 
     vcpu_walk_regs(v, &r);
-    if (walk_read(&v->vm->mem, &r, at, &b, 1) != 1 || !(b & TF_BYTE))
+    if (walk_read(&v->vm->mem, &r, at, &b, 1) != 1 || !(b & TF_BYTE) == !on)
         return;
-    b &= (uint8_t)~TF_BYTE;
+    b ^= TF_BYTE;
     walk_write(&v->vm->mem, &r, at, &b, 1);
 }

@@ -43,7 +43,7 @@ void guard_place(struct vcpu *v, struct step_guard *g, int vector, uint64_t also
 void guard_lift(struct step_guard *g);
 /* Is the vCPU stopped at one of them? *vector is its number. */
 bool guard_hit(const struct vcpu *v, const struct step_guard *g, int *vector);
-/* Clears the trap flag in the frame that entering `vector`'s handler has pushed. */
-void guard_clean_frame(struct vcpu *v, int vector);
+/* The trap flag in the frame that entering `vector`'s handler has pushed: as the guest has it. */
+void guard_frame_tf(struct vcpu *v, int vector, bool on);
 
 #endif

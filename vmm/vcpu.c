@@ -35,6 +35,8 @@
 #define SETTLE_RUNS_MAX 64
 #define SETTLE_RAM_MAX  8192
 
+#define RFLAGS_TF 0x100u
+
 static __thread struct vcpu *self;
 
 static int kick_signal(void)
@@ -447,6 +449,7 @@ static void serve_ram(struct vcpu *v, struct exit_event *ev)
     uint64_t gpa = run->mmio.phys_addr;
     bool write = run->mmio.is_write;
 
+    v->ram_stored |= write;
     if (vm->cfg.trapped)
         vm->cfg.trapped(vm->cfg.arg, v, gpa, ev->size, write, run->mmio.data);
     else if (write)
@@ -732,12 +735,15 @@ void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event
     bool windowed = false;
 
     *ev = (struct exit_event){0};
+    if (!want->step)
+        vcpu_give_tf(v);
     if (want->step)
         v->run->request_interrupt_window = 0; /* on hardware it would pre-empt the step for ever */
     v->wish = WISH_NONE;
     note_given(v);
     if (rc == 0 && v->irq_pending_ns && !want->step && v->vm->probe.emulated &&
-        cpu_cpl(v->sregs) == 0 && entered - v->irq_pending_ns > STARVED_NS)
+        cpu_cpl(v->sregs) == 0 && !(v->regs->rflags & RFLAGS_TF) &&
+        entered - v->irq_pending_ns > STARVED_NS)
         windowed = step_to_window(v, want, &rc);
     else if (rc == 0)
         rc = run_once(v);
@@ -825,8 +831,10 @@ static int get_msrs(struct vcpu *v, struct vcpu_state *st)
 
 void vcpu_copy_state(const struct vcpu *v, uint32_t parts, struct vcpu_state *st)
 {
-    if (parts & VS_REGS)
+    if (parts & VS_REGS) {
         st->regs = *v->regs;
+        st->regs.rflags |= v->own_tf ? RFLAGS_TF : 0;
+    }
     if (parts & VS_SREGS) {
         st->sregs = *v->sregs;
         if (v->idt_hidden)
@@ -894,8 +902,13 @@ int vcpu_set_state(struct vcpu *v, uint32_t parts, const struct vcpu_state *st)
         rc = kvm_set_xcrs(v->fd, &st->xcrs);
     if (rc == 0 && (parts & VS_XSAVE))
         rc = kvm_set_xsave(v->fd, &st->xsave);
-    if (rc == 0 && (parts & VS_REGS))
-        rc = kvm_set_regs(v->fd, &st->regs);
+    if (rc == 0 && (parts & VS_REGS)) {
+        struct kvm_regs r = st->regs;
+
+        v->own_tf = r.rflags & RFLAGS_TF; /* where a step is armed still, KVM would lose it */
+        r.rflags &= ~(uint64_t)RFLAGS_TF;
+        rc = kvm_set_regs(v->fd, &r);
+    }
     if (rc == 0 && (parts & VS_DEBUG))
         rc = kvm_set_debugregs(v->fd, &st->debug);
     if (rc == 0 && (parts & VS_MSRS))
@@ -947,6 +960,27 @@ void vcpu_dr6_restore(struct vcpu *v)
     d.dr6 = v->dr6;
     if (kvm_set_debugregs(v->fd, &d) < 0)
         log_error("vCPU %u: DR6 keeps the trace of a step", v->id);
+}
+
+void vcpu_dr6_add(struct vcpu *v, uint64_t bits)
+{
+    struct kvm_debugregs d;
+
+    v->dr6 |= bits; /* in case that it is kept */
+    if (kvm_get_debugregs(v->fd, &d) < 0)
+        return;
+    d.dr6 |= bits;
+    if (kvm_set_debugregs(v->fd, &d) < 0)
+        log_error("vCPU %u: DR6 does not tell the guest of its own #DB", v->id);
+}
+
+void vcpu_give_tf(struct vcpu *v)
+{
+    if (!v->own_tf)
+        return;
+    v->own_tf = false;
+    v->regs->rflags |= RFLAGS_TF;
+    vcpu_dirty(v, VS_REGS);
 }
 
 void vcpu_walk_regs(const struct vcpu *v, struct walk_regs *out)

@@ -66,6 +66,8 @@ struct vcpu {
     int idle_inside;         /* the same, of the kernel's interrupt chips, when it parked */
     bool hold_irq;           /* do not inject interrupts (steps) */
     bool unsettled;          /* the last exit's access is not completed in KVM yet */
+    bool ram_stored;         /* a store to a trapped page was made here */
+    bool own_tf;             /* the guest's own trap flag, while the shared RFLAGS lack it */
     uint16_t idt_limit_real; /* while idt_hidden */
     bool idt_hidden;         /* sregs->idt.limit is 0 by us */
 
@@ -159,6 +161,10 @@ int vcpu_set_msr(struct vcpu *v, uint32_t index, uint64_t value);
  * value before the first of them, and puts it back. */
 void vcpu_dr6_keep(struct vcpu *v);
 void vcpu_dr6_restore(struct vcpu *v);
+/* The guest's DR6 gets `bits` more, as by a #DB that is its own. vCPU thread. */
+void vcpu_dr6_add(struct vcpu *v, uint64_t bits);
+/* The guest's own trap flag goes back into the shared RFLAGS. vCPU thread. */
+void vcpu_give_tf(struct vcpu *v);
 
 /* Makes the vCPU look at its flags soon; any thread. */
 void vcpu_kick(struct vcpu *v);

@@ -9,7 +9,8 @@
 #include "vmm/insn_plain.h"
 #include "vmm/onestep.h"
 
-#define ICEBP 0xf1
+#define ICEBP     0xf1
+#define RFLAGS_TF 0x100u
 
 static uint64_t linear_rip(const struct vcpu *v)
 {
@@ -21,9 +22,10 @@ static bool is_busy(const struct vcpu *v)
 {
     const struct kvm_vcpu_events *e = v->events;
 
-    return v->injected >= 0 || v->irq_pending_ns || v->idt_hidden || e->exception.injected ||
-           e->exception.pending || e->interrupt.injected || e->nmi.injected || e->nmi.pending ||
-           e->smi.pending || v->vm->m.irqchip_kernel;
+    return v->injected >= 0 || v->own_tf || (v->regs->rflags & RFLAGS_TF) || v->irq_pending_ns ||
+           v->idt_hidden || e->exception.injected || e->exception.pending ||
+           e->interrupt.injected || e->nmi.injected || e->nmi.pending || e->smi.pending ||
+           v->vm->m.irqchip_kernel;
 }
 
 static bool icebp_leaves(const struct vcpu *v)

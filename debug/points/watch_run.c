@@ -123,8 +123,9 @@ static bool event_waits(const struct vcpu *v, const struct exit_event *ev, struc
                                .error_code = e->exception.error_code};
     if (e->exception.injected || e->exception.pending)
         return true;
-    /* The guest's own int3: RIP is past it, so that it does not happen again. */
-    if (ev->reason == KVM_EXIT_SHUTDOWN && v->vm->probe.emulated && e->exception.nr == 3)
+    /* The guest's own int3 or trap: RIP is past it, so that it does not happen again. */
+    if (ev->reason == KVM_EXIT_SHUTDOWN && v->vm->probe.emulated &&
+        (e->exception.nr == 3 || (e->exception.nr == 1 && v->given.vector < 0)))
         return true;
     *out = (struct vcpu_given){.vector = e->interrupt.nr, .is_interrupt = true};
     if (e->interrupt.injected)
@@ -158,7 +159,7 @@ static enum onestep lifted_step(struct watches *w, struct vcpu *v, const struct 
                             event.is_interrupt, info);
     watch_expect(w, v);
     r = vcpu_onestep(v, ops, info);
-    watch_expected(w, v, r != ONE_OTHER && info->vector < 0);
+    watch_expected(w, v, r != ONE_OTHER && (info->vector < 0 || info->trapped));
     return r;
 }
 

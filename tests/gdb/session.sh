@@ -31,6 +31,28 @@ start "$g/stack"
 gdb_run 'set dprintf-style agent' 'dprintf guest_done,"done with %d\n", $edi' 'continue'
 has dprintf '^done with 16$' 'exited with code'
 
+# Lines to be run at each hit: gdb's own, and vmscope's through the monitor.
+start "$g/hello64"
+cat >"$TEST_DIR/at_hits.gdb" <<'GDB'
+break print_char
+commands
+silent
+p/c $rdi
+continue
+end
+break guest_done
+commands
+echo done now\n
+end
+continue
+GDB
+gdb_run "source $TEST_DIR/at_hits.gdb" 'info breakpoints'
+has gdb_commands "^.1 = 104 'h'" "^.43 = 10 '" 'Breakpoint 2, guest_done' '^done now' 'already hit 43 times'
+start "$g/hello64"
+gdb_run 'monitor break print_char' 'monitor commands' 'monitor silent' 'monitor print/c $rdi' \
+    'monitor continue' 'monitor end' 'monitor info breakpoints' 'break guest_done' 'continue'
+has monitor_commands 'print/c .rdi' "^.1 = 104 'h'" "^.43 = 10 '" 'Breakpoint 1, guest_done'
+
 # What one sets the others see: a catchpoint of the monitor stops gdb's continue.
 start "$g/hello64"
 gdb_run 'monitor catch io if port == 0x3f8' 'continue' 'x/i $pc' 'monitor delete' 'continue'

@@ -8,7 +8,7 @@ names="opens steps types_ahead breakpoint scrolls follows_an_exit shows_devices 
 runs_to_the_end zoom_and_tabs console_input ctrl_c_stops running_is_live resize_storm
 too_small_and_back big garbage_stays_outside quits_after_a_question quit_command_status term_restores
 hup_restores segv_restores abort_restores suspends no_color plain_terminals idle_sleeps script_lines
-bad_terminal"
+bad_terminal commands_at_a_hit commands_on_a_wide_screen"
 . tests/lib/tmux.sh
 
 gone() { lose "$1" || fail "\"$1\" stayed on the screen"; }
@@ -332,6 +332,31 @@ idle_sleeps() {
     done
     fail "it wakes while nothing happens: $a, then $b"
 }
+# The lines of `commands` are typed one by one, run at each hit, and leave the screen at the stop that
+# has none.
+at_a_hit() { # tmux would take the word `end` for the key
+    bench "$1" "$2" "$g/hello64" || return
+    keys :
+    want '^>( |$)' || return
+    keys 'break print_char' Enter
+    want 'Breakpoint 1 at' || return
+    keys commands Enter
+    want 'just "end"' || return
+    keys silent Enter 'print/c $rdi' Enter continue Enter en d Enter 'break guest_done' Enter
+    want 'Breakpoint 2 at' || return
+    keys 'info breakpoints 1' Enter
+    want '^ +print/c .rdi' || return
+    keys continue Enter
+    want 'stopped: breakpoint 2' && want '^Breakpoint 2, ' || return
+    keys PPage PPage
+    want '^.[1-3][0-9] = [0-9]+ .' || return # what the hits printed
+    keys 'commands 1' Enter en d Enter 'info breakpoints 1' Enter
+    want '^1 +breakpoint .* 43 |43 hits' || return
+    keys 'reset' Enter 'continue' Enter
+    want 'stopped: breakpoint 1'
+}
+commands_at_a_hit() { at_a_hit 80 24; }
+commands_on_a_wide_screen() { at_a_hit 132 43; }
 script_lines() {
     open_term 80 24 "$VMSCOPE -e 'break guest_main' -e continue -e 'print 6*7' $g/hello64"
     want 'stopped: breakpoint 1' && want '42|0x2a' || return

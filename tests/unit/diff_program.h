@@ -691,15 +691,39 @@ static void dp_pusha(struct program *p)
     DP_I(p, 0x61);
 }
 
+static void dp_trap_flag(struct program *p, bool on)
+{
+    DP_I(p, 0x9c);
+    DP_I(p, 0x58);
+    dp_start(p);
+    dp_put(p, on ? 0x0d : 0x25, 1); /* or, and ax */
+    dp_put(p, on ? 0x100 : ~0x100u, dp_imm_bytes(p));
+    DP_I(p, 0x50);
+    DP_I(p, 0x9d);
+}
+
+/* The guest steps itself: its handler counts. In real mode KVM's emulator traps behind INT as well,
+ * where a processor has cleared the flag. */
+static void dp_own_steps(struct program *p)
+{
+    static void (*const emit[])(struct program *) = {dp_alu_reg, dp_misc_reg, dp_load_imm,
+                                                     dp_alu_mem, dp_pushf,    dp_soft_int};
+
+    dp_trap_flag(p, true);
+    for (unsigned n = 1 + dp_below(p, 4); n--;)
+        emit[dp_below(p, p->kind == DP_REAL ? 5 : 6)](p);
+    dp_trap_flag(p, false);
+}
+
 static const struct {
     unsigned weight;
     void (*emit)(struct program *p);
 } dp_unit[] = {
-    {6, dp_alu_reg},  {6, dp_misc_reg}, {4, dp_load_imm}, {10, dp_alu_mem}, {4, dp_odd_mem},
-    {4, dp_push_pop}, {2, dp_pushf},    {3, dp_popf},     {2, dp_sti_cli},  {2, dp_mov_ss},
-    {4, dp_repeat},   {4, dp_io},       {2, dp_mmio},     {4, dp_fault},    {2, dp_iret},
-    {2, dp_soft_int}, {4, dp_branch},   {4, dp_loop},     {3, dp_call},     {2, dp_self_modify},
-    {2, dp_pusha},
+    {6, dp_alu_reg},  {6, dp_misc_reg},  {4, dp_load_imm}, {10, dp_alu_mem}, {4, dp_odd_mem},
+    {4, dp_push_pop}, {2, dp_pushf},     {3, dp_popf},     {2, dp_sti_cli},  {2, dp_mov_ss},
+    {4, dp_repeat},   {4, dp_io},        {2, dp_mmio},     {4, dp_fault},    {2, dp_iret},
+    {2, dp_soft_int}, {4, dp_branch},    {4, dp_loop},     {3, dp_call},     {2, dp_self_modify},
+    {2, dp_pusha},    {2, dp_own_steps},
 };
 #define DP_UNIT_KINDS (sizeof dp_unit / sizeof dp_unit[0])
 
@@ -764,6 +788,7 @@ struct dp_gate {
 static const struct dp_gate dp_gates[] = {
     {0, 0, 2, false, false}, {3, 3, 0, false, false}, {6, 0, 2, false, false},
     {13, 0, 0, true, false}, {14, 0, 9, true, false}, {0x40, 3, 0, false, true},
+    {1, 0, 0, false, true},
 };
 #define DP_GATES (sizeof dp_gates / sizeof dp_gates[0])
 

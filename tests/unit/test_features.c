@@ -249,6 +249,20 @@ static void put_cr3_change(void)
     CODE(0x0f, 0x22, 0xd8, 0x90);
 }
 
+/* The guest steps itself for a while; its handler counts. */
+static void put_own_steps(void)
+{
+    label("own");
+    dp_trap_flag(&prog, true);
+    label("own_first");
+    CODE(0x90);
+    label("own_second");
+    CODE(0xff, 0xc3); /* inc bx */
+    dp_trap_flag(&prog, false);
+    label("own_end");
+    CODE(0x90);
+}
+
 static void make(enum dp_kind kind)
 {
     label_count = 0;
@@ -263,6 +277,7 @@ static void make(enum dp_kind kind)
     put_events();
     put_mode_change();
     put_cr3_change();
+    put_own_steps();
     label("hlt");
     CODE(0xf4, 0x90);
     label("end");
@@ -322,6 +337,15 @@ static const struct row {
     {"catch int3", "catch int3;all", 0, NULL},
     {"catch mode", "until @mode;catch mode;all", 0, NULL},
     {"catch cr3", "until @cr3;catch cr3;all", 0, NULL},
+    {"own trap flag", "until @own_end;print *(u8*)0xaf00", 0, NULL},
+    {"own trap flag stepped",
+     "until @own;stepi 5;print $rflags & 0x100;stepi;stepi;stepi;print $rflags & 0x100;stepi;"
+     "until @own_end;print *(u8*)0xaf00;print $rflags & 0x100",
+     0, NULL},
+    {"own trap flag and points",
+     "until @own;break @own_first do count;break @own_second;continue;watch -w 0xaf00,1 do count;"
+     "until @own_end;print *(u8*)0xaf00",
+     0, NULL},
     {"to the end", "all", 0, NULL},
 };
 
