@@ -20,13 +20,21 @@ bool stop_is_error(enum stop_kind k)
 static void add_insn(struct session *s, const struct exit_event *ev, const uint8_t *bytes,
                      unsigned n, struct insn *in, struct buf *out)
 {
+    unsigned shown;
+
     *in = (struct insn){0};
     disasm_one(session_disasm(s), cpu_mode_bits((enum cpu_mode)ev->mode), ev->cs_base + ev->rip,
                bytes, n, in);
-    buf_addf(out, "`%s%s%s` (", in->mnemonic, in->operands[0] ? " " : "", in->operands);
-    for (unsigned i = 0; i < in->len && i < n; i++)
+    if (in->effects & INSN_BAD)
+        buf_adds(out, "an instruction that the disassembler does not know (");
+    else
+        buf_addf(out, "`%s%s%s` (", in->mnemonic, in->operands[0] ? " " : "", in->operands);
+    shown = in->effects & INSN_BAD ? 8 : in->len;
+    for (unsigned i = 0; i < shown && i < n; i++)
         buf_addf(out, "%s%02x", i ? " " : "", bytes[i]);
     buf_addc(out, ')');
+    if (in->effects & INSN_BAD)
+        in->len = 0; /* nobody knows where the next one begins */
 }
 
 /* The CPU feature by which a guest decides to use instructions of a class, as --cpu and Linux know

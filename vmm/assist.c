@@ -61,6 +61,7 @@ static const struct {
     [ASSIST_BOUND]    = {"bound", "BOUND"},
     [ASSIST_ENTER]    = {"enter", "ENTER with nested frames"},
     [ASSIST_ARPL]     = {"arpl", "ARPL"},
+    [ASSIST_UNDEFINED] = {"ud", "#UD at opcodes that no processor has: ud0, ud1, what 64-bit code lost"},
     /* clang-format on */
 };
 _Static_assert(sizeof kinds / sizeof kinds[0] == ASSIST_KINDS, "a name for each kind");
@@ -183,6 +184,7 @@ static const struct {
     [IC_BOUND]        = {BY_US,     ASSIST_BOUND},
     [IC_ENTER]        = {BY_US,     ASSIST_ENTER},
     [IC_ARPL]         = {BY_US,     ASSIST_ARPL},
+    [IC_UNDEFINED]    = {BY_US,     ASSIST_UNDEFINED},
     [IC_VMCALL]       = {BY_NOBODY,        0},
     /* clang-format on */
 };

@@ -46,6 +46,7 @@ enum assist_kind {
     ASSIST_BOUND,
     ASSIST_ENTER,
     ASSIST_ARPL,
+    ASSIST_UNDEFINED,
     ASSIST_KINDS,
 };
 

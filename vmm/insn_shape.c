@@ -241,10 +241,10 @@ static enum insn_class classify_one_byte(const struct insn_shape *s)
         return IC_X87;
     if (o == 0xc8)
         return IC_ENTER;
+    if (o == 0x27 || o == 0x2f || o == 0x37 || o == 0x3f)
+        return s->bits == 64 ? IC_UNDEFINED : IC_BCD;
     if (s->bits == 64)
         return IC_NONE;
-    if (o == 0x27 || o == 0x2f || o == 0x37 || o == 0x3f)
-        return IC_BCD;
     return o == 0x62 ? IC_BOUND : o == 0x63 ? IC_ARPL : IC_NONE;
 }
 
@@ -323,8 +323,19 @@ static bool is_mmx(const struct insn_shape *s)
     return (o >= 0x60 && o <= 0x7f) || o == 0xc4 || o == 0xc5 || (o >= 0xd1 && o <= 0xfe);
 }
 
+/* Opcodes without a meaning on Intel's and AMD's processors, among them UD0 and UD1, at which
+ * compilers and kernels trap on purpose. (Intel SDM 2, appendix A; AMD APM 3, appendix A.) */
+static bool is_undefined(uint8_t o)
+{
+    return o == 0x04 || o == 0x0a || o == 0x0c || (o >= 0x24 && o <= 0x27) || o == 0x36 ||
+           o == 0x39 || (o >= 0x3b && o <= 0x3f) || o == 0xa6 || o == 0xa7 || o == 0xb9 ||
+           o == 0xff;
+}
+
 static enum insn_class classify_two_byte(const struct insn_shape *s)
 {
+    if (is_undefined(s->opcode))
+        return IC_UNDEFINED;
     switch (s->opcode) {
     case 0x00:
     case 0x01:

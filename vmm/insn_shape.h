@@ -41,6 +41,7 @@ enum insn_class {
     IC_BOUND,
     IC_ENTER,
     IC_ARPL,
+    IC_UNDEFINED, /* raises #UD on every processor */
     IC_VMCALL,
 };
 

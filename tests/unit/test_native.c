@@ -576,6 +576,21 @@ static void fault_protection(void)
     FAULT(load_popcnt, 0x8000000000000000, 13, 0, 0);
 }
 
+CODE(ud0, ".byte 0x0f,0xff,0xc0");
+CODE(ud1, ".byte 0x0f,0xb9,0xc0");
+CODE(no_opcode, ".byte 0x0f,0x0a");
+CODE(aaa, ".byte 0x37");
+CODE(das, ".byte 0x2f");
+
+static void fault_undefined(void)
+{
+    FAULT(ud0, 0, 6, 0, 0);
+    FAULT(ud1, 0, 6, 0, 0);
+    FAULT(no_opcode, 0, 6, 0, 0);
+    FAULT(aaa, 0, 6, 0, 0);
+    FAULT(das, 0, 6, 0, 0);
+}
+
 static void fault_in_a_batch(void)
 {
     before = code_batch;
@@ -960,6 +975,7 @@ static const struct test tests[] = {
     {"fault: read only", fault_read_only},
     {"fault: crossing", fault_crossing},
     {"fault: protection", fault_protection},
+    {"fault: undefined", fault_undefined},
     {"fault: in a batch", fault_in_a_batch},
     {"fault: task switched", fault_task_switched},
     {"follows the guest's tables", follows_the_guest_tables},
