@@ -54,7 +54,8 @@ struct vcpu {
 
     /* commands, under vm->ctl */
     pthread_cond_t wake;
-    bool go, quit, parked, started, timer_made;
+    bool go, quit, started, timer_made;
+    _Atomic bool parked; /* changes under vm->ctl; vcpu_status looks at any time */
     int start_rc;
     const struct cpuid_table *cpuid; /* only while it starts */
     void (*call)(void *arg, struct vcpu *v);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "debug/gdb/stub.h"
+#include "vmm/base/log.h"
 
 static void queue(struct gdb *g, const struct stop_info *si, unsigned vcpu)
 {
@@ -23,12 +24,16 @@ static void queue(struct gdb *g, const struct stop_info *si, unsigned vcpu)
     ns->order[ns->count++] = vcpu;
 }
 
-static void add_first(struct gdb *g, struct buf *out)
+/* Takes the first out of the queue. */
+static void tell_first(struct gdb *g, struct buf *out)
 {
-    const struct stop_info *si = &g->ns.info[g->ns.order[0]];
+    struct gdb_nonstop *ns = &g->ns;
+    unsigned vcpu = ns->order[0];
 
-    if (!gdb_end_of(si, out))
-        gdb_stop_of(g, si, true, out);
+    ns->queued &= ~(1u << vcpu);
+    memmove(ns->order, ns->order + 1, --ns->count * sizeof ns->order[0]);
+    if (!gdb_end_of(&ns->info[vcpu], out))
+        gdb_stop_of(g, &ns->info[vcpu], true, out);
 }
 
 static void notify(struct gdb *g)
@@ -39,19 +44,9 @@ static void notify(struct gdb *g)
         return;
     g->ns.notified = true;
     buf_adds(&b, "Stop:");
-    add_first(g, &b);
+    tell_first(g, &b);
     gdb_notify(g, b.data, b.len);
     buf_fini(&b);
-}
-
-static void drop_first(struct gdb *g)
-{
-    struct gdb_nonstop *ns = &g->ns;
-
-    if (!ns->count)
-        return;
-    ns->queued &= ~(1u << ns->order[0]);
-    memmove(ns->order, ns->order + 1, --ns->count * sizeof ns->order[0]);
 }
 
 /* The client took the one it was told of. */
@@ -59,13 +54,11 @@ void pk_vstopped(struct gdb *g, const char *p, const char *end)
 {
     (void)p;
     (void)end;
-    drop_first(g);
-    if (g->ns.count) {
-        add_first(g, &g->reply);
-        return;
-    }
-    g->ns.notified = false;
-    reply_ok(g);
+    g->ns.notified = g->ns.count > 0;
+    if (g->ns.count)
+        tell_first(g, &g->reply);
+    else
+        reply_ok(g);
 }
 
 /* Lets go whoever shall run; a machine that is held is changed under way. */
@@ -87,24 +80,40 @@ static int go(struct gdb *g, struct err *e)
     return rc;
 }
 
+/* The same, where somebody may be asked for what cannot be done (`first`: the new ones): who does
+ * not run after all is told to stand, and so is a machine of which nobody runs. */
+static void go_or_tell(struct gdb *g, uint32_t first, bool held)
+{
+    struct stop_info quiet = {.kind = STOP_NONE, .point_id = -1};
+    uint32_t blamed = first ? first : g->ns.running;
+    struct err e = {0};
+
+    while (go(g, &e) < 0) {
+        log_info("gdb's vCPUs do not go on: %s", e.msg);
+        for (unsigned i = 0; i < session_cpus(g->s); i++)
+            if (blamed >> i & 1)
+                queue(g, &quiet, i);
+        blamed = g->ns.running;
+    }
+    if (held && !g->ns.running)
+        session_unhold_stopped(g->s);
+}
+
 /* "?": the vCPU in focus stands, the others run: gdb 13 cannot take in several stops at once while
  * it connects. */
 void gdb_ns_why(struct gdb *g)
 {
     struct stop_info si = {.kind = STOP_ENTRY, .vcpu = session_focus(g->s), .point_id = -1};
-    struct err e = {0};
 
     g->ns = (struct gdb_nonstop){0};
     gdb_stop_of(g, &si, false, &g->reply);
     g->ns.notified = true;
-    queue(g, &si, si.vcpu);
     for (unsigned i = 0; i < session_cpus(g->s); i++)
         if (i != si.vcpu) {
             g->ns.running |= 1u << i;
             g->ns.act[i] = ACT_CONTINUE;
         }
-    if (session_hold(g->s) || g->ns.running)
-        (void)go(g, &e); /* a guest that has ended runs no more */
+    go_or_tell(g, 0, session_hold(g->s));
 }
 
 static void queue_own(struct gdb *g)
@@ -121,12 +130,10 @@ static void queue_own(struct gdb *g)
 void gdb_ns_stopped(struct gdb *g)
 {
     const struct stop_info *si = session_last_stop(g->s);
-    struct err e = {0};
     bool all = session_state(g->s) == SS_ENDED || si->kind == STOP_USER;
 
     if (si->kind == STOP_POWER_OFF || si->kind == STOP_DEBUG_EXIT) {
-        g->ns.running = g->ns.queued = 0; /* the end is told once */
-        g->ns.count = g->ns.notified;
+        g->ns.running = g->ns.queued = g->ns.count = 0; /* the end is told once */
         queue(g, si, si->vcpu);
     } else {
         queue_own(g);
@@ -134,8 +141,7 @@ void gdb_ns_stopped(struct gdb *g)
     for (unsigned i = 0; i < session_cpus(g->s); i++)
         if ((g->ns.running >> i & 1) && (all || i == si->vcpu))
             queue(g, si, i);
-    if (g->ns.running && go(g, &e) < 0)
-        gdb_console(g, e.msg, strlen(e.msg));
+    go_or_tell(g, 0, false);
     notify(g);
 }
 
@@ -145,7 +151,6 @@ void gdb_ns_vcont(struct gdb *g, const enum gdb_action act[], const struct gdb_r
     struct stop_info quiet = {.kind = STOP_NONE, .point_id = -1};
     uint32_t start = 0, halt = 0;
     bool held;
-    struct err e = {0};
 
     for (unsigned i = 0; i < session_cpus(g->s); i++) {
         bool runs = g->ns.running >> i & 1;
@@ -167,13 +172,7 @@ void gdb_ns_vcont(struct gdb *g, const enum gdb_action act[], const struct gdb_r
         if (halt >> i & 1)
             queue(g, &quiet, i);
     g->ns.running |= start;
-    if (go(g, &e) < 0) {
-        for (unsigned i = 0; i < session_cpus(g->s); i++)
-            if (start >> i & 1)
-                queue(g, &quiet, i);
-    }
-    if (held && !g->ns.running)
-        session_unhold_stopped(g->s);
+    go_or_tell(g, start, held);
     g->ns.tell = g->ns.count > 0; /* after the OK */
 }
 

@@ -74,12 +74,16 @@ static bool sleeps(struct gdb *g, uint32_t one)
            op == 0xf4;
 }
 
-static void resume(struct gdb *g, const enum gdb_action act[])
+static void resume(struct gdb *g, const enum gdb_action act[], const struct gdb_range range[])
 {
     struct resume r = {0};
     struct err e = {0};
     int rc;
 
+    if (g->non_stop) {
+        gdb_ns_vcont(g, act, range);
+        return;
+    }
     g->no_reply = true;
     if (session_state(g->s) == SS_RUNNING) { /* another client did: wait with it */
         g->moved = false;
@@ -88,6 +92,7 @@ static void resume(struct gdb *g, const enum gdb_action act[])
     }
     if (tell_instead(g))
         return;
+    memcpy(g->range, range, sizeof g->range);
     gdb_fill_resume(g, act, &r);
     if (!r.run && !r.step) {
         gdb_tell_stop(g);
@@ -115,6 +120,7 @@ static void resume(struct gdb *g, const enum gdb_action act[])
 /* Steps of old clients run one vCPU or all, as the session's scheduler setting says. */
 static void resume_old(struct gdb *g, bool step)
 {
+    static const struct gdb_range none[MACHINE_CPUS_MAX];
     enum gdb_action act[MACHINE_CPUS_MAX] = {ACT_NONE};
     unsigned who = g->run_thread < session_cpus(g->s) ? g->run_thread : g->thread;
     bool others =
@@ -123,7 +129,7 @@ static void resume_old(struct gdb *g, bool step)
     for (unsigned i = 0; i < session_cpus(g->s); i++)
         act[i] = others ? ACT_CONTINUE : ACT_NONE;
     act[who] = step ? ACT_STEP : ACT_CONTINUE;
-    resume(g, act);
+    resume(g, act, none);
 }
 
 /* "c ADDR" and "s ADDR" go on from elsewhere. False after an error reply. */
@@ -244,18 +250,13 @@ void pk_vcont(struct gdb *g, const char *p, const char *end)
                 ranges[i] = range;
             }
     }
-    if (g->non_stop) {
-        gdb_ns_vcont(g, act, ranges);
-        return;
-    }
-    memcpy(g->range, ranges, sizeof ranges);
-    if (stop && session_state(g->s) == SS_RUNNING) {
+    if (stop && !g->non_stop && session_state(g->s) == SS_RUNNING) {
         g->no_reply = true;
         g->state = GDB_WAITING;
         session_stop(g->s);
         return;
     }
-    resume(g, act);
+    resume(g, act, ranges);
 }
 
 /* There is no record of the past: gdb says so itself when it hears that the log begins here. */
@@ -311,8 +312,9 @@ void pk_detach(struct gdb *g, const char *p, const char *end)
 static void restart(struct gdb *g, bool tell)
 {
     g->run_asked = tell;
-    g->kill_asked = !tell;
+    g->reset_asked = true;
     g->moved = g->stop_owed = g->over = false;
+    g->state = GDB_STOPPED; /* nobody waits any more for a stop of what ran until now */
     if (session_state(g->s) == SS_RUNNING)
         session_stop(g->s);
     else
@@ -327,8 +329,7 @@ void pk_kill(struct gdb *g, const char *p, const char *end)
     gdb_points_sync(g, true);
     g->killed = !g->extended;
     restart(g, false);
-    if (!g->extended)
-        gdb_hang_up(g);
+    g->lost = !g->extended;
 }
 
 void pk_vkill(struct gdb *g, const char *p, const char *end)
@@ -361,8 +362,13 @@ void pk_vattach(struct gdb *g, const char *p, const char *end)
 {
     (void)p;
     (void)end;
-    g->no_reply = true;
     g->moved = g->stop_owed = g->over = false;
+    if (g->non_stop) { /* what runs is told to stand by a notification */
+        gdb_interrupt(g);
+        reply_ok(g);
+        return;
+    }
+    g->no_reply = true;
     g->state = GDB_WAITING;
     if (session_state(g->s) == SS_RUNNING)
         session_stop(g->s);

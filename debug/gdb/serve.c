@@ -65,8 +65,8 @@ static void push(struct gdb *g)
         }
         g->sent += (size_t)n;
     }
-    if (!unsent(g)) {
-        buf_clear(&g->out);
+    if (!unsent(g) || g->sent >= UNSENT_MAX) { /* a slow reader must not make it grow */
+        buf_eat(&g->out, g->sent);
         g->sent = 0;
     }
 }
@@ -120,14 +120,10 @@ void gdb_notify(struct gdb *g, const void *body, size_t len)
         set_events(g);
 }
 
-void gdb_hang_up(struct gdb *g)
-{
-    g->closing = true;
-}
-
 /* ---- the client
  * ---------------------------------------------------------------------------------- */
 
+/* The next one starts as if it were the first. */
 static void forget_client(struct gdb *g)
 {
     session_watch_fd(g->s, g->fd, 0, NULL, NULL);
@@ -138,6 +134,11 @@ static void forget_client(struct gdb *g)
     gdb_ns_leave(g);
     gdb_files_close(g);
     gdb_soon_forget(g);
+    cmd_client_fini(&g->cmd);
+    g->cmd = (struct cmd_client){.s = g->s, .quit_status = -1};
+    pthread_mutex_lock(&g->print_lock);
+    buf_clear(&g->print);
+    pthread_mutex_unlock(&g->print_lock);
     free(g->peer);
     g->peer = NULL;
     packet_in_fini(&g->in);
@@ -149,7 +150,7 @@ static void forget_client(struct gdb *g)
     g->sent = 0;
     g->state = GDB_NOBODY;
     g->client = (struct gdb_client){0};
-    g->no_ack = g->no_ack_next = g->closing = g->lost = g->extended = g->phys = false;
+    g->no_ack = g->no_ack_next = g->lost = g->extended = g->phys = false;
     g->run_asked = g->stop_owed = g->moved = g->arch_told = g->over = false;
     g->non_stop = false;
     g->ns = (struct gdb_nonstop){0};
@@ -255,16 +256,27 @@ static void one_event(struct gdb *g, enum packet_event ev)
     }
 }
 
-/* May be called from a stop that a packet caused; then the outer call goes on. */
+/* Between packets: sends, and closes what is over. The stub may be gone then. */
+static void tidy(struct gdb *g)
+{
+    push(g);
+    if (g->fd >= 0 && (g->lost || g->close_asked))
+        forget_client(g);
+    if (g->close_asked)
+        gdb_close(g->s);
+    else if (g->fd >= 0)
+        set_events(g);
+}
+
 void gdb_feed(struct gdb *g)
 {
     size_t at = 0;
 
-    if (g->in_feed || g->fd < 0)
-        return;
-    g->in_feed = true;
-    while (at < g->unread.len && g->state != GDB_COMING && !g->closing && !g->lost &&
-           unsent(g) < UNSENT_MAX) {
+    if (g->busy)
+        return; /* in a stop that a packet caused: whoever is busy goes on */
+    g->busy = true;
+    while (g->fd >= 0 && at < g->unread.len && g->state != GDB_COMING && !g->close_asked &&
+           !g->lost && unsent(g) < UNSENT_MAX) {
         size_t used;
         enum packet_event ev = packet_feed(&g->in, g->unread.data + at, g->unread.len - at, &used);
 
@@ -272,7 +284,8 @@ void gdb_feed(struct gdb *g)
         one_event(g, ev);
     }
     buf_eat(&g->unread, at);
-    g->in_feed = false;
+    g->busy = false;
+    tidy(g);
 }
 
 static void read_client(struct gdb *g)
@@ -280,12 +293,10 @@ static void read_client(struct gdb *g)
     char bytes[READ_BYTES];
     ssize_t n = recv(g->fd, bytes, sizeof bytes, MSG_DONTWAIT);
 
-    if (n > 0) {
+    if (n > 0)
         buf_add(&g->unread, bytes, (size_t)n);
-        gdb_feed(g);
-    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
         g->lost = true;
-    }
 }
 
 static void on_client(void *arg, unsigned events)
@@ -296,19 +307,9 @@ static void on_client(void *arg, unsigned events)
         push(g);
     if (events & EPOLLIN)
         read_client(g);
-    else
-        gdb_feed(g); /* what waited for room */
-    if (!(events & EPOLLIN) && (events & (EPOLLHUP | EPOLLERR)))
+    else if (events & (EPOLLHUP | EPOLLERR))
         g->lost = true;
-    push(g);
-    if (g->lost || (g->closing && !unsent(g)))
-        forget_client(g);
-    if (g->fd < 0 && g->close_asked)
-        gdb_close(g->s);
-    else if (g->fd < 0)
-        return;
-    else
-        set_events(g);
+    gdb_feed(g); /* and what waited for room */
 }
 
 /* Text that a breakpoint's commands printed while the guest runs. */
@@ -484,10 +485,11 @@ void gdb_close(struct session *s)
 
     if (!g)
         return;
-    if (g->in_feed) { /* `monitor gdb close`: once its answer is sent */
-        g->close_asked = g->closing = true;
+    if (g->busy) { /* `monitor gdb close`: once its answer is sent */
+        g->close_asked = true;
         return;
     }
+    g->close_asked = false;
     if (g->fd >= 0) {
         if (g->state == GDB_WAITING && !g->non_stop)
             gdb_send(g, "X0f", 3); /* the machine goes with us */

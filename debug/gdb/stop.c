@@ -225,14 +225,13 @@ static void reset(struct gdb *g)
 
 void gdb_stopped(struct gdb *g)
 {
-    if (g->kill_asked) {
-        g->kill_asked = false;
+    if (g->reset_asked) {
+        g->reset_asked = false;
+        g->ns = (struct gdb_nonstop){0};
         reset(g);
-        return;
     }
     if (g->run_asked) {
         g->run_asked = false;
-        reset(g);
         g->arch_told = false; /* a client that runs a program asks what it is without an `exec` */
         g->arch = gdb_arch_wanted(g, session_last_stop(g->s)->vcpu);
         gdb_tell_stop(g);
@@ -240,7 +239,6 @@ void gdb_stopped(struct gdb *g)
         gdb_tell_stop(g);
     } else if (g->state == GDB_COMING) {
         g->state = GDB_STOPPED;
-        gdb_feed(g);
     }
 }
 
@@ -263,11 +261,11 @@ static bool ran_commands(struct gdb *g)
     struct out o = {0};
     bool silent;
 
-    if (g->state != GDB_WAITING || g->kill_asked || g->run_asked)
+    if (g->state != GDB_WAITING)
         return false;
-    g->ours = true;
+    g->ours = g->busy = true;
     (void)cmd_stop_commands(&g->cmd, &o, &silent); /* its sentence is in `o` */
-    g->ours = false;
+    g->ours = g->busy = false;
     gdb_take_quit(g);
     if (o.text.len)
         gdb_console(g, buf_str(&o.text), o.text.len);
@@ -275,29 +273,49 @@ static bool ran_commands(struct gdb *g)
     return session_state(g->s) == SS_RUNNING;
 }
 
+/* Somebody else, or a command of the client's, moves the guest that the client has seen standing.
+ */
+static void note_move(struct gdb *g)
+{
+    g->moved |= g->state == GDB_STOPPED && (!g->ours || g->monitoring);
+}
+
+static void on_stop(struct gdb *g)
+{
+    bool wanted = g->reset_asked || g->state == GDB_COMING;
+
+    if (!g->non_stop && !g->reset_asked)
+        note_move(g);
+    if (g->ours || (g->fd < 0 && !wanted))
+        return;
+    if (session_state(g->s) == SS_RUNNING) { /* another client let it go on at once */
+        if (wanted)
+            session_stop(g->s);
+        return;
+    }
+    if (!wanted && g->non_stop) {
+        gdb_ns_stopped(g);
+        return;
+    }
+    if (g->reset_asked)
+        gdb_stopped(g);
+    else if (g->soon)
+        gdb_soon_over(g);
+    else if (!ran_commands(g))
+        gdb_stopped(g);
+    gdb_feed(g);
+}
+
 void gdb_event(void *arg, unsigned event, const void *data)
 {
     struct gdb *g = arg;
 
-    if (g->fd < 0)
-        return;
-    if (event == EV_LOG) {
+    if (event == EV_LOG)
         say_log(g, data);
-        return;
-    }
-    if (g->non_stop && g->state != GDB_COMING) {
-        if (event == EV_STOPPED && !g->ours)
-            gdb_ns_stopped(g);
-        return;
-    }
-    if (g->state == GDB_STOPPED && (!g->ours || g->monitoring))
-        g->moved = true;
-    if (event == EV_STOPPED && !g->ours && g->soon) {
-        gdb_soon_over(g);
-        return;
-    }
-    if (event == EV_STOPPED && !g->ours && !ran_commands(g))
-        gdb_stopped(g);
+    else if (event == EV_STOPPED)
+        on_stop(g);
+    else if (!g->non_stop)
+        note_move(g);
 }
 
 /* "?": asked after every connect and after R. */

@@ -64,9 +64,10 @@ struct gdb_nonstop {
     uint32_t running;                        /* as the client believes */
     enum gdb_action act[MACHINE_CPUS_MAX];   /* of those */
     uint32_t queued;                         /* stops to tell */
-    unsigned order[MACHINE_CPUS_MAX], count; /* in this order, the first is being told */
+    unsigned order[MACHINE_CPUS_MAX], count; /* in this order */
     struct stop_info info[MACHINE_CPUS_MAX];
-    bool notified, tell;
+    bool notified; /* the client was told of one and asks for the next by vStopped */
+    bool tell;
 };
 
 /* The reply to the memory request that is expected next. */
@@ -95,8 +96,10 @@ struct gdb {
     struct buf out;    /* frames to send; `sent` of it are gone */
     size_t sent;
     struct buf last; /* the last frame, for '-' */
-    bool no_ack, no_ack_next, closing, in_feed, lost;
-    bool close_asked; /* gdb_close was called by a command of the client itself */
+    bool no_ack, no_ack_next;
+    bool lost;        /* the client is gone, or is to go */
+    bool busy;        /* with its packets or its breakpoints' commands */
+    bool close_asked; /* gdb_close was called by one of those */
     uint64_t connected_ns;
 
     /* the conversation */
@@ -107,9 +110,9 @@ struct gdb {
     struct gdb_ahead ahead;
     bool no_reply; /* the handler answers later, or never */
     bool extended, killed, detached;
-    bool run_asked;  /* vRun or R: reset when it stands */
-    bool kill_asked; /* reset when it stands, and say nothing */
-    bool over;       /* the client was told the guest's end: to it there are no threads any more */
+    bool reset_asked; /* when the guest stands; outlives the client that asked */
+    bool run_asked;   /* and that client waits to hear of it */
+    bool over;        /* the client was told the guest's end: to it there are no threads any more */
     unsigned thread, run_thread; /* Hg, Hc: vCPU + 0; run_thread UINT32_MAX: all */
     bool phys;                   /* PhyMemMode */
     bool soon;                   /* a monitor command that let the guest go is to be answered */
@@ -193,9 +196,8 @@ void gdb_send(struct gdb *g, const void *body, size_t len);
 void gdb_send_frame(struct gdb *g, const struct buf *frame);
 /* The same as a notification. */
 void gdb_notify(struct gdb *g, const void *body, size_t len);
-/* The connection is to be closed once everything is sent. */
-void gdb_hang_up(struct gdb *g);
-/* Reads on what waited. */
+/* Answers the packets that wait, and sees to what came of it: a connection that is over is closed,
+ * and so may the stub be; the caller is done with `g`. */
 void gdb_feed(struct gdb *g);
 /* From stop.c's side: EV_STOPPED and EV_RUNNING. */
 void gdb_event(void *arg, unsigned event, const void *data);
