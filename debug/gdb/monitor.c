@@ -157,9 +157,9 @@ void gdb_soon_over(struct gdb *g)
     struct out o = {0};
 
     gdb_soon_forget(g);
-    g->ours = true;
+    g->ours = g->busy = true;
     (void)cmd_report_stop(&g->cmd, &o); /* a sentence of what its points run is in `o` */
-    g->ours = false;
+    g->ours = g->busy = false;
     gdb_take_quit(g);
     if (session_state(g->s) == SS_RUNNING)
         out_line(&o, "The guest runs; `continue` in gdb waits for its next stop.");
@@ -177,8 +177,10 @@ void gdb_on_soon(void *arg, unsigned events)
     uint64_t n;
 
     (void)events;
-    if (read(g->soon_fd, &n, sizeof n) == sizeof n && g->soon)
+    if (read(g->soon_fd, &n, sizeof n) == sizeof n && g->soon) {
         gdb_soon_over(g);
+        gdb_feed(g);
+    }
 }
 
 /* The text goes out as console output, so its length is not bounded by a packet's. */

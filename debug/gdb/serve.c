@@ -275,8 +275,8 @@ void gdb_feed(struct gdb *g)
     if (g->busy)
         return; /* in a stop that a packet caused: whoever is busy goes on */
     g->busy = true;
-    while (g->fd >= 0 && at < g->unread.len && g->state != GDB_COMING && !g->close_asked &&
-           !g->lost && unsent(g) < UNSENT_MAX) {
+    while (g->fd >= 0 && at < g->unread.len && g->state != GDB_COMING && !g->soon &&
+           !g->close_asked && !g->lost && unsent(g) < UNSENT_MAX) {
         size_t used;
         enum packet_event ev = packet_feed(&g->in, g->unread.data + at, g->unread.len - at, &used);
 

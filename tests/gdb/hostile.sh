@@ -8,7 +8,7 @@ skip_without python3 hostile
 try() { # NAME SEED ARGS...
     local name=$1 seed=$2 why
     shift 2
-    if why=$(python3 tests/gdb/hostile.py "$seed" 100 "$@" 2>&1); then echo "ok $name"; else fail "$name" "$why"; fi
+    if why=$(python3 tests/gdb/hostile.py "$seed" 60 "$@" 2>&1); then echo "ok $name"; else fail "$name" "$why"; fi
 }
 try modes 1 "$g/modes.bin"
 try modes_kernel_chips 2 --irqchip kernel --control "unix:$TEST_DIR/control" "$g/modes.bin"

@@ -398,30 +398,6 @@ static void others_see_and_move(void)
     close_session();
 }
 
-static void second_client(void)
-{
-    char bytes[256];
-    ssize_t n;
-    int other;
-
-    WITH_SESSION(1, false);
-    CHECK_HAS(ask("?"), "T05");
-    other = dial();
-    CHECK(other >= 0);
-    CHECK(turn(other));
-    n = recv(other, bytes, sizeof bytes - 1, 0);
-    CHECK(n > 0);
-    bytes[n] = 0;
-    CHECK_HAS(bytes, "another debugger is attached");
-    close(other);
-    CHECK_HAS(ask("?"), "T05");
-    hang_up();
-    settle();
-    CHECK(attach());
-    CHECK_HAS(ask("?"), "T05");
-    close_session();
-}
-
 static void acknowledges(void)
 {
     char bytes[64];
@@ -439,89 +415,6 @@ static void acknowledges(void)
     CHECK_EQ(recv(fd, bytes, 1, 0), 1);
     CHECK_EQ(bytes[0], '-');
     CHECK_STR(ask("qC"), "QC1");
-    close_session();
-}
-
-static void garbage(void)
-{
-    uint32_t x = 1;
-    char bytes[4096];
-
-    WITH_SESSION(1, false);
-    for (int round = 0; round < 100; round++) {
-        for (size_t i = 0; i < sizeof bytes; i++) {
-            x = x * 1664525 + 1013904223;
-            bytes[i] = x >> 28 ? (char)(x >> 16) : "$#}*+-"[x >> 20 & 3];
-        }
-        put(bytes, sizeof bytes);
-    }
-    settle();
-    hang_up();
-    settle();
-    CHECK(attach());
-    CHECK_HAS(ask("?"), "T");
-    /* every prefix of a conversation, cut there */
-    static const char talk[] =
-        "+$qSupported:swbreak+#7e$?#3f$m7c00,20#c8$Z0,7c0e,1#0b$vCont;c#a8\x03";
-    for (size_t n = 0; n < sizeof talk; n++) {
-        hang_up();
-        settle();
-        CHECK(attach());
-        put(talk, n);
-        settle();
-    }
-    hang_up();
-    settle();
-    CHECK(!session_point_next(s, 0));
-    CHECK(attach());
-    CHECK_HAS(ask("?"), "T");
-    close_session();
-}
-
-/* Asks for a lot and reads nothing: memory stays bounded, and others are served. */
-static void never_reads(void)
-{
-    struct err e = {0};
-
-    WITH_SESSION(1, false);
-    for (int i = 0; i < 200; i++) {
-        static const char big[] = "$m0,20000#dc";
-
-        if (send(fd, big, sizeof big - 1, MSG_NOSIGNAL) < 0)
-            break;
-        settle();
-    }
-    CHECK(!session_step(s, 0, 10, &e));
-    CHECK(session_wait(s, UINT64_MAX, NULL));
-    hang_up();
-    settle();
-    CHECK(attach());
-    CHECK_HAS(ask("?"), "T");
-    close_session();
-}
-
-static void refuses_bad_addresses(void)
-{
-    static const char *const bad[] = {
-        "", "x", "70000", "1234x", ":", "unix:", "no.such.host.invalid:1"};
-    struct err e = {0};
-
-    if (!open_session(1, false)) {
-        if (why_skip)
-            SKIP("%s", why_skip);
-        TEST_FAIL("no session");
-    }
-    CHECK(gdb_listen(s, "1234", &e) == -EALREADY);
-    gdb_close(s);
-    CHECK(access(sock_path, F_OK) < 0);
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        e = (struct err){0};
-        CHECK(gdb_listen(s, bad[i], &e) < 0);
-        CHECK(e.msg[0]);
-        CHECK(!gdb_is_listening(s));
-    }
-    CHECK(!gdb_listen(s, "0", &e));
-    CHECK(gdb_port(s) > 0);
     close_session();
 }
 
@@ -544,10 +437,6 @@ static const struct test tests[] = {
     {"qemu_scripts_ask", qemu_scripts_ask},
     {"rare_packets", rare_packets},
     {"others_see_and_move", others_see_and_move},
-    {"second_client", second_client},
     {"acknowledges", acknowledges},
-    {"garbage", garbage},
-    {"never_reads", never_reads},
-    {"refuses_bad_addresses", refuses_bad_addresses},
 };
 TEST_MAIN(tests)
