@@ -88,3 +88,15 @@ cpio_entry() {
     fi
 }
 cpio_inode=0
+
+# linux_initrd OUT: an initramfs of one program, tests/real/init.c.
+linux_initrd() {
+    gcc -Os -static -nostdlib -ffreestanding -fno-pie -no-pie -fno-stack-protector \
+        -Wl,--build-id=none -o "$1.init" tests/real/init.c || return 1
+    {
+        cpio_entry dev 040755
+        cpio_entry dev/console 020600 5 1
+        cpio_entry init 0100755 0 0 "$1.init"
+        cpio_entry 'TRAILER!!!' 0
+    } >"$1"
+}

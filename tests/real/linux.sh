@@ -20,17 +20,6 @@ status=0
 emulated=false
 "$VMSCOPE" doctor --json 2>/dev/null | grep -q '"emulated":true' && emulated=true
 
-make_initrd() {
-    gcc -Os -static -nostdlib -ffreestanding -fno-pie -no-pie -fno-stack-protector \
-        -Wl,--build-id=none -o "$TEST_DIR/init" tests/real/init.c || return 1
-    {
-        cpio_entry dev 040755
-        cpio_entry dev/console 020600 5 1
-        cpio_entry init 0100755 0 0 "$TEST_DIR/init"
-        cpio_entry 'TRAILER!!!' 0
-    } >"$initrd"
-}
-
 # story NAME IMAGE prints|alternatives|init KERNEL-ARGUMENTS [SCRIPT-ARGUMENTS]: boots, and passes on what linux.lua's story
 # prints. The self-tests of ciphers (cryptomgr) alone take a quarter of an hour on an emulating KVM, and
 # the timer's ticks half of the rest: hence the arguments and the slow clock.
@@ -60,7 +49,7 @@ story() {
     status=1
 }
 
-make_initrd || { echo "FAIL linux_initrd: the program of the initramfs does not build"; exit 1; }
+linux_initrd "$initrd" || { echo "FAIL linux_initrd: the program of the initramfs does not build"; exit 1; }
 [[ -s $vmlinux ]] || vmlinux_of "$bzimage" "$vmlinux"
 pvh=init kaslr=init
 if [[ ${TESTS_SLOW-} == true ]]; then
