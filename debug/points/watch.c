@@ -928,6 +928,16 @@ bool watch_in_string(struct watches *w, struct vcpu *v)
     return operands_read(c->disasm, v, at, true, &o) && string_made(c, v, &o) && !made_before(c, v);
 }
 
+/* Steps that run to a handler take a register for it, and that may be this watchpoint's. */
+static bool was_armed(const struct vcpu *v, const struct bp *b)
+{
+    for (unsigned i = 0; i < 4; i++)
+        if (v->debug_set.dr7 >> (16 + 4 * i) & 3 &&
+            v->debug_set.dr[i] - b->pub.spec.addr < b->pub.spec.len)
+            return true;
+    return false;
+}
+
 /* A value that is as before was read, or written again, or not touched at all: an emulated
  * processor (QEMU's) goes on reporting its last hit. */
 static bool is_old_report(struct watch_cpu *c, struct vcpu *v, const struct bp *b, bool stepped,
@@ -935,9 +945,10 @@ static bool is_old_report(struct watch_cpu *c, struct vcpu *v, const struct bp *
 {
     uint64_t from = b->pub.spec.addr, len = b->pub.spec.len;
 
+    if (stepped && c->step_from && c->expect.count < 0)
+        return !was_armed(v, b);
     if (stepped && c->step_from)
-        return c->expect.count >= 0 &&
-               !touches_linear(v, &c->expect, c->rcx - v->regs->rcx, from, len);
+        return !touches_linear(v, &c->expect, c->rcx - v->regs->rcx, from, len);
     return merged && !touched_before(c, v, from, len);
 }
 
