@@ -57,6 +57,14 @@ const struct gdb_point *gdb_point_of(const struct gdb *g, const struct stop_info
     return NULL;
 }
 
+bool gdb_point_is_out(const struct gdb *g, const struct stop_info *si)
+{
+    for (unsigned i = 0; si->kind == STOP_BREAKPOINT && i < g->points; i++)
+        if (!g->point[i].inserted && g->point[i].id == si->point_id)
+            return true;
+    return false;
+}
+
 static int add_at(struct gdb *g, const struct gdb_point *p, uint64_t addr, struct err *e)
 {
     static const enum watch_access access[] = {0, 0, WATCH_WRITE, WATCH_READ, WATCH_ACCESS};

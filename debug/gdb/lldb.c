@@ -99,6 +99,8 @@ static const char *reason_of(const struct gdb *g, const struct stop_info *si, un
         return "none";
     if (gdb_needs_words(g, si))
         return "exception";
+    if (gdb_point_is_out(g, si))
+        return "trace";
     return si->kind == STOP_BREAKPOINT   ? "breakpoint"
            : si->kind == STOP_WATCHPOINT ? "watchpoint"
            : si->kind == STOP_STEP       ? "trace"

@@ -68,7 +68,8 @@ bool gdb_needs_words(const struct gdb *g, const struct stop_info *si)
         return false;
     case STOP_BREAKPOINT:
     case STOP_WATCHPOINT:
-        return !gdb_point_of(g, si) || strstr(si->text, "could not be evaluated");
+        return (!gdb_point_of(g, si) && !gdb_point_is_out(g, si)) ||
+               strstr(si->text, "could not be evaluated");
     default:
         return true;
     }
@@ -77,7 +78,7 @@ bool gdb_needs_words(const struct gdb *g, const struct stop_info *si)
 /* What lldb wants beside: names and the list of threads. */
 static void add_lldb(struct gdb *g, const struct stop_info *si, struct buf *out)
 {
-    if (si->kind == STOP_STEP)
+    if (si->kind == STOP_STEP || gdb_point_is_out(g, si))
         buf_adds(out, "reason:trace;");
     if (gdb_needs_words(g, si)) {
         buf_adds(out, "reason:exception;description:");

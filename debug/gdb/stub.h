@@ -267,6 +267,8 @@ void gdb_points_tidy(struct gdb *g);
 void gdb_points_forgotten(struct gdb *g);
 /* The client's point that a stop is about, or NULL. */
 const struct gdb_point *gdb_point_of(const struct gdb *g, const struct stop_info *si);
+/* True when it is about one that z took out for a sole step: to the client the step ended. */
+bool gdb_point_is_out(const struct gdb *g, const struct stop_info *si);
 
 /* ---- point_test.c -------------------------------------------------------------------------- */
 

@@ -78,3 +78,29 @@ has_not() { # NAME REGEX
         echo "ok $1"
     fi
 }
+
+# mi_start: gdb's machine interface as a co-process; mi NAME REGEX COMMAND... sends the commands and
+# reads on until a line matches. All that was said is in gdb.out.
+mi_start() {
+    coproc MI { exec gdb -nx -q --interpreter=mi3 2>&1; }
+    mi_pid=$MI_PID
+    exec {mi_to}>&"${MI[1]}" {mi_from}<&"${MI[0]}"
+    : >"$TEST_DIR/gdb.out"
+}
+
+mi() {
+    local name=$1 re=$2 c line
+    shift 2
+    for c; do printf '%s\n' "$c" >&$mi_to; done
+    while IFS= read -r -t 20 -u $mi_from line; do
+        printf '%s\n' "$line" >>"$TEST_DIR/gdb.out"
+        [[ $line =~ $re ]] && { echo "ok $name"; return; }
+    done
+    fail "$name" "no line like \"$re\": $(tail -n 4 "$TEST_DIR/gdb.out" | tr '\n' '|' | tail -c 900)"
+}
+
+mi_end() {
+    printf '%s\n' '-gdb-exit' >&$mi_to
+    wait "$mi_pid" 2>/dev/null
+    exec {mi_to}>&- {mi_from}<&-
+}

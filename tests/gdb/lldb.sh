@@ -22,4 +22,19 @@ has lldb_steps 'instruction step into' 'rip = 0x0*100001'
 has lldb_breaks 'stop reason = breakpoint 1.1' 'guest_main'
 has lldb_writes 'rbx = 0x0*1234' '0x0*55aa'
 has lldb_threads "name = 'vCPU 0'"
+
+# Watchpoints, frames, stepping by line, stops that lldb has no word for, the end. `-k` commands run
+# when the first stop of a kind that counts as a crash has come.
+start --symbols "$g/stack" -e 'tbreak guest_main' -e continue "$g/stack"
+timeout -k 5 80 "$lldb" -x -b -o "target create $g/stack" -o "gdb-remote 127.0.0.1:$port" -o 'register read cr0 lstar' \
+    -o 'breakpoint set -n bottom' -o 'continue' -o 'bt' -o 'up' -o 'frame variable here' -o 'watchpoint set variable here' \
+    -o 'watchpoint list' -o 'watchpoint delete 1' -o 'finish' -o 'thread step-inst -c 3' -o 'next' -o 'expr 6 * 7' \
+    -o 'memory region $pc' -o 'disassemble -c 2' -o 'breakpoint delete -f' \
+    -o 'process plugin packet monitor catch io if port == 0x3f8' -o 'continue' -k 'register read rip' \
+    -k 'process plugin packet monitor delete' -k 'breakpoint set -n guest_done' -k 'continue' -k 'continue' -k quit \
+    -o quit >"$TEST_DIR/gdb.out" 2>&1 </dev/null
+has lldb_frames 'cr0 = 0x' 'stop reason = breakpoint 1.1' 'frame #0: .*bottom' 'frame #12: .*guest_main' 'here = 0' \
+    'Watchpoint 1: addr' 'step out' 'instruction step' '42' 'rwx|r-x|rw-'
+has lldb_hears_sentences 'stop reason = Catchpoint .* .io if port == 0x3f8.' 'rip = ' 'stop reason = breakpoint 2.1' \
+    'exited with status = 33'
 exit $status

@@ -36,6 +36,26 @@ start "$g/modes.bin"
 gdb_run "${walk[@]}"
 follows no_file
 
+# Single steps across each change of mode; symbols by `symbol-file` alone.
+cat >"$TEST_DIR/across.py" <<'PY'
+def arch():
+    return gdb.selected_frame().architecture().name()
+def across(most=2000):
+    was = arch()
+    for n in range(most):
+        at = gdb.execute("x/i $pc", to_string=True).split("\t")[-1].strip()
+        gdb.execute("stepi", to_string=True)
+        if arch() != was:
+            break
+    print("from %s by %s to %s at %s" % (was, at.split()[0], arch(), gdb.execute("info symbol $pc", to_string=True).split()[0]))
+    print(gdb.execute("bt 1", to_string=True).strip())
+PY
+start "$g/modes.bin"
+gdb_run "symbol-file $g/modes.elf" "source $TEST_DIR/across.py" 'break protected16' 'break compatibility' \
+    'continue' 'python across()' 'continue' 'python across()' 'python across()' 'delete' 'continue'
+has steps_across 'from i8086 by .*ljmp.* to i386 at protected32' '#0 +protected32' 'from i386 by .*ljmp.* to i386:x86-64 at long_mode' \
+    '#0 +long_mode' 'from i386:x86-64 by .* to i386 at compatibility_again' '#0 +compatibility_again' 'exited with code 041'
+
 # Leave in one mode, come back in another; be killed; come back again.
 start "$g/modes.bin"
 gdb_run 'break *0x7e04' 'continue' 'x/i $pc' 'delete' 'stepi' 'disconnect'

@@ -176,6 +176,30 @@ static void breakpoints(void)
     close_session();
 }
 
+/* A sole step may end on a point that z took out for it: the client hears of a step. What lies
+ * behind a cut address is told of as the same point. */
+static void points_that_are_out(void)
+{
+    WITH_SESSION(1, false);
+    ask("qSupported:swbreak+;hwbreak+");
+    CHECK_STR(ask("Z0,7c02,1"), "OK");
+    CHECK_HAS(ask("c"), "swbreak:;");
+    CHECK_STR(ask("Z0,7c04,1"), "OK");
+    CHECK_STR(ask("z0,7c02,1"), "OK");
+    CHECK_STR(ask("z0,7c04,1"), "OK");
+    request("vCont;s:1", 9);
+    CHECK_HAS(reply(), "T05thread:1;00:"); /* no words, no swbreak */
+    CHECK_STR(ask("p8"), "047c0000");
+    CHECK_STR(ask("Z0,80001000,1"), "OK");
+    CHECK(session_point_next(s, 0));
+    CHECK_STR(ask("z0,80001000,1"), "OK");
+    CHECK_STR(ask("Z0,7c0e,1"), "OK");
+    CHECK_HAS(ask("c"), "swbreak:;");
+    CHECK_EQ(session_point_next(s, 0)->spec.addr, FUNC);
+    CHECK(!session_point_next(s, session_point_next(s, 0)->id));
+    close_session();
+}
+
 static void conditions(void)
 {
     const struct point *p;
@@ -425,6 +449,7 @@ static const struct test tests[] = {
     {"dumps", dumps},
     {"steps", steps},
     {"breakpoints", breakpoints},
+    {"points_that_are_out", points_that_are_out},
     {"conditions", conditions},
     {"interrupts_1_user", interrupts_1_user},
     {"interrupts_4_user", interrupts_4_user},
