@@ -305,7 +305,7 @@ void pk_detach(struct gdb *g, const char *p, const char *end)
         session_run(g->s, &e);
     g->ours = false;
     g->detached = !g->extended;
-    g->moved = true; /* should it go on talking, it has to look again */
+    g->moved = g->over = true; /* should it go on talking, it has to look again */
     reply_ok(g);
 }
 
@@ -329,6 +329,7 @@ void pk_kill(struct gdb *g, const char *p, const char *end)
     gdb_points_sync(g, true);
     g->killed = !g->extended;
     restart(g, false);
+    g->over = true;
     g->lost = !g->extended;
 }
 
@@ -339,6 +340,7 @@ void pk_vkill(struct gdb *g, const char *p, const char *end)
     gdb_points_sync(g, true);
     g->killed = !g->extended;
     restart(g, false);
+    g->over = true;
     reply_ok(g);
 }
 

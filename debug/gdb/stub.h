@@ -112,7 +112,7 @@ struct gdb {
     bool extended, killed, detached;
     bool reset_asked; /* when the guest stands; outlives the client that asked */
     bool run_asked;   /* and that client waits to hear of it */
-    bool over;        /* the client was told the guest's end: to it there are no threads any more */
+    bool over; /* to the client there is no process: it ended, was killed or left to itself */
     unsigned thread, run_thread; /* Hg, Hc: vCPU + 0; run_thread UINT32_MAX: all */
     bool phys;                   /* PhyMemMode */
     bool soon;                   /* a monitor command that let the guest go is to be answered */

@@ -83,6 +83,16 @@ timeout -k 5 60 gdb -nx -q -batch -ex 'set confirm off' -ex "target extended-rem
     -ex 'kill' >"$TEST_DIR/gdb.out" 2>&1 </dev/null
 has end_of_threads 'exited with code 041' 'No threads' 'not being run' 'guest_done' 'Thread 1'
 
+# So are a detaching and a killing; `attach` and `run` come back.
+start "$g/tinyos"
+timeout -k 5 60 gdb -nx -q -batch -ex 'set confirm off' -ex "target extended-remote 127.0.0.1:$port" \
+    -ex 'break kernel_main' -ex 'continue' -ex 'detach' -ex 'info threads' -ex 'attach 1' -ex 'info threads' \
+    -ex 'stepi' -ex 'kill' -ex 'info threads' -ex 'run' -ex 'bt 1' -ex 'kill' -ex 'attach 1' -ex 'info registers eip' \
+    -ex 'detach' >"$TEST_DIR/gdb.out" 2>&1 </dev/null
+has attaches_again 'Breakpoint 1, kernel_main' 'detached' 'No threads' 'Thread 1 "vCPU 0"' 'killed' 'No threads' \
+    '#0 +kernel_main' 'killed' 'eip +0x100030' 'detached'
+has_not attaches_without_errors 'Could not read|New Thread'
+
 # vmscope ends while gdb waits, and at gdb's wish.
 start "$g/tinyos"
 timeout -k 5 60 gdb -nx -q -batch -ex "target remote 127.0.0.1:$port" -ex 'continue' -ex 'p 6*7' \
