@@ -7,12 +7,12 @@ cd "$(dirname "$0")/../.." || exit 2
 g=${O:-o}/guests image=$TEST_DIR/kernel out=$TEST_DIR/out
 cp "$g/hello64" "$image"
 coproc V { timeout 60 "$VMSCOPE" run -S -x - "$image" 2>&1; }
-exec 3>&"${V[1]}"
+exec 3>&"${V[1]}" 4<&"${V[0]}" # bash forgets them when the program ends
 
 # Copies lines to $out up to one that matches.
 until_line() {
     local line
-    while IFS= read -r line <&"${V[0]}"; do
+    while IFS= read -r line <&4; do
         echo "$line" >>"$out"
         [[ $line =~ $1 ]] && return 0
     done
