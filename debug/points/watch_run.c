@@ -33,6 +33,13 @@ bool watch_noted(const struct engine *g, const struct vcpu *v)
     return g->points.watches.cpu[v->id].hits != 0;
 }
 
+/* Not every method sees the read of an instruction that reads and writes: told is what was asked.
+ */
+static bool tells_read(const struct watch_hit *h)
+{
+    return h->read && (h->bp->pub.spec.access & WATCH_READ);
+}
+
 static void tell_hit(const struct watch_hit *h, char *dst, size_t cap)
 {
     char by[40] = "";
@@ -40,9 +47,9 @@ static void tell_hit(const struct watch_hit *h, char *dst, size_t cap)
     if (h->by)
         snprintf(by, sizeof by, " by 0x%llx", (unsigned long long)h->by);
     snprintf(dst, cap, "%s at 0x%llx%s, old value 0x%0*llx, new value 0x%0*llx",
-             !h->write  ? "read"
-             : !h->read ? "written"
-                        : "read and written",
+             !h->write        ? "read"
+             : !tells_read(h) ? "written"
+                              : "read and written",
              (unsigned long long)(h->bp->pub.spec.addr + h->off), by, (int)(2 * h->len),
              (unsigned long long)h->old_value, (int)(2 * h->len), (unsigned long long)h->new_value);
 }
@@ -65,7 +72,7 @@ static bool judge_one(struct engine *g, struct vcpu *v, const struct watch_hit *
     si->old_value = h->old_value;
     si->new_value = h->new_value;
     si->value_len = h->len;
-    si->access = (h->read ? WATCH_READ : 0u) | (h->write ? WATCH_WRITE : 0u);
+    si->access = (tells_read(h) ? WATCH_READ : 0u) | (h->write ? WATCH_WRITE : 0u);
     si->by = h->by;
     return true;
 }
