@@ -237,7 +237,7 @@ static enum watch_how choose(const struct watches *w, const struct watch_page *p
     /* A KVM that emulates reads a trapped table well, but sets no accessed bits there: good enough
      * for the short time that a breakpoint waits for its page, too little for a user's watchpoint.
      */
-    if (p->troubled || (p->is_table && p->hidden < p->parts))
+    if (p->troubled || (p->is_table && (p->hidden < p->parts || m == METHOD_NO_SLOT)))
         return WATCH_STEPS;
     if (p->is_stack && (!is_long(w) || !w->vm->probe.emulated))
         return WATCH_STEPS;

@@ -114,7 +114,7 @@ CMD: info registers cr3
 CMD: x/i $pc
 EXPECT: Triple fault
 EXPECT: ^cr3 +0x[0-9a-f]+
-EXPECT: ^=> 0x
+EXPECT: ^(=> |   )0x
 STATUS: 6
 
 NAME: triple_fault_can_reset
