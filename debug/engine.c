@@ -397,7 +397,7 @@ static bool event_queued(const struct vcpu *v)
 /* Points that nothing but a look finds; those by physical address are looked for in any case. */
 static bool stepped_here(struct engine *g, struct vcpu *v)
 {
-    return g->points.step_points &&
+    return (g->points.step_points || g->points.page_points) &&
            (g->points.phys_points || points_at(&g->points, linear_rip(v)) != NULL);
 }
 
@@ -826,11 +826,12 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
         }
         if (pl)
             return on_plant(g, v, pl, ev);
+        /* Code in a trapped page: points there have not been asked yet. */
+        if (!ev->u.internal.insn_len && g->points.watches.trapped &&
+            (engine_register_here(g, v) || stepped_here(g, v)))
+            return engine_points_hit(g, v) ? STOPPED : GO_PAST;
         if (assisted(g, v, ev))
             return GO;
-        /* Code in a trapped page: a debug register there has not been asked yet. */
-        if (!ev->u.internal.insn_len && g->points.watches.trapped && engine_register_here(g, v))
-            return engine_points_hit(g, v) ? STOPPED : GO_PAST;
         if (watch_recover(g, v, ev, &ops, &info))
             return GO;
         report_exit(g, v, STOP_INTERNAL_ERROR, ev);

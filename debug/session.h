@@ -147,6 +147,11 @@ int64_t session_step_each(struct session *s, unsigned vcpu, uint64_t n,
 /* `step.irq`: whether a stepped vCPU takes interrupts (default off). `scheduler`: what other
  * vCPUs do meanwhile. */
 enum sched_lock { SCHED_OFF, SCHED_ON, SCHED_STEP };
+/* What points may use: debug registers, which the guest may want for its own debugging, and bytes
+ * planted in its code, which it may read. Both unless said otherwise. What is left is slower. */
+void session_allow_points(struct session *s, bool registers, bool bytes);
+bool session_registers_allowed(const struct session *s);
+bool session_bytes_allowed(const struct session *s);
 void session_set_step_irq(struct session *s, bool on);
 bool session_step_irq(const struct session *s);
 void session_set_sched_lock(struct session *s, enum sched_lock v);

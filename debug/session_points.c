@@ -76,6 +76,24 @@ int session_point_condition(struct session *s, int id, const char *condition, st
     return rc;
 }
 
+void session_allow_points(struct session *s, bool registers, bool bytes)
+{
+    bool held = hold(s);
+
+    points_allow(&s->engine.points, registers, bytes);
+    unhold(s, held);
+}
+
+bool session_registers_allowed(const struct session *s)
+{
+    return s->engine.points.dr_usable;
+}
+
+bool session_bytes_allowed(const struct session *s)
+{
+    return !s->engine.points.no_bytes;
+}
+
 int session_point_ignore(struct session *s, int id, uint64_t count)
 {
     struct bp *b = points_get(&s->engine.points, id);

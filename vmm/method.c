@@ -130,6 +130,9 @@ static const struct rung rungs[] = {
     {MF_BREAK, METHOD_GATE,       LONG,  {ONE(int3[PM_LONG0], HOW_INTERNAL, "int3 in ring 0"), ONE(int3[PM_LONG3], HOW_GUEST, "int3 in ring 3")}},
     {MF_BREAK, METHOD_ICEBP,      ALL,   {PER(icebp, HOW_INTERNAL, "icebp")}},
     {MF_BREAK, METHOD_STEPPING,   ALL,   {SYM(T_STEPS, "single step")}},
+    /* For who wants no bytes in the guest's code. On a processor such a page gets in the way of
+     * events whose handlers are in it. */
+    {MF_BREAK, METHOD_NO_SLOT,    RING0, {PER(hole_fetch, HOW_INTERNAL, "fetch without memory"), IS(emulated, "ring 0 emulated")}},
 
     {MF_STEP, METHOD_TRAP,       ALL,   {PER(step, HOW_DEBUG, "trap flag"), ONE(step_iret, HOW_DEBUG, "step over iretq")}},
     {MF_STEP, METHOD_EXACT,      PAGED, {IS(hidden_idt, "hidden IDT"), ONE(step_hidden, HOW_SHUTDOWN, "ring-3 step with hidden IDT"), SYM(T_BREAKS0, "breakpoint on a handler")}},

@@ -65,9 +65,34 @@ static void set_pending(struct cmd_client *c, unsigned v)
     cmd_state(c)->pending_symbols = v != 0;
 }
 
+static unsigned get_registers(struct cmd_client *c)
+{
+    return session_registers_allowed(c->s);
+}
+
+static void set_registers(struct cmd_client *c, unsigned v)
+{
+    session_allow_points(c->s, v != 0, session_bytes_allowed(c->s));
+}
+
+static unsigned get_bytes(struct cmd_client *c)
+{
+    return session_bytes_allowed(c->s);
+}
+
+static void set_bytes(struct cmd_client *c, unsigned v)
+{
+    session_allow_points(c->s, session_registers_allowed(c->s), v != 0);
+}
+
 static const struct option options[] = {
+    {"breakpoint-bytes", off_on,
+     "whether bytes may be planted in the guest's code, which it may read", get_bytes, set_bytes},
     {"breakpoint-pending", off_on, "whether a breakpoint may wait for symbols that know its place",
      get_pending, set_pending},
+    {"breakpoint-registers", off_on,
+     "whether points may use debug registers, which the guest may want itself", get_registers,
+     set_registers},
     {"disassembly-flavor", flavors, "syntax of x/i, disassemble and the code panel", get_flavor,
      set_flavor},
     {"scheduler-locking", lock_values,

@@ -28,6 +28,7 @@ const char *bp_method_name(enum bp_method m)
         [BP_INT3] = "int3",
         [BP_ICEBP] = "icebp",
         [BP_GATE] = "int3; in ring 3 caught at the guest's gate",
+        [BP_PAGE] = "page without memory",
         [BP_STEPS] = "single steps",
         [BP_CATCH] = "exit",
         [BP_WATCH] = "watched",
@@ -289,7 +290,7 @@ static enum bp_method choose_byte(struct points *p, struct bp *b, bool there, en
                                   uint64_t gpa)
 {
     enum bp_method m;
-    uint8_t byte = there ? plant_byte(p, mode, &m) : 0;
+    uint8_t byte = there && !p->no_bytes ? plant_byte(p, mode, &m) : 0;
 
     if (!byte || !put_byte(p, gpa, byte))
         return BP_PENDING;
@@ -382,8 +383,18 @@ static bool steps_to(const struct points *p, const struct bp *b, bool there, enu
            method_of(&p->vm->methods, MF_BREAK, mode) == METHOD_STEPPING;
 }
 
+static bool by_page(const struct points *p, struct bp *b, bool there, enum probe_mode mode,
+                    uint64_t gpa)
+{
+    bool wanted = p->no_bytes || method_of(&p->vm->methods, MF_BREAK, mode) == METHOD_NO_SLOT;
+
+    b->gpa = gpa;
+    return there && wanted && method_usable(&p->vm->methods, MF_BREAK, mode, METHOD_NO_SLOT);
+}
+
 /* Chooses a method: a debug register is best (it survives overwriting, needs no page and no byte),
- * planted bytes come when they are used up. */
+ * planted bytes come when they are used up. What stays below shows the guest its code unchanged, at
+ * a price. */
 static enum bp_method choose(struct points *p, struct bp *b)
 {
     bool user, real, there, may_dr;
@@ -400,6 +411,8 @@ static enum bp_method choose(struct points *p, struct bp *b)
         m = choose_byte(p, b, there, mode, gpa);
     if (dr < 0 && m == BP_PENDING && may_dr)
         dr = evict_dr(p);
+    if (dr < 0 && m == BP_PENDING && by_page(p, b, there, mode, gpa))
+        return BP_PAGE;
     if (dr < 0 && m == BP_PENDING && steps_to(p, b, there, mode))
         return BP_STEPS;
     if (dr < 0)
@@ -490,6 +503,9 @@ static int place(struct points *p, struct bp *b, struct err *e)
             p->phys_points++;
         p->pending += b->method == BP_PENDING;
         p->step_points += b->method == BP_STEPS;
+        p->page_points += b->method == BP_PAGE;
+        if (b->method == BP_PAGE)
+            watch_fetch(&p->watches, b->gpa, true);
     }
     b->pub.pending = b->method == BP_PENDING;
     b->pub.method = b->method == BP_CATCH    ? catch_method(p, &b->pub.spec)
@@ -527,6 +543,10 @@ static void unplace(struct points *p, struct bp *b)
         break;
     case BP_PENDING:
         p->pending--;
+        break;
+    case BP_PAGE:
+        p->page_points--;
+        watch_fetch(&p->watches, b->gpa, false);
         break;
     case BP_STEPS:
         p->step_points--;
@@ -657,6 +677,14 @@ bool points_overwritten(const struct points *p, unsigned *cursor)
         if (overwritten(p, &p->plant[(*cursor)++ & (p->plant_slots - 1)]))
             return true;
     return false;
+}
+
+void points_allow(struct points *p, bool registers, bool bytes)
+{
+    p->no_bytes = !bytes;
+    p->dr_usable = registers ? p->vm->probe.hw_exec_count : 0;
+    points_replant(p);
+    watch_guard_apply(&p->watches);
 }
 
 void points_replant(struct points *p)

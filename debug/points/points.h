@@ -26,6 +26,7 @@ enum bp_method {
     BP_INT3,    /* 0xCC */
     BP_ICEBP,   /* 0xF1, which an emulating KVM refuses with RIP at it */
     BP_GATE,    /* 0xCC in ring 3, caught at the guest's handler and taken back */
+    BP_PAGE,    /* its page is without memory: looked at whenever code there is fetched */
     BP_STEPS,   /* nothing stops there by itself: the guest is single-stepped */
     BP_CATCH,   /* looked at after each exit */
     BP_WATCH,   /* see watch.h */
@@ -37,7 +38,7 @@ struct bp {
     struct point_log *log; /* DO_LOG with a format */
     enum bp_method method;
     int dr;           /* BP_DR, BP_BOTH: which */
-    uint64_t gpa;     /* of the planted byte */
+    uint64_t gpa;     /* of the planted byte; BP_PAGE: where it would be */
     uint64_t min_rsp; /* hidden ones: counts only when RSP is at least this (finish, over) */
     _Atomic uint64_t hits, false_hits, ignore_left;
     _Atomic uint32_t stopped; /* vCPUs that it stopped and whose stop was not told yet */
@@ -70,6 +71,8 @@ struct points {
     unsigned exec_points; /* enabled execution points */
     unsigned phys_points; /* of these, by physical address */
     unsigned step_points; /* of these, by single steps */
+    unsigned page_points; /* and by pages without memory */
+    bool no_bytes;        /* none may be planted for them */
     struct bp **catch_bp; /* enabled catchpoints */
     unsigned catches, catch_cap;
     uint32_t catch_vectors; /* exceptions that some of them want */
@@ -124,6 +127,9 @@ bool points_stale(struct points *p);
 bool points_may_move(const struct points *p);
 /* Forgets what is in memory (it was cleared and loaded anew) and places everything again. */
 void points_replant(struct points *p);
+/* Which means points may use from now on: debug registers (which a guest may want for itself),
+ * bytes planted in its code (which it may read). Places all anew. */
+void points_allow(struct points *p, bool registers, bool bytes);
 
 /* Any thread while points do not change. */
 struct bp *points_at(const struct points *p, uint64_t linear);

@@ -247,6 +247,19 @@ void watch_guard(struct watches *w, uint64_t gpa, bool on)
         page_drop(w, p);
 }
 
+void watch_fetch(struct watches *w, uint64_t gpa, bool on)
+{
+    struct watch_page *p = on ? page_get(w, page_of(gpa)) : watch_page_at(w, gpa);
+
+    if (!p)
+        return;
+    w->guards_stale = true;
+    p->parts += on ? 1 : -1u;
+    p->readers += on ? 1 : -1u;
+    if (!p->parts && !p->plants)
+        page_drop(w, p);
+}
+
 static void put_on_pages(struct watches *w, struct bp *b)
 {
     const struct point_spec *spec = &b->pub.spec;

@@ -56,7 +56,7 @@ struct watch_node {
 struct watch_page {
     uint64_t gpa;
     enum watch_how how;
-    unsigned parts, readers; /* watchpoints here; of these, such that want reads */
+    unsigned parts, readers; /* watchpoints here; of these, such that want reads (or fetches) */
     unsigned plants;         /* breakpoints' bytes to be guarded here */
     unsigned hidden;         /* of the watchpoints, such that are not the user's (await.h) */
     bool is_table;           /* a page table of some vCPU, or about to be one */
@@ -153,6 +153,9 @@ void watch_resync(struct watches *w);
  * effect with watch_guard_apply. */
 void watch_guard(struct watches *w, uint64_t gpa, bool on);
 void watch_guard_apply(struct watches *w);
+/* Code is to be fetched from the page of `gpa` no longer without an exit (or again, !on). Parked or
+ * alone; takes effect with watch_guard_apply. */
+void watch_fetch(struct watches *w, uint64_t gpa, bool on);
 
 /* Is there one whose address is not mapped yet? */
 bool watch_waits(const struct watches *w);

@@ -103,3 +103,38 @@ EXPECT: patched>:.*mov eax, 0x32
 EXPECT: patched\+0x5>:.*ret
 EXPECT: immediate 100 times, sum 4950
 STATUS: 33
+
+# The guest keeps its debug registers and sees its own code: what is left is slower, and right.
+NAME: without_registers_and_bytes
+RUN: %g/selfmod
+CMD: set breakpoint bytes off
+CMD: set breakpoint registers off
+CMD: show breakpoint-bytes
+CMD: show breakpoint-registers
+CMD: break *patched+5
+CMD: ignore 1 50
+CMD: info breakpoints
+CMD: continue
+CMD: print $eax
+CMD: stepi
+CMD: set breakpoint registers on
+CMD: info breakpoints
+CMD: set breakpoint registers off
+CMD: set breakpoint bytes on
+CMD: info breakpoints
+CMD: ignore 1 10
+CMD: continue
+CMD: print $eax
+CMD: delete 1
+CMD: continue
+EXPECT: ^breakpoint-bytes +off
+EXPECT: ^breakpoint-registers +off
+EXPECT: ^1 .*(page without memory|single steps)
+EXPECT: ^Breakpoint 1, 0x[0-9a-f]+ <patched\+0x5>
+EXPECT: = 50 
+EXPECT: ^1 .*debug register
+EXPECT: ^1 .*(int3|icebp)
+EXPECT: ^Breakpoint 1, 
+EXPECT: = 61 
+EXPECT: immediate 100 times, sum 4950
+STATUS: 33

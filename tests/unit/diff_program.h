@@ -63,7 +63,7 @@ struct program {
     uint32_t at; /* where the next byte goes */
     struct dp_ins ins[DP_INS_MAX];
     unsigned count, units, unit[DP_UNITS_MAX]; /* units: where each of the outermost starts */
-    bool cx_busy, in_sub;
+    bool cx_busy, in_sub, reads_code;
     unsigned depth;
     uint32_t call_at[64]; /* direct calls to patch, and the subroutine each wants */
     uint8_t call_sub[64];
@@ -715,15 +715,34 @@ static void dp_own_steps(struct program *p)
     dp_trap_flag(p, false);
 }
 
+/* Adds up its own code, or copies of it go to the data. Planted bytes show there. */
+static void dp_read_code(struct program *p)
+{
+    if (p->cx_busy || !p->reads_code)
+        return;
+    DP_I(p, 0xfc);
+    dp_mov_imm(p, 6, DP_CODE + dp_below(p, 0x300));
+    if (dp_below(p, 2)) {
+        dp_mov_imm(p, 7, DP_DATA + 0x1800 + dp_below(p, 0x100));
+        dp_mov_imm(p, 1, 1 + dp_below(p, 40));
+        DP_I(p, 0xf3, 0xa4);
+        return;
+    }
+    dp_mov_imm(p, 1, 1 + dp_below(p, 12));
+    DP_I(p, 0xac);       /* lodsb */
+    DP_I(p, 0x00, 0xc3); /* add bl, al */
+    DP_I(p, 0xe2, 0xfb); /* loop */
+}
+
 static const struct {
     unsigned weight;
     void (*emit)(struct program *p);
 } dp_unit[] = {
-    {6, dp_alu_reg},  {6, dp_misc_reg},  {4, dp_load_imm}, {10, dp_alu_mem}, {4, dp_odd_mem},
-    {4, dp_push_pop}, {2, dp_pushf},     {3, dp_popf},     {2, dp_sti_cli},  {2, dp_mov_ss},
-    {4, dp_repeat},   {4, dp_io},        {2, dp_mmio},     {4, dp_fault},    {2, dp_iret},
-    {2, dp_soft_int}, {4, dp_branch},    {4, dp_loop},     {3, dp_call},     {2, dp_self_modify},
-    {2, dp_pusha},    {2, dp_own_steps},
+    {6, dp_alu_reg},  {6, dp_misc_reg},  {4, dp_load_imm},  {10, dp_alu_mem}, {4, dp_odd_mem},
+    {4, dp_push_pop}, {2, dp_pushf},     {3, dp_popf},      {2, dp_sti_cli},  {2, dp_mov_ss},
+    {4, dp_repeat},   {4, dp_io},        {2, dp_mmio},      {4, dp_fault},    {2, dp_iret},
+    {2, dp_soft_int}, {4, dp_branch},    {4, dp_loop},      {3, dp_call},     {2, dp_self_modify},
+    {2, dp_pusha},    {2, dp_own_steps}, {2, dp_read_code},
 };
 #define DP_UNIT_KINDS (sizeof dp_unit / sizeof dp_unit[0])
 
@@ -919,11 +938,13 @@ static void dp_set_up(struct program *p)
     }
 }
 
-static void dp_make(struct program *p, enum dp_kind kind, uint64_t seed)
+/* `reads_code`: it reads its own instructions, too. */
+static void dp_make_reading(struct program *p, enum dp_kind kind, uint64_t seed, bool reads_code)
 {
     uint32_t sub[DP_SUBS];
 
     memset(p, 0, sizeof *p);
+    p->reads_code = reads_code;
     p->kind = kind;
     p->bits = (const unsigned[]){16, 32, 64, 64}[kind];
     p->rng = seed;
@@ -956,6 +977,11 @@ static void dp_make(struct program *p, enum dp_kind kind, uint64_t seed)
 
         dp_store(p, at, p->call_at[i] >> 31 ? to : to - at - dp_imm_bytes(p), dp_imm_bytes(p));
     }
+}
+
+static inline void dp_make(struct program *p, enum dp_kind kind, uint64_t seed)
+{
+    dp_make_reading(p, kind, seed, false);
 }
 
 #endif

@@ -112,7 +112,7 @@ static bool open_program(const char *force)
                                     .load_addr = DP_AT,
                                     .has_mode = true,
                                     .mode = modes[prog.kind]};
-    if (force)
+    if (force && strchr(force, '='))
         setenv("VMSCOPE_FORCE_METHODS", force, 1);
     else
         unsetenv("VMSCOPE_FORCE_METHODS");
@@ -122,6 +122,8 @@ static bool open_program(const char *force)
     }
     if (session_device_add(s, &dev, &e) < 0)
         return complain("device: %.400s", e.msg);
+    if (force && !strchr(force, '='))
+        session_allow_points(s, false, false);
     opened_once = true;
     seen.hash = seen.count = 0;
     return true;
@@ -649,7 +651,7 @@ static const struct way {
     {"all", way_all},
 };
 
-/* Lower rungs of the ladders. */
+/* Lower rungs of the ladders, and what is left to a user who wants none of the upper ones. */
 static const char *const forces[] = {
     NULL,
     "watch-write=read-only-slot,watch-access=no-slot",
@@ -657,9 +659,11 @@ static const char *const forces[] = {
     "watch-write=no-slot,break=debug-register",
     "break=icebp",
     "step=exact",
+    "no registers, no bytes",
 };
-#define FORCES      (sizeof forces / sizeof forces[0])
-#define FORCE_ICEBP 4
+#define FORCES         (sizeof forces / sizeof forces[0])
+#define FORCE_ICEBP    4
+#define FORCE_NO_BYTES 6
 
 /* ---- one program
  * --------------------------------------------------------------------------------- */
@@ -734,7 +738,7 @@ static void narrow(enum dp_kind kind, uint64_t seed, unsigned force, const struc
         unsigned mid = (good + bad) / 2;
         bool ok;
 
-        dp_make(&prog, kind, seed);
+        dp_make_reading(&prog, kind, seed, force == FORCE_NO_BYTES);
         dp_cut(&prog, mid);
         why[0] = 0;
         ok = open_program(forces[force]) && run_model() && (!w || run_way(w, seed, force));
@@ -747,7 +751,7 @@ static void narrow(enum dp_kind kind, uint64_t seed, unsigned force, const struc
         else
             bad = mid;
     }
-    dp_make(&prog, kind, seed);
+    dp_make_reading(&prog, kind, seed, force == FORCE_NO_BYTES);
     printf("seed 0x%llx, %s, %s%s%s: goes wrong with unit %u of %u:\n", (unsigned long long)seed,
            dp_kind_name[kind], w ? w->name : "model", forces[force] ? ", " : "",
            forces[force] ? forces[force] : "", bad, prog.units);
@@ -768,7 +772,7 @@ static bool try_program(enum dp_kind kind, uint64_t seed, unsigned force, bool n
     const struct way *w = NULL;
     bool ok;
 
-    dp_make(&prog, kind, seed);
+    dp_make_reading(&prog, kind, seed, force == FORCE_NO_BYTES);
     dp_cut(&prog, (unsigned)number("DIFF_CUT", prog.units));
     if (getenv("DIFF_DUMP"))
         show(DP_CODE, prog.at);
@@ -812,7 +816,7 @@ static void programs(enum dp_kind kind)
         unsigned force = getenv("DIFF_FORCE") ? (unsigned)number("DIFF_FORCE", 0) % FORCES
                                               : (unsigned)(seed % FORCES);
 
-        if (kind == DP_LONG3 && force == FORCE_ICEBP)
+        if (kind == DP_LONG3 && (force == FORCE_ICEBP || force == FORCE_NO_BYTES))
             force = 0; /* for ring 0 alone */
 
         if (try_program(kind, seed, force, failed < 3))
