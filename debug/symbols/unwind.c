@@ -179,10 +179,15 @@ static enum step outwards(struct walker *w, uint64_t symbol_pc, bool first, bool
                           enum unwind_how *how)
 {
     bool tried;
-    enum step s = by_information(w, symbol_pc, &tried, is_signal);
+    enum step s;
     int slots;
 
+    *how = UNWIND_EVENT;
+    *is_signal = first && unwind_event(w->env, linear_pc(w), &w->regs);
+    if (*is_signal)
+        return STEP_OK;
     *how = UNWIND_CFI;
+    s = by_information(w, symbol_pc, &tried, is_signal);
     if (tried)
         return s;
     slots = first ? frameless_slots(w) : -1;
@@ -245,10 +250,9 @@ size_t unwind(struct unwind_env *env, struct unwind_frame *frames, size_t max)
 const char *unwind_how_name(enum unwind_how how)
 {
     static const char *const names[UNWIND_HOWS] = {
-        [UNWIND_FIRST] = "register",
-        [UNWIND_CFI] = "frame information",
-        [UNWIND_POINTER] = "frame pointer",
-        [UNWIND_ENTRY] = "code at entry or return",
+        [UNWIND_FIRST] = "register",        [UNWIND_CFI] = "frame information",
+        [UNWIND_POINTER] = "frame pointer", [UNWIND_ENTRY] = "code at entry or return",
+        [UNWIND_EVENT] = "interrupted",
     };
 
     return (unsigned)how < UNWIND_HOWS ? names[how] : "?";

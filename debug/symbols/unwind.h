@@ -1,7 +1,8 @@
 /*
  * Backtraces: who called whom, as far as it can be known. Each frame is found by DWARF call frame
  * information of the loaded ELF files, else by the frame pointer, else (in the first frame) by a
- * look at the code where the function has just begun or ends. The stack is never searched for
+ * look at the code where the function has just begun or ends, or by the frame that the processor
+ * pushed where a handler has. The stack is never searched for
  * things that look like addresses: where knowledge ends the trace ends, and says why.
  */
 #ifndef DEBUG_UNWIND_H
@@ -18,6 +19,7 @@ enum unwind_how {
     UNWIND_CFI,     /* .debug_frame or .eh_frame */
     UNWIND_POINTER, /* RBP chain */
     UNWIND_ENTRY,   /* the callee had just begun, or was about to return */
+    UNWIND_EVENT,   /* interrupted here, or SYSCALL was right before: the handler had just begun */
     UNWIND_HOWS,
 };
 

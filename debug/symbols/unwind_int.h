@@ -38,4 +38,8 @@ enum cfi_result {
 enum cfi_result unwind_cfi(const struct unwind_env *env, uint64_t pc, struct unwind_regs *r,
                            bool *is_signal);
 
+/* When an event or SYSCALL has just led to `pc`, the first instruction of its handler: makes *r
+ * that of what it came from, whose pc must be taken as it is, and says true. */
+bool unwind_event(const struct unwind_env *env, uint64_t pc, struct unwind_regs *r);
+
 #endif

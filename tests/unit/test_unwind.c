@@ -145,6 +145,68 @@ static void function_start_by_symbol(void)
     symbols_free(t);
 }
 
+/* At a handler's first instruction the processor's own frame tells what was interrupted. */
+static void interrupted(void)
+{
+    static const struct {
+        unsigned vector;
+        uint64_t cs, flags;
+        bool found;
+    } rows[] = {{3, 0x33, 0x202, true},   {14, 0x33, 0x10246, true}, {32, 0x10, 0x2, true},
+                {14, 0, 0x202, false},    {14, 0x33, 0x200, false},  {32, 0x10, 0x100000002, false},
+                {300, 0x33, 0x202, false}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        unsigned v = rows[i].vector;
+        uint64_t sp = 0x8000 + (v == 14) * 8, gate = 0x4000 + 16 * (uint64_t)v;
+
+        fresh(64);
+        regs[REG_cs] = 0x10;
+        regs[REG_rbp] = 0x9000;
+        regs[REG_idtr_base] = 0x4000;
+        regs[REG_idtr_limit] = 0xfff;
+        memset(ram + 0x4000, 0, 0x2000);
+        put(gate, 8, 0x8e0000101000);
+        put(gate + 8, 8, 0);
+        put(0x8000, 8, 6);
+        put(sp, 8, 0x1900);
+        put(sp + 8, 8, rows[i].cs);
+        put(sp + 16, 8, rows[i].flags);
+        put(sp + 24, 8, 0x8800);
+        put(sp + 32, 8, 0x2b);
+        if ((unwind(&env, f, 2) == 2 && f[1].how == UNWIND_EVENT) != rows[i].found)
+            TEST_FAIL("row %zu: how %d", i, (int)f[1].how);
+        if (rows[i].found)
+            CHECK(f[1].pc == 0x1900 && f[1].symbol_pc == 0x1900 && f[1].sp == 0x8800);
+    }
+    fresh(64);
+    regs[REG_msr_lstar] = 0x1000;
+    regs[REG_rcx] = 0x1a00;
+    CHECK(unwind(&env, f, 2) == 2 && f[1].pc == 0x1a00 && f[1].how == UNWIND_EVENT);
+    CHECK_EQ(f[1].sp, 0x8000);
+}
+
+/* 32-bit code: no stack pointer is pushed unless the ring changed. */
+static void interrupted_32(void)
+{
+    for (unsigned ring = 0; ring < 4; ring += 3) {
+        fresh(32);
+        regs[REG_cs] = 8;
+        regs[REG_idtr_base] = 0x4000;
+        regs[REG_idtr_limit] = 0x7ff;
+        memset(ram + 0x4000, 0, 0x800);
+        put(0x4000 + 8 * 13, 8, 0x8e0000081000);
+        put(0x8000, 4, 0x18);
+        put(0x8004, 4, 0x1900);
+        put(0x8008, 4, 0x18 | ring);
+        put(0x800c, 4, 0x246);
+        put(0x8010, 4, 0x8700);
+        put(0x8014, 4, 0x23);
+        CHECK(unwind(&env, f, 2) == 2 && f[1].pc == 0x1900 && f[1].how == UNWIND_EVENT);
+        CHECK_EQ(f[1].sp, ring ? 0x8700 : 0x8010);
+    }
+}
+
 static void hostile_stacks(void)
 {
     uint32_t r = 7;
@@ -301,6 +363,8 @@ static const struct test tests[] = {
     {"unwind: 16-bit frame pointers", pointers_16},
     {"unwind: at entry and at return", entry_and_return},
     {"unwind: at a function's first instruction", function_start_by_symbol},
+    {"unwind: what a handler interrupted", interrupted},
+    {"unwind: what a handler of 32-bit code interrupted", interrupted_32},
     {"unwind: hostile stacks", hostile_stacks},
     {"unwind: .eh_frame", eh_frame_64},
     {"unwind: .debug_frame", debug_frame_64},
