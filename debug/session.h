@@ -39,7 +39,7 @@ struct session_config {
     unsigned cpus;            /* 0: 1 */
     const char *cpu_features; /* "-cx16,+…", or NULL */
     bool irqchip_kernel;
-    unsigned slow_clock; /* guest time runs that many times slower than the host's; 0: 1 */
+    unsigned slow_clock; /* guest time runs that many times slower than the host's; 0: as fits */
     struct boot_config boot;
     const char *symbols;   /* FILE[@ADDR] that replaces the image's own, or NULL */
     unsigned ring_records; /* per vCPU, a power of two; 0: 65536 */

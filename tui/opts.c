@@ -100,7 +100,8 @@ static const struct option_row table[] = {
 {0, "irqchip", "SIDE", IN_GUEST, "interrupt chips and timer in vmscope (user) or in KVM (kernel)",
  opt_irqchip},
 {0, "slow-clock", "N", IN_GUEST, "the guest's timers run N times slower than the host's clock, for "
- "guests that this host runs so slowly that their timer ticks leave no time for work",
+ "guests that this host runs so slowly that their timer ticks leave no time for work; unless given, "
+ "20 for Linux where KVM emulates ring 0, else 1",
  opt_slow_clock},
 {'S', NULL, NULL, IN_GUEST, "stop at the guest's first instruction, as the workbench always does; "
  "`run` then takes commands from its standard input unless -x or -e gives them", set_stop},

@@ -78,9 +78,10 @@ struct boot_state {
     uint64_t entry;      /* linear address of the first instruction, for people */
     uint64_t gdt;        /* where x86_boot_apply put them; 0 before, and where it made none */
     uint64_t page_tables;
+    bool is_linux; /* which finds out how fast it runs, and ticks too often for some hosts */
     uint64_t rsdp; /* the root of ACPI's tables, or 0 */
     struct boot_claims claims;
-    char summary[240]; /* "Multiboot 2, 64-bit ELF, 3 segments in 0x100000-0x123fff, entry …" */
+    char summary[320]; /* "Multiboot 2, 64-bit ELF, 3 segments in 0x100000-0x123fff, entry …" */
 };
 
 /* One line of the memory map that guests are told. Types as in E820: 1 usable, 2 reserved. */

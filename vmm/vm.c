@@ -18,6 +18,8 @@
 #include "vmm/vcpu.h"
 #include "vmm/x86_boot.h"
 
+#define LINUX_SLOW_CLOCK 20
+
 /* Three pages that VT-x needs for its own TSS and one for its identity map, in the PCI hole where
  * no RAM is (Documentation/virt/kvm/api.rst, KVM_SET_TSS_ADDR). */
 #define TSS_GPA      0xfffbd000ull
@@ -246,6 +248,29 @@ static int make_cpus(struct vm *vm, struct err *e)
     return rc;
 }
 
+/* Where KVM emulates ring 0 Linux spends half of its instructions in 250 timer ticks a second,
+ * unless they are rarer. */
+static void choose_clock(struct vm *vm)
+{
+    size_t used = strlen(vm->boot.summary);
+
+    vm->m.door.slow = vm->cfg.slow_clock ? vm->cfg.slow_clock : 1;
+    if (vm->cfg.slow_clock || !vm->probe.emulated || !vm->boot.is_linux || vm->cfg.irqchip_kernel)
+        return;
+    vm->m.door.slow = LINUX_SLOW_CLOCK;
+    snprintf(vm->boot.summary + used, sizeof vm->boot.summary - used,
+             "; its timers run %d times slower", LINUX_SLOW_CLOCK);
+}
+
+static int load(struct vm *vm, struct err *e)
+{
+    int rc = boot_load(&vm->cfg.boot, &vm->mem, &vm->boot, e);
+
+    if (rc == 0)
+        choose_clock(vm);
+    return rc;
+}
+
 static int build(struct vm *vm, struct err *e)
 {
     struct machine_hooks hooks = {
@@ -271,13 +296,11 @@ static int build(struct vm *vm, struct err *e)
     rc = mem_init(&vm->mem, vm->cfg.mem_bytes, e);
     if (rc == 0)
         rc = machine_init(&vm->m, vm->cpus, &vm->mem, vm->cfg.irqchip_kernel, false, &hooks, e);
-    if (rc == 0 && vm->cfg.slow_clock)
-        vm->m.door.slow = vm->cfg.slow_clock;
     if (rc < 0)
         return rc;
     vm->machine_made = true;
     vm->m.hooks.event = hook_event; /* from here on: power-on is no news */
-    rc = boot_load(&vm->cfg.boot, &vm->mem, &vm->boot, e);
+    rc = load(vm, e);
     if (rc == 0)
         rc = make_kvm(vm, e);
     if (rc == 0)
@@ -345,7 +368,7 @@ int vm_reset(struct vm *vm, struct err *e)
     if (fallocate(vm->mem.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
                   (off_t)vm->mem.ram_bytes) < 0)
         return err_set(e, errno, "cannot clear guest memory: %s", strerror(errno));
-    rc = boot_load(&vm->cfg.boot, &vm->mem, &vm->boot, e);
+    rc = load(vm, e);
     return rc < 0 ? rc : enter_image(vm, e);
 }
 

@@ -32,7 +32,7 @@ struct vm_config {
     unsigned cpus;            /* 1 to MACHINE_CPUS_MAX */
     const char *cpu_features; /* as --cpu, or NULL */
     bool irqchip_kernel;
-    unsigned slow_clock; /* guest time runs that many times slower than the host's; 0: 1 */
+    unsigned slow_clock; /* guest time runs that many times slower than the host's; 0: as fits */
     struct boot_config boot;
     unsigned ring_records; /* per vCPU, and for the devices; a power of two */
     bool visible_all;      /* every MSR access that KVM lets us filter leaves to us */

@@ -126,6 +126,7 @@ void load_linux_cmdline(struct load *l, struct buf *out)
     for (unsigned i = 0; l->cfg->emulated && i < ARRAY_LEN(when_emulated); i++)
         if (!strstr(user, when_emulated[i]))
             buf_addf(out, "%s%s", out->len ? " " : "", when_emulated[i]);
+    l->out->is_linux = true;
     snprintf(l->told, sizeof l->told, "%s", buf_str(out));
     buf_addf(out, "%s%s", out->len && *user ? " " : "", user);
 }
