@@ -75,7 +75,7 @@ static void fold(struct out *o, const char *first, const char *text)
         out_text(o, "%s%.*s", first, (int)len, text);
         text += len;
         text += strspn(text, " ");
-        first = "                    " + (20 - (indent < 20 ? indent : 20));
+        first = &"                    "[20 - (indent < 20 ? indent : 20)];
     } while (*text);
 }
 
