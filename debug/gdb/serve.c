@@ -336,10 +336,37 @@ static void on_print(void *arg, unsigned events)
 /* ---- listening
  * ------------------------------------------------------------------------------------- */
 
+/* What is at `path` already: a socket that somebody left behind is removed, anything else is in the
+ * way. */
+static int make_room(const struct sockaddr_un *a, struct err *e)
+{
+    struct stat st;
+    bool alive;
+    int probe;
+
+    if (lstat(a->sun_path, &st) < 0)
+        return 0;
+    if (!S_ISSOCK(st.st_mode))
+        return err_set(e, EEXIST,
+                       "cannot listen for gdb at %s: there is a %s already; give another path",
+                       a->sun_path, S_ISDIR(st.st_mode) ? "directory" : "file");
+    probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    alive = probe < 0 || connect(probe, (const struct sockaddr *)a, sizeof *a) == 0 ||
+            errno != ECONNREFUSED;
+    if (probe >= 0)
+        close(probe);
+    if (alive)
+        return err_set(e, EADDRINUSE,
+                       "cannot listen for gdb at %s: another program does; give another path",
+                       a->sun_path);
+    return unlink(a->sun_path) < 0 ? err_set(e, errno, "cannot remove the old socket %s: %s",
+                                             a->sun_path, strerror(errno))
+                                   : 0;
+}
+
 static int listen_unix(struct gdb *g, const char *path, struct err *e)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    struct stat st;
     mode_t old;
     int rc;
 
@@ -347,16 +374,9 @@ static int listen_unix(struct gdb *g, const char *path, struct err *e)
         return err_set(e, EINVAL, "cannot listen for gdb: a socket's path has 1 to %zu bytes",
                        sizeof a.sun_path - 1);
     memcpy(a.sun_path, path, strlen(path) + 1);
-    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) { /* left behind by one that died? */
-        int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        bool dead = probe >= 0 && connect(probe, (struct sockaddr *)&a, sizeof a) < 0 &&
-                    errno == ECONNREFUSED;
-
-        if (probe >= 0)
-            close(probe);
-        if (dead)
-            unlink(path);
-    }
+    rc = make_room(&a, e);
+    if (rc < 0)
+        return rc;
     g->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     old = umask(0177);
     rc = g->listen_fd < 0 ? -1 : bind(g->listen_fd, (struct sockaddr *)&a, sizeof a);
@@ -422,7 +442,8 @@ static int listen_tcp(struct gdb *g, const char *where, struct err *e)
         setsockopt(g->listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
         bind(g->listen_fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(g->listen_fd, 4) < 0 ||
         getsockname(g->listen_fd, (struct sockaddr *)&got, &len) < 0)
-        rc = err_set(e, errno, "cannot listen for gdb at %s:%s: %s", host, port, strerror(errno));
+        rc = err_set(e, errno, "cannot listen for gdb at %s:%s: %s%s", host, port, strerror(errno),
+                     errno == EADDRINUSE ? "; port 0 takes a free one" : "");
     else if (!is_loopback(ai->ai_addr))
         g->open_to_all = true;
     freeaddrinfo(ai);

@@ -1,5 +1,7 @@
 /* Clients of the remote stub that leave at the wrong moment, ask for what does not go together,
  * never read or send nonsense: the session goes on, and the next one is served. */
+#include <netinet/in.h>
+
 #include "debug/gdb/stub.h"
 #include "tests/unit/gdb_client.h"
 
@@ -311,28 +313,118 @@ static void reads_slowly(void)
     close_session();
 }
 
+/* ---- where it listens
+ * ------------------------------------------------------------------------------ */
+
+static bool refuses(const char *where, const char *sentence)
+{
+    struct err e = {0};
+    int rc = gdb_listen(s, where, &e);
+
+    if (rc < 0 && strstr(e.msg, sentence) && !gdb_is_listening(s))
+        return true;
+    printf("%s: %d \"%s\", not \"%s\"\n", where, rc, e.msg, sentence);
+    return false;
+}
+
 static void refuses_bad_addresses(void)
 {
-    static const char *const bad[] = {
-        "", "x", "70000", "1234x", ":", "unix:", "no.such.host.invalid:1"};
+    char where[300], taken[100];
     struct err e = {0};
 
-    if (!open_session(1, false)) {
-        if (why_skip)
-            SKIP("%s", why_skip);
-        TEST_FAIL("no session");
-    }
+    WITH_SESSION(1, false);
+    hang_up();
     CHECK(gdb_listen(s, "1234", &e) == -EALREADY);
     gdb_close(s);
     CHECK(access(sock_path, F_OK) < 0);
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        e = (struct err){0};
-        CHECK(gdb_listen(s, bad[i], &e) < 0);
-        CHECK(e.msg[0]);
-        CHECK(!gdb_is_listening(s));
-    }
+    CHECK(refuses("", "[HOST:]PORT"));
+    CHECK(refuses("x", "[HOST:]PORT"));
+    CHECK(refuses("70000", "[HOST:]PORT"));
+    CHECK(refuses("1234x", "[HOST:]PORT"));
+    CHECK(refuses(":", "[HOST:]PORT"));
+    CHECK(refuses("no.such.host.invalid:1", "no.such.host.invalid"));
+    CHECK(refuses("unix:", "a socket's path"));
+    CHECK(refuses("unix:/tmp", "a directory already"));
+    CHECK(refuses("unix:/no/such/folder/x", "No such file"));
+    snprintf(where, sizeof where, "unix:/tmp/%0200d", 1);
+    CHECK(refuses(where, "a socket's path"));
+    snprintf(where, sizeof where, "unix:%s", image_path);
+    CHECK(refuses(where, "a file already"));
+    CHECK(!access(image_path, F_OK));
     CHECK(!gdb_listen(s, "0", &e));
     CHECK(gdb_port(s) > 0);
+    snprintf(taken, sizeof taken, "127.0.0.1:%u", gdb_port(s));
+    gdb_close(s);
+    CHECK(!gdb_listen(s, taken, &e)); /* at once again */
+    close_session();
+}
+
+/* Somebody who died left a socket behind; somebody who lives keeps his. */
+static void takes_a_stale_socket(void)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct err e = {0};
+    char where[100];
+    struct stat st;
+    int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    WITH_SESSION(1, false);
+    hang_up();
+    gdb_close(s);
+    memcpy(a.sun_path, sock_path, strlen(sock_path) + 1);
+    CHECK(other >= 0);
+    CHECK(!bind(other, (struct sockaddr *)&a, sizeof a));
+    CHECK(!listen(other, 1));
+    snprintf(where, sizeof where, "unix:%s", sock_path);
+    for (int i = 0; i < 3; i++) /* its queue is full in the end, which is no reason to wait */
+        CHECK(refuses(where, "another program"));
+    CHECK(!access(sock_path, F_OK));
+    close(other);
+    CHECK(!gdb_listen(s, where, &e));
+    CHECK(!stat(sock_path, &st));
+    CHECK_EQ(st.st_mode & 0777, 0600);
+    CHECK(attach());
+    CHECK_HAS(ask("?"), "T05");
+    close_session();
+}
+
+static bool describes(const char *where, const char *text, const char *not_that)
+{
+    struct buf b = {0};
+    struct err e = {0};
+    bool right;
+
+    if (gdb_listen(s, where, &e) < 0) {
+        printf("%s\n", e.msg);
+        return false;
+    }
+    gdb_describe(s, &b);
+    right = strstr(buf_str(&b), text) && !strstr(buf_str(&b), not_that);
+    if (!right)
+        printf("%s: %s\n", where, buf_str(&b));
+    buf_fini(&b);
+    gdb_close(s);
+    return right;
+}
+
+static void warns_of_open_ports(void)
+{
+    int six = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    bool have_six = six >= 0 && !bind(six, (struct sockaddr *)&a, sizeof a);
+
+    if (six >= 0)
+        close(six);
+    WITH_SESSION(1, false);
+    hang_up();
+    gdb_close(s);
+    CHECK(describes("0", "127.0.0.1:", "Warning"));
+    CHECK(describes("127.0.0.2:0", "127.0.0.2:", "Warning"));
+    CHECK(describes("0.0.0.0:0", "Warning: that port is open to the network", "[::"));
+    if (have_six) {
+        CHECK(describes("[::1]:0", "[::1]:", "Warning"));
+        CHECK(describes("[::]:0", "Warning: that port is open to the network", "127"));
+    }
     close_session();
 }
 
@@ -350,5 +442,7 @@ static const struct test tests[] = {
     {"never_reads", never_reads},
     {"reads_slowly", reads_slowly},
     {"refuses_bad_addresses", refuses_bad_addresses},
+    {"takes_a_stale_socket", takes_a_stale_socket},
+    {"warns_of_open_ports", warns_of_open_ports},
 };
 TEST_MAIN(tests)
