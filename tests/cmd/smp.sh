@@ -7,6 +7,9 @@ names="states states_known_to_the_kernel each_hit_is_told point_for_one locking_
 nexti_over_a_halt"
 [[ -r /dev/kvm && -w /dev/kvm ]] || { for n in $names; do echo "SKIP $n: no usable /dev/kvm"; done; exit 0; }
 status=0
+# Emulated processors (tests/svm-rig) stop some hundred times a second: less is asked of them.
+less=1
+[[ ${VMSCOPE_IN_RIG-} ]] && less=20
 { ${CC:-gcc} -m32 -c -o "$TEST_DIR/crowd.o" tests/cmd/crowd.S &&
     ld -m elf_i386 -Ttext 0x7000 -o "$TEST_DIR/crowd.elf" "$TEST_DIR/crowd.o" &&
     objcopy -O binary "$TEST_DIR/crowd.elf" "$TEST_DIR/crowd.bin"; } >"$TEST_DIR/build" 2>&1 ||
@@ -31,7 +34,7 @@ both='print *(u32*)0x600c' other='print *(u32*)0x6010'
 # Stopped by processor 3, which others are in every state there is. The point is on the counting
 # loop's third pass, by which time the others may still be on their way: they are waited for.
 states() {
-    go 'break work thread 3 if *(u32*)0x600c > 20000 && *(u32*)0x6010 > 20000' continue 'info vcpus'
+    go "break work thread 3 if *(u32*)0x600c > $((20000 / less)) && *(u32*)0x6010 > $((20000 / less))" continue 'info vcpus'
     says '^ +0 .* stopped +0x[0-9a-f]+ <spin' '^ +1 .* halted +0x[0-9a-f]+ <asleep' \
         '^ +2 .* halted, interrupts off +0x[0-9a-f]+ <dead' '^\* +3 .* stopped +0x[0-9a-f]+ <work>' \
         '^ +4 .* stopped +0x' '^ +5 .* waiting for SIPI' 'Breakpoint 1, 0x[0-9a-f]+ <work> on vCPU 3$'
@@ -50,22 +53,25 @@ point_for_one() {
     ! grep -q 'on vCPU [0-35]' <<<"$out" || fail "another vCPU was reported"
 }
 locking_on() {
-    go 'tbreak work thread 3' continue 'set scheduler-locking on' "$other" 'stepi 3000' 'break work' \
+    go 'tbreak work thread 3' continue 'set scheduler-locking on' "$other" "stepi $((3000 / less))" 'break work' \
         continue continue continue "$other" "$both"
     mapfile -t v < <(values)
-    [[ ${v[0]} == "${v[1]}" && ${v[2]} -gt 700 ]] || fail "others moved: ${v[*]}" || return
+    ((${#v[@]} >= 2)) || fail "nothing was printed" || return
+    [[ ${v[0]} == "${v[1]}" && ${v[2]-0} -gt $((700 / less)) ]] || fail "others moved: ${v[*]}" || return
     says 'work> on vCPU 3$'
 }
 locking_step() {
-    go 'tbreak work thread 3' continue 'set scheduler-locking step' "$other" 'stepi 3000' "$other" \
-        'break work thread 3 if *(u32*)0x600c > 100000' continue "$other"
+    go 'tbreak work thread 3' continue 'set scheduler-locking step' "$other" "stepi $((3000 / less))" "$other" \
+        "break work thread 3 if *(u32*)0x600c > $((100000 / less))" continue "$other"
     mapfile -t v < <(values)
-    [[ ${v[0]} == "${v[1]}" && ${v[2]} -gt ${v[1]} ]] || fail "steps and runs: ${v[*]}"
+    ((${#v[@]} >= 2)) || fail "nothing was printed" || return
+    [[ ${v[0]} == "${v[1]}" && ${v[2]-0} -gt ${v[1]} ]] || fail "steps and runs: ${v[*]}"
 }
 locking_off() {
-    go 'tbreak work thread 3' continue 'set scheduler-locking off' "$other" 'stepi 30000' "$other"
+    go 'tbreak work thread 3' continue 'set scheduler-locking off' "$other" "stepi $((30000 / less))" "$other"
     mapfile -t v < <(values)
-    [[ ${v[1]} -gt ${v[0]} ]] || fail "nobody else ran in 30000 steps: ${v[*]}"
+    ((${#v[@]} >= 2)) || fail "nothing was printed" || return
+    [[ ${v[1]} -gt ${v[0]} ]] || fail "nobody else ran in $((30000 / less)) steps: ${v[*]}"
 }
 steps_one_that_waits() {
     go 'tbreak work thread 3' continue 'vcpu 5' stepi
