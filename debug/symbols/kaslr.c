@@ -83,7 +83,9 @@ int kaslr_find(struct session *s, unsigned vcpu, struct kaslr *out, struct err *
         if (by_symbol(s, fault, faults[i], out))
             return 0;
     walk_ranges(session_mem(s), &r, 1u << 20, first_in_image, &at);
-    if (!at || (!in_image(entry) && !in_image(fault)))
+    /* Slides are not negative: lower down are other kernels, and Linux' own first tables, which map
+     * all of the GiB. */
+    if (at < IMAGE_LINK || (!in_image(entry) && !in_image(fault)))
         return err_set(e, ENOENT,
                        "no Linux kernel is mapped at 0x%llx yet; let it boot further, and load "
                        "vmlinux with `symbol-file` for a surer answer",

@@ -16,10 +16,19 @@ has nothing_is_left_behind '^No breakpoints'
 
 start "$g/tinyos"
 gdb_run 'set remoteaddresssize 64' 'set breakpoint always-inserted on' 'tbreak shell_run' 'monitor info breakpoints' \
-    'continue' 'monitor info breakpoints' 'p $lstar' 'p $idtr_base' 'p $apic_base' 'set $apic_base = 0xfee00800' \
+    'continue' 'monitor info breakpoints' 'p $lstar' 'p $idtr_base' 'monitor kaslr' 'p $apic_base' 'set $apic_base = 0xfee00800' \
     'p $apic_base' 'set $apic_base = 0xfee00900' 'kill'
 has always_inserted '<shell_run>' 'Temporary breakpoint 1, shell_run'
-has registers_point '<syscall_entry>' '<idt>' '\[ BSP EN \]' '= \[ EN \]'
+has registers_point '<syscall_entry>' '<idt>' 'no Linux kernel is mapped' '\[ BSP EN \]' '= \[ EN \]'
+
+# A Linux that KASLR moved, as far as it shows: the entry of system calls is not where it was linked.
+printf '.globl entry_SYSCALL_64\n.type entry_SYSCALL_64,@function\nentry_SYSCALL_64: nop\n.size entry_SYSCALL_64,1\n' |
+    as -o "$TEST_DIR/k.o" - && ld -Ttext 0xffffffff81000040 -e entry_SYSCALL_64 -o "$TEST_DIR/k.elf" "$TEST_DIR/k.o"
+start --symbols "$TEST_DIR/k.elf" "$g/hello64"
+gdb_run 'set $lstar = 0xffffffff8b200040' 'monitor kaslr' 'maint packet qOffsets' 'disconnect' \
+    "target remote 127.0.0.1:$port" 'info symbol $lstar' 'p $lstar' 'kill'
+has kaslr 'KASLR slide: 0xa200000 .entry_SYSCALL_64 at 0xffffffff8b200040' 'symbol-file -o 0xa200000' 'Text=a200000;' \
+    'entry_SYSCALL_64' '<entry_SYSCALL_64>'
 
 # `call`: gdb keeps all registers and writes them back, the TSC among them.
 start "$g/stack"
