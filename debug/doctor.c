@@ -62,7 +62,12 @@ static const char *host_kind(const struct probe *p)
 /* Text folded at blanks, its first line behind `first`, the others behind as many blanks. */
 static void fold(struct out *o, const char *first, const char *text)
 {
-    size_t indent = strlen(first), room = WIDTH - indent;
+    char blanks[WIDTH / 2] = "";
+    size_t indent = strlen(first), room;
+
+    indent = indent < sizeof blanks ? indent : sizeof blanks - 1;
+    room = WIDTH - indent;
+    memset(blanks, ' ', indent);
 
     do {
         size_t len = strlen(text);
@@ -75,7 +80,7 @@ static void fold(struct out *o, const char *first, const char *text)
         out_text(o, "%s%.*s", first, (int)len, text);
         text += len;
         text += strspn(text, " ");
-        first = &"                    "[20 - (indent < 20 ? indent : 20)];
+        first = blanks;
     } while (*text);
 }
 
@@ -221,7 +226,7 @@ static void tell_method(const struct probe *p, const struct methods *m, enum met
                         enum probe_mode mode, unsigned modes, struct out *o)
 {
     struct buf why = {0}, line = {0};
-    char where[64];
+    char where[64], head[100];
 
     where_text(modes, where);
     buf_addf(&line, "%s", method_name(method_of(m, f, mode)));
@@ -233,7 +238,8 @@ static void tell_method(const struct probe *p, const struct methods *m, enum met
         buf_adds(&line, buf_str(&then));
         buf_fini(&then);
     }
-    out_text(o, "  %-12s %-18s %s", method_feature_name(f), where, buf_str(&line));
+    snprintf(head, sizeof head, "  %-12s %-18s ", method_feature_name(f), where);
+    fold(o, head, buf_str(&line));
     method_reason(p, m, f, mode, &why);
     if (why.len)
         fold(o, "               ", buf_str(&why));

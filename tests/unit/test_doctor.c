@@ -77,7 +77,8 @@ static void says_what_is_used(void)
     memset(&p, 0, sizeof p);
     for (int i = 0; i < PROBE_MODES; i++) {
         p.step[i] = p.int3[i] = p.hw_exec[i] = HOW_DEBUG;
-        p.ro_slot_write[i] = HOW_MMIO;
+        p.hw_write[i] = p.hw_access[i] = HOW_DEBUG;
+        p.ro_slot_write[i] = p.hole_read[i] = HOW_MMIO;
     }
     p.step_iret = HOW_DEBUG;
     p.insn[PI_LZCNT] = HOW_RUNS;
@@ -85,6 +86,7 @@ static void says_what_is_used(void)
     p.inject_bp_rip_delta = 1;
     doctor_report(&p, &o);
     out_end(&o);
+    check_width(buf_str(&o.text));
     CHECK_HAS(buf_str(&o.text), "hardware virtualisation and intercepts");
     CHECK_HAS(buf_str(&o.text), "debug register: debug exit");
     CHECK_HAS(buf_str(&o.text), "read-only-slot");
