@@ -8,12 +8,11 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "debug/control/rpc.h"
+#include "debug/local_socket.h"
 #include "debug/session_priv.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/log.h"
@@ -314,44 +313,12 @@ static void on_timer(void *arg, unsigned events)
 /* ---- listening --------------------------------------------------------------------------------
  */
 
-/* A socket that one who died left behind. */
-static void remove_dead(const struct sockaddr_un *a)
-{
-    struct stat st;
-    int probe;
-
-    if (lstat(a->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-        return;
-    probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (probe >= 0 && connect(probe, (const struct sockaddr *)a, sizeof *a) < 0 &&
-        errno == ECONNREFUSED && unlink(a->sun_path) < 0)
-        log_warn("control: cannot remove the old %s: %s", a->sun_path, strerror(errno));
-    if (probe >= 0)
-        close(probe);
-}
-
 static int bind_path(struct control *c, const char *path, struct err *e)
 {
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    char word[120];
-    mode_t old;
-    int rc;
-
-    if (!*path || strlen(path) >= sizeof a.sun_path)
-        return err_set(e, EINVAL,
-                       "cannot listen for control: the path of a socket has 1 to %zu bytes",
-                       sizeof a.sun_path - 1);
-    memcpy(a.sun_path, path, strlen(path) + 1);
-    remove_dead(&a);
-    c->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    old = umask(0177);
-    rc = c->listen_fd < 0 ? -1 : bind(c->listen_fd, (struct sockaddr *)&a, sizeof a);
-    umask(old);
-    if (rc == 0)
-        c->path = xstrdup(path);
-    if (rc < 0 || listen(c->listen_fd, 8) < 0)
-        return err_set(e, errno, "cannot listen for control at %s: %s",
-                       esc_cut(word, sizeof word, path, strlen(path)), strerror(errno));
+    c->listen_fd = local_socket_listen("control", path, e);
+    if (c->listen_fd < 0)
+        return c->listen_fd;
+    c->path = xstrdup(path);
     return 0;
 }
 

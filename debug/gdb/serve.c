@@ -13,12 +13,11 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "debug/gdb/stub.h"
+#include "debug/local_socket.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/log.h"
@@ -336,53 +335,11 @@ static void on_print(void *arg, unsigned events)
 /* ---- listening
  * ------------------------------------------------------------------------------------- */
 
-/* What is at `path` already: a socket that somebody left behind is removed, anything else is in the
- * way. */
-static int make_room(const struct sockaddr_un *a, struct err *e)
-{
-    struct stat st;
-    bool alive;
-    int probe;
-
-    if (lstat(a->sun_path, &st) < 0)
-        return 0;
-    if (!S_ISSOCK(st.st_mode))
-        return err_set(e, EEXIST,
-                       "cannot listen for gdb at %s: there is a %s already; give another path",
-                       a->sun_path, S_ISDIR(st.st_mode) ? "directory" : "file");
-    probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    alive = probe < 0 || connect(probe, (const struct sockaddr *)a, sizeof *a) == 0 ||
-            errno != ECONNREFUSED;
-    if (probe >= 0)
-        close(probe);
-    if (alive)
-        return err_set(e, EADDRINUSE,
-                       "cannot listen for gdb at %s: another program does; give another path",
-                       a->sun_path);
-    return unlink(a->sun_path) < 0 ? err_set(e, errno, "cannot remove the old socket %s: %s",
-                                             a->sun_path, strerror(errno))
-                                   : 0;
-}
-
 static int listen_unix(struct gdb *g, const char *path, struct err *e)
 {
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    mode_t old;
-    int rc;
-
-    if (!*path || strlen(path) >= sizeof a.sun_path)
-        return err_set(e, EINVAL, "cannot listen for gdb: a socket's path has 1 to %zu bytes",
-                       sizeof a.sun_path - 1);
-    memcpy(a.sun_path, path, strlen(path) + 1);
-    rc = make_room(&a, e);
-    if (rc < 0)
-        return rc;
-    g->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    old = umask(0177);
-    rc = g->listen_fd < 0 ? -1 : bind(g->listen_fd, (struct sockaddr *)&a, sizeof a);
-    umask(old);
-    if (rc < 0 || listen(g->listen_fd, 4) < 0)
-        return err_set(e, errno, "cannot listen for gdb at %s: %s", path, strerror(errno));
+    g->listen_fd = local_socket_listen("gdb", path, e);
+    if (g->listen_fd < 0)
+        return g->listen_fd;
     g->path = xstrdup(path);
     return 0;
 }
