@@ -929,12 +929,19 @@ static void plant_again(struct engine *g, struct vcpu *v)
 }
 
 /* A step that KVM says it made, but did not. */
-static bool step_stood(struct engine *g, struct vcpu *v, const struct kvm_regs *before)
+static bool step_stood(struct engine *g, struct vcpu *v, const struct kvm_regs *before,
+                       const struct onestep_ops *ops, struct onestep_info *info)
 {
+    struct exit_event ev = {.reason = EXIT_KICK};
     struct stuck *s = &g->stuck[v->id];
 
     if (!stuck_stood(s, v, before))
         return false;
+    /* An emulating KVM does some accesses (SGDT's) again and again when the page is trapped. */
+    if (watch_recover(g, v, &ev, ops, info)) {
+        s->stood = 0;
+        return info->last.reason == EXIT_KICK;
+    }
     if (s->stood >= STUCK_STOOD_MAX) {
         s->stood = 0;
         report_stuck(g, v);
@@ -952,7 +959,7 @@ bool engine_one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     uint64_t judged = g->judged[v->id];
     struct kvm_regs before = *v->regs;
     enum onestep r;
-    bool made;
+    bool made, by_hand;
 
     w->cpu[v->id].step_from = linear_rip(v);
     g->judged[v->id] = UINT64_MAX;
@@ -964,15 +971,18 @@ bool engine_one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
         *hva = pl->original;
         pl->lifted = true;
     }
-    if (w->stepped || v->data.dr7)
+    by_hand = w->trapped && vcpu_steps_by_hand(v);
+    if (by_hand)
+        watch_expect_all(w, v);
+    else if (w->stepped || v->data.dr7)
         watch_expect(w, v);
     r = vcpu_onestep(v, &ops, info);
-    if (w->stepped)
+    if (w->stepped || by_hand)
         watch_expected(w, v, r != ONE_OTHER && (info->vector < 0 || info->trapped));
     made = r != ONE_OTHER || after_odd_step(g, v, &ops, pl, info);
     if ((made && !info->partial && info->vector < 0) ||
         (!made && info->last.reason == KVM_EXIT_MMIO && (info->last.flags & EXIT_F_RAM)))
-        made = !step_stood(g, v, &before) && made;
+        made = !step_stood(g, v, &before, &ops, info) && made;
     if (hva) {
         if (*hva != pl->original)
             pl->original = *hva; /* the instruction rewrote itself */
@@ -1165,6 +1175,21 @@ static bool await_handlers(struct engine *g)
     return hooks_missing(g) && atomic_fetch_add(&g->hooks.steps, 1) < AWAIT_STEPS;
 }
 
+/* KVM made the loads of an instruction and refused it then, while they were being completed. */
+static enum verdict on_refused(struct engine *g, struct vcpu *v, const struct vcpu_debug *want)
+{
+    struct exit_event ev = v->refused;
+    enum verdict next;
+
+    v->refused.reason = 0;
+    saw(g, v, &ev);
+    next = on_exit(g, v, want, &ev);
+    if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
+        next = STOPPED;
+    vcpu_commit(v, &ev);
+    return next;
+}
+
 static void body_once(struct engine *g, struct vcpu *v)
 {
     struct cpu_job *job = &g->job[v->id];
@@ -1206,6 +1231,7 @@ static void body_once(struct engine *g, struct vcpu *v)
     vcpu_enter(v, &want, &ev);
     saw(g, v, &ev);
     next = on_exit(g, v, &want, &ev);
+    v->refused.reason = 0;
     string = watch_noted(g, v) && watch_in_string(&g->points.watches, v);
     if (string) {
         vcpu_commit(v, &ev); /* before the records of the rest */
@@ -1220,6 +1246,8 @@ static void body_once(struct engine *g, struct vcpu *v)
         ev.flags |= EXIT_F_STOPPED;
     if (!string)
         vcpu_commit(v, &ev);
+    if (next == GO && v->refused.reason == KVM_EXIT_INTERNAL_ERROR)
+        next = on_refused(g, v, &want);
     if (atomic_load_explicit(&g->stack_depth, memory_order_relaxed))
         stacks_put(g, v, &ev);
     watch_renew(g, v);

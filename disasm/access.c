@@ -30,6 +30,21 @@ static int8_t number_of(unsigned reg)
     return ACCESS_NONE;
 }
 
+/* Of whatever width; AH, CH, DH and BH belong to the first four. */
+static int8_t gpr_of(unsigned reg)
+{
+    static const uint16_t bytes[] = {X86_REG_AL,   X86_REG_CL,   X86_REG_DL,   X86_REG_BL,
+                                     X86_REG_SPL,  X86_REG_BPL,  X86_REG_SIL,  X86_REG_DIL,
+                                     X86_REG_R8B,  X86_REG_R9B,  X86_REG_R10B, X86_REG_R11B,
+                                     X86_REG_R12B, X86_REG_R13B, X86_REG_R14B, X86_REG_R15B};
+    static const uint16_t high[] = {X86_REG_AH, X86_REG_CH, X86_REG_DH, X86_REG_BH};
+
+    for (size_t i = 0; i < ARRAY_LEN(bytes); i++)
+        if (bytes[i] == reg || (i < ARRAY_LEN(high) && high[i] == reg))
+            return (int8_t)i;
+    return number_of(reg);
+}
+
 static uint8_t segment_of(unsigned reg, int base)
 {
     switch (reg) {
@@ -107,6 +122,7 @@ static bool stack_access(const cs_insn *in, unsigned bits, struct access *a)
                          .segment = ACCESS_SS,
                          .base = in->id == X86_INS_LEAVE ? 5 : 4,
                          .index = ACCESS_NONE,
+                         .bit = ACCESS_NONE,
                          .addr_bits = (uint8_t)bits,
                          .disp = move < 0 ? move : 0,
                          .step = (int8_t)move};
@@ -116,14 +132,54 @@ static bool stack_access(const cs_insn *in, unsigned bits, struct access *a)
 /* ---- operands ----------------------------------------------------------------------------------
  */
 
-/* Areas whose size Capstone does not know: the legacy one, and the least with a header. */
+/* Areas whose size Capstone does not know: the legacy one, the least with a header, and words of
+ * the x87. */
 static unsigned area_bytes(const cs_insn *in, unsigned size)
 {
     if (strstr(in->mnemonic, "fxsave") || strstr(in->mnemonic, "fxrstor"))
         return 512;
     if (strstr(in->mnemonic, "xsave") || strstr(in->mnemonic, "xrstor"))
         return 576;
+    if (strstr(in->mnemonic, "fnsave") || strstr(in->mnemonic, "frstor"))
+        return 94;
+    if (strstr(in->mnemonic, "stsw") || strstr(in->mnemonic, "stcw") ||
+        strstr(in->mnemonic, "fldcw"))
+        return 2;
     return size ? size : 1;
+}
+
+static int8_t bit_of(const cs_insn *in, unsigned i)
+{
+    const cs_x86 *x = &in->detail->x86;
+    bool by_bit = in->id == X86_INS_BT || in->id == X86_INS_BTS || in->id == X86_INS_BTR ||
+                  in->id == X86_INS_BTC;
+
+    if (!by_bit || i || x->op_count < 2 || x->operands[1].type != X86_OP_REG)
+        return ACCESS_NONE;
+    return gpr_of(x->operands[1].reg);
+}
+
+/* XLAT has no operand for Capstone. */
+static bool xlat_access(const cs_insn *in, struct access *a)
+{
+    static const uint8_t override[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
+    uint8_t prefix = in->detail->x86.prefix[1];
+
+    if (in->id != X86_INS_XLATB)
+        return false;
+    *a = (struct access){.read = true,
+                         .size = 1,
+                         .segment = ACCESS_DS,
+                         .base = 3,
+                         .index = 0,
+                         .index_bits = 8,
+                         .scale = 1,
+                         .bit = ACCESS_NONE,
+                         .addr_bits = (uint8_t)(in->detail->x86.addr_size * 8)};
+    for (size_t i = 0; i < ARRAY_LEN(override); i++)
+        if (prefix == override[i])
+            a->segment = (uint8_t)i;
+    return true;
 }
 
 static void operand_access(const cs_insn *in, unsigned i, uint64_t next, uint32_t effects,
@@ -139,6 +195,7 @@ static void operand_access(const cs_insn *in, unsigned i, uint64_t next, uint32_
                          .index = number_of(m->index),
                          .scale = (uint8_t)m->scale,
                          .disp = m->disp,
+                         .bit = bit_of(in, i),
                          .addr_bits = (uint8_t)(x->addr_size * 8)};
     a->segment = segment_of(m->segment, a->base);
     if (m->base == X86_REG_RIP || m->base == X86_REG_EIP)
@@ -178,23 +235,9 @@ int disasm_accesses(struct disasm *d, unsigned bits, uint64_t addr, const uint8_
         if (op->type == X86_OP_MEM && (effects.effects & (INSN_LOADS | INSN_STORES)))
             operand_access(in, i, addr + in->size, effects.effects, &out[count++]);
     }
+    count += xlat_access(in, &out[count]);
     count += stack_access(in, bits, &out[count]);
     return count;
-}
-
-/* Of whatever width; AH, CH, DH and BH belong to the first four. */
-static int8_t gpr_of(unsigned reg)
-{
-    static const uint16_t bytes[] = {X86_REG_AL,   X86_REG_CL,   X86_REG_DL,   X86_REG_BL,
-                                     X86_REG_SPL,  X86_REG_BPL,  X86_REG_SIL,  X86_REG_DIL,
-                                     X86_REG_R8B,  X86_REG_R9B,  X86_REG_R10B, X86_REG_R11B,
-                                     X86_REG_R12B, X86_REG_R13B, X86_REG_R14B, X86_REG_R15B};
-    static const uint16_t high[] = {X86_REG_AH, X86_REG_CH, X86_REG_DH, X86_REG_BH};
-
-    for (size_t i = 0; i < ARRAY_LEN(bytes); i++)
-        if (bytes[i] == reg || (i < ARRAY_LEN(high) && high[i] == reg))
-            return (int8_t)i;
-    return number_of(reg);
 }
 
 static bool only_loads(unsigned id)
@@ -236,6 +279,15 @@ bool disasm_load(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *
     return true;
 }
 
+/* Bytes from the operand to the one of `size` bytes that holds the bit. */
+static uint64_t bit_offset(uint64_t bit, unsigned size)
+{
+    unsigned bits = size * 8;
+    int64_t n = bits == 64 ? (int64_t)bit : bits == 32 ? (int32_t)bit : (int16_t)bit;
+
+    return (uint64_t)((n >= 0 ? n / bits : -((bits - 1 - n) / bits)) * (int64_t)size);
+}
+
 uint64_t access_address(const struct access *a, const struct access_regs *r, bool after)
 {
     uint64_t at = (uint64_t)a->disp;
@@ -245,8 +297,13 @@ uint64_t access_address(const struct access *a, const struct access_regs *r, boo
         step = -step;
     if (a->base != ACCESS_NONE)
         at += r->gpr[a->base] - (uint64_t)step;
-    if (a->index != ACCESS_NONE)
-        at += r->gpr[a->index] * a->scale;
+    if (a->index != ACCESS_NONE) {
+        uint64_t index = r->gpr[a->index];
+
+        at += (a->index_bits ? index & ((1ull << a->index_bits) - 1) : index) * a->scale;
+    }
+    if (a->bit != ACCESS_NONE)
+        at += bit_offset(r->gpr[a->bit], a->size);
     if (a->addr_bits == 16)
         at &= 0xffff;
     else if (a->addr_bits == 32)

@@ -24,7 +24,11 @@ struct access {
     uint8_t segment;
     int8_t base, index; /* register number as encoded (0 rax, 1 rcx, … 15), or ACCESS_NONE */
     uint8_t scale;
+    uint8_t index_bits; /* of the index register only so many count; 0: all */
     uint8_t addr_bits;
+    /* BT and its kin reach beyond their operand by this register's value in bits, cut to `size`
+     * bytes and taken as signed; or ACCESS_NONE. */
+    int8_t bit;
     int64_t disp;
     /* How executing changes the base register: +size or -size of a pop or push; a string element
      * adds `step` with DF clear and subtracts it with DF set. */

@@ -211,13 +211,77 @@ static void name_operands(struct disasm *d, const cs_insn *in, struct insn *out)
 
 /* ---- one instruction ---------------------------------------------------------------------- */
 
+/* Vector instructions whose opcode begins with 66, F2 or F3, which Capstone 4 takes for prefixes in
+ * 16-bit code: it finds no instruction there, or another one. */
+static bool is_prefixed_vector(const uint8_t *b, size_t n)
+{
+    bool prefixed = n > 2 && (b[0] == 0x66 || b[0] == 0xf2 || b[0] == 0xf3) && b[1] == 0x0f;
+    uint8_t op = prefixed ? b[2] : 0;
+
+    return (op >= 0x10 && op <= 0x17) || (op >= 0x28 && op <= 0x2f) || op == 0x38 || op == 0x3a ||
+           (op >= 0x50 && op <= 0x7f) || (op >= 0xc4 && op <= 0xc6) || op == 0xc2 || op >= 0xd0;
+}
+
+/* In 32-bit code, and with 16-bit addresses by a prefix, they are the same. */
+static bool decode_vector_16(struct disasm *d, uint64_t addr, const uint8_t *bytes, size_t n)
+{
+    uint8_t with[15] = {0x67};
+    const uint8_t *p = with;
+    size_t rest = n < 14 ? n + 1 : 15;
+
+    memcpy(with + 1, bytes, rest - 1);
+    if (!cs_disasm_iter(d->handle[1], &p, &rest, &addr, d->scratch) || d->scratch->size < 2)
+        return false;
+    d->scratch->size--;
+    memmove(d->scratch->bytes, d->scratch->bytes + 1, d->scratch->size);
+    return true;
+}
+
+static bool is_prefix(uint8_t b)
+{
+    return b == 0x66 || b == 0x67 || (b & 0xe7) == 0x26 || (b & 0xfe) == 0x64 || b == 0xf0 ||
+           (b & 0xfe) == 0xf2;
+}
+
+/* Before F2 or F3 Capstone 4 overlooks the operand size of a string instruction: 66 F3 AB is rep
+ * stosw. Behind them it sees it. `to` gets the bytes with 66 as their last prefix; false when that
+ * is not the matter. */
+static bool string_reordered(unsigned bits, const uint8_t *b, size_t n, uint8_t to[15])
+{
+    size_t end = 0, at = 0, op;
+
+    while (end < n && is_prefix(b[end]))
+        end++;
+    op = end < n && bits == 64 && (b[end] & 0xf0) == 0x40 ? end + 1 : end;
+    if (end < 2 || op >= n ||
+        !((b[op] & 0xfc) == 0x6c || (b[op] & 0xfc) == 0xa4 || (b[op] >= 0xaa && b[op] <= 0xaf)))
+        return false;
+    for (size_t i = 0; i < end; i++)
+        if (b[i] != 0x66)
+            to[at++] = b[i];
+    if (at == end)
+        return false;
+    memset(to + at, 0x66, end - at);
+    memcpy(to + end, b + end, n - end);
+    return true;
+}
+
 static bool decode(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *bytes, size_t n)
 {
+    const uint8_t *from = bytes;
+    uint8_t reordered[15];
     csh h = d->handle[bits == 64 ? 2 : bits == 32 ? 1 : 0];
     size_t rest = n < 15 ? n : 15;
 
-    return cs_disasm_iter(h, &bytes, &rest, &addr, d->scratch) && d->scratch->size > 0 &&
-           d->scratch->size <= 15;
+    if (bits == 16 && is_prefixed_vector(bytes, n))
+        return decode_vector_16(d, addr, bytes, n);
+    if (string_reordered(bits, bytes, rest, reordered))
+        bytes = reordered;
+    if (!cs_disasm_iter(h, &bytes, &rest, &addr, d->scratch) || !d->scratch->size ||
+        d->scratch->size > 15)
+        return false;
+    memcpy(d->scratch->bytes, from, d->scratch->size);
+    return true;
 }
 
 const cs_insn *disasm_decode(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *bytes,

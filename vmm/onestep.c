@@ -453,6 +453,11 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
                 vcpu_settle(v);
             if (moved(v, from))
                 return ONE_DONE;
+            if (v->refused.reason == KVM_EXIT_INTERNAL_ERROR) {
+                out->last = v->refused;
+                v->refused.reason = 0;
+                return ONE_OTHER;
+            }
             /* The next element of a string, or the rest of a read-modify-write; or one that an
              * emulating KVM makes again and again. */
             accesses = v->regs->rcx == rcx ? accesses + 1 : 0;
@@ -503,6 +508,16 @@ static uint64_t lands_at(struct vcpu *v, const struct insn_head *h)
     default:
         return 0;
     }
+}
+
+bool vcpu_steps_by_hand(struct vcpu *v)
+{
+    struct insn_head h;
+
+    if (!v->vm->probe.emulated || cpu_cpl(v->sregs) != 3 || !v->sregs->cs.l)
+        return false;
+    insn_head_read(v, &h);
+    return h.special == SP_POPF || h.special == SP_SHADOW;
 }
 
 static enum onestep step_insn(struct vcpu *v, const struct onestep_ops *ops,

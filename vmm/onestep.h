@@ -39,6 +39,10 @@ struct onestep_ops {
 
 enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct onestep_info *out);
 
+/* Would vcpu_onestep carry out the instruction at RIP itself, past trapped pages, with memory that
+ * disasm/access.h knows of? */
+bool vcpu_steps_by_hand(struct vcpu *v);
+
 /* Injects an exception (with error code where has_ec) or, `is_interrupt`, a software or external
  * interrupt, and runs the vCPU up to the first instruction of its handler. RIP and RFLAGS must
  * already be what the handler's frame shall hold. ONE_DONE, or ONE_OTHER when the guest cannot

@@ -778,6 +778,7 @@ void vcpu_settle(struct vcpu *v)
 {
     unsigned ram = 0;
 
+    v->refused.reason = 0;
     for (unsigned i = 0; v->unsettled && i - ram < SETTLE_RUNS_MAX && ram < SETTLE_RAM_MAX; i++) {
         struct exit_event part = {0};
         int rc;
@@ -786,8 +787,13 @@ void vcpu_settle(struct vcpu *v)
         if (rc < 0)
             break; /* EINTR: completed */
         part.reason = (uint16_t)v->run->exit_reason;
+        if (part.reason == KVM_EXIT_INTERNAL_ERROR) {
+            v->refused = (struct exit_event){.at_ns = clock_ns()};
+            fill(v, &v->refused, 0);
+            note_internal(v, &v->refused);
+        }
         if (part.reason != KVM_EXIT_MMIO && part.reason != KVM_EXIT_IO)
-            break;       /* the end of a step that the completion finished */
+            break;       /* or the end of a step that the completion finished */
         serve(v, &part); /* the next fragment of the same access */
         ram += (part.flags & EXIT_F_RAM) != 0;
     }

@@ -1020,8 +1020,6 @@ static void compare_node(struct watches *w, struct vcpu *v, struct watch_page *p
     if (at == n->to)
         return;
     h = hit_get(w, v, n->bp, n->off + (at - n->from), true);
-    if (h->write && h->old_value != h->new_value)
-        return; /* seen in another line already */
     h->write = true;
     /* The old bytes: of this page from the copy, of others as they are. */
     for (unsigned i = 0; i < h->len; i++) {

@@ -97,13 +97,31 @@ void watch_finish_string(struct engine *g, struct vcpu *v)
     vcpu_dr6_restore(v);
 }
 
+/* Reads of an instruction that stays where it is, because KVM cannot carry it out or it faults: who
+ * carries it out, or the guest when it comes back to it, reads again. */
+static void drop_unfinished(struct watch_cpu *c, const struct vcpu *v)
+{
+    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < c->hits; i++)
+        if (c->hit[i].write || c->hit[i].by != at)
+            c->hit[kept++] = c->hit[i];
+    c->hits = kept;
+}
+
 bool watch_judge(struct engine *g, struct vcpu *v)
 {
     struct watch_cpu *c = &g->points.watches.cpu[v->id];
     bool stops = false;
 
-    if (!watch_rest_open(&g->points.watches, v))
+    if (!watch_rest_open(&g->points.watches, v)) {
+        bool reads = v->run->exit_reason == KVM_EXIT_MMIO && !v->run->mmio.is_write;
+
         vcpu_settle(v); /* may note more: the other half of a read-modify-write */
+        if (reads || v->refused.reason == KVM_EXIT_INTERNAL_ERROR)
+            drop_unfinished(c, v);
+    }
     for (unsigned i = 0; i < c->hits; i++) {
         struct watch_hit h = c->hit[i]; /* completing the access may add some */
 
@@ -251,6 +269,7 @@ bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev
                    const struct onestep_ops *ops, struct onestep_info *info)
 {
     struct watch_cpu *c = &g->points.watches.cpu[v->id];
+    struct kvm_regs before = *v->regs;
     enum onestep r = ONE_OTHER;
     uint64_t from = c->step_from, since = clock_ns();
 
@@ -259,7 +278,7 @@ bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev
     c->step_from = v->sregs->cs.base + v->regs->rip;
     forget_bogus_ud(v, ev);
     engine_alone_begin(g, v);
-    for (int all = 0; all < 2 && r == ONE_OTHER; all++) {
+    for (int all = 0; all < 2 && (r == ONE_OTHER || stuck_same(&before, v->regs)); all++) {
         if (!set_lift(g, v, all))
             continue;
         r = lifted_step(&g->points.watches, v, ev, ops, info);
