@@ -7,7 +7,7 @@ g=${O:-o}/guests
 names="opens steps types_ahead breakpoint scrolls follows_an_exit shows_devices prompt completes goes help_shows
 runs_to_the_end zoom_and_tabs console_input ctrl_c_stops running_is_live resize_storm
 too_small_and_back big garbage_stays_outside quits_after_a_question quit_command_status term_restores
-hup_restores segv_restores abort_restores suspends no_color plain_terminals idle_sleeps script_lines
+term_restores_under_gdb hup_restores segv_restores abort_restores suspends no_color plain_terminals idle_sleeps script_lines
 bad_terminal commands_at_a_hit commands_on_a_wide_screen"
 . tests/lib/tmux.sh
 
@@ -279,6 +279,16 @@ by_signal() {
     restored "$2"
 }
 term_restores() { by_signal TERM 'status [1-9][0-9]*\.'; }
+# A client of the stub waits for the guest meanwhile.
+term_restores_under_gdb() {
+    bench 80 24 --gdb "unix:$TEST_DIR/gdb" "$g/tinyos" || return
+    python3 -c 'import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(b"$vCont;c#a8")
+while s.recv(4096): pass' "$TEST_DIR/gdb" &
+    want 'running' || return
+    kill -TERM "$(program)"
+    restored 'status [1-9][0-9]*\.' && wait $! || fail 'the client does not learn of the end'
+    [[ ! -e $TEST_DIR/gdb ]] || fail 'the socket is left'
+}
 hup_restores() { by_signal HUP 'status [1-9][0-9]*\.'; }
 segv_restores() { by_signal SEGV 'status 139\.'; }
 abort_restores() { by_signal ABRT 'status 134\.'; }
