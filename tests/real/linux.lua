@@ -1,5 +1,5 @@
 -- The story of one boot of Linux, told by tests/real/linux.sh: how far it got, and what linux.lua and
--- `kaslr` say about it at a stop. name=: of the tests; until=: prints, alternatives or init.
+-- `kaslr` say about it at a stop. name=: of the tests; until=: smp, alternatives or init; cpus=: how many.
 local a = ...
 local lx = dofile("scripts/lib/linux.lua")
 local patience = tonumber(a.patience or 480)
@@ -19,7 +19,24 @@ end
 
 vm:cont()
 reached("prints", "Linux version 6[^\n]*\n")
-if a["until"] == "prints" then vm.quit(0) return end
+if a["until"] == "smp" then
+  reached("processors", "smp: Brought up 1 node, " .. a.cpus .. " CPUs")
+  vm:stop()
+  lx.use_symbols()
+  local ticked, n = {}, 0 -- a breakpoint is hit by each, and steps of one leave the others alone
+  vm.break_at("scheduler_tick")
+  for _ = 1, 40 do
+    local s = vm:run(patience)
+    if s.rip ~= lx.symbol("scheduler_tick") then check("tick", false, s.text) break end
+    n = n + (ticked[s.vcpu] and 0 or 1)
+    ticked[s.vcpu] = true
+    vm.step(3, s.vcpu)
+    if n > 1 then break end
+  end
+  check("ticks_of_several", n > 1, n .. " processors came to scheduler_tick")
+  vm.quit(0)
+  return
+end
 reached("slub", "SLUB: HWalign[^\n]*\n")               -- cmpxchg16b
 reached("fpu", "x86/fpu: [^\n]*\n")                     -- xsave, xgetbv
 reached("selftests", "Freeing SMP alternatives memory[^\n]*\n") -- int3, rewriting of its own code
@@ -57,11 +74,49 @@ check("tasks", tasks[1] and tasks[1].pid == 0 and tasks[1].comm:find("^swapper")
       #tasks .. " tasks")
 if a["until"] ~= "init" then vm.quit(0) return end
 
-vm:cont()
+-- The program of the initramfs, before its pages are mapped; its data, its system calls, its faults.
+vm.cmd("symbol-file " .. a.init)
+local function at(name) return (vm.symbol(name) or {}).addr end
+local function ring() return vm.regs.cs & 3 end
+local function run_to(what, where, want_ring)
+  vm.break_at(where, {temporary = true})
+  local stop = vm:run(patience)
+  local want = type(where) == "string" and at(where) or where
+  check(what, stop.kind == "breakpoint" and stop.rip == want and ring() == want_ring, stop.text)
+end
+run_to("ring3_breakpoint", "_start", 3)
 reached("initramfs", "Run /init as init process")
-vm:stop()
 tasks = lx.tasks(true)
 check("all_tasks", has(tasks, function(t) return t.pid == 2 and t.comm == "kthreadd" and t.kernel end) and
                    has(tasks, function(t) return t.pid == 1 end) and #tasks > 10, #tasks .. " tasks")
+vm.cmd("watch *(long *)" .. vm.hex(at("counter")))
+for _, want in ipairs{1, 3} do
+  s = vm:run(patience)
+  check("ring3_watch_" .. want, s.kind == "watchpoint" and vm.mem.u64[at("counter")] == want, s.text)
+end
+vm.cmd("delete")
+text = vm.cmd("finish")
+vm:wait_stop(patience)
+check("finish", vm.regs.rip > at("_start") and vm.regs.rip < at("_start") + 256, text)
+
+-- Into the kernel by SYSCALL, and back to the instruction behind it.
+run_to("syscall_entry", "entry_SYSCALL_64", 0)
+local back = vm.regs.rcx
+check("syscall_callers", vm.cmd("backtrace"):find("#1 [^\n]*_start"), vm.cmd("backtrace"))
+run_to("syscall_body", "do_syscall_64", 0)
+check("syscall_number", vm.regs.rsi == 39, vm.hex(vm.regs.rsi))
+run_to("sysret", back, 3)
+check("pid", vm.regs.rax == 1, vm.regs.rax)
+
+-- The fault of one page, by its address, and back by IRET to the store that faulted.
+local room = at("room") + 4096
+vm.cmd(string.format("catch exception 14 if cr2 == 0x%x", room))
+s = vm:run(patience)
+check("page_fault", vm.regs.cr2 == room and ring() == 0, s.text)
+check("fault_callers", vm.cmd("backtrace"):find("#1 [^\n]*touch"), vm.cmd("backtrace"))
+vm.cmd("delete")
+run_to("iret", "touch", 3)
+vm.step(1)
+check("store_again", vm.mem.u8[room] == 1 and ring() == 3, vm.hex(vm.regs.rip))
 vm:cont()
 reached("ring3", "vmscope%-init: ring 3 reached")

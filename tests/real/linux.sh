@@ -1,12 +1,12 @@
 #!/bin/bash
 # Debian's cloud kernel, by its PVH entry (the ELF inside) and by the boot protocol (the bzImage), with an
 # initramfs of one program. Where KVM runs ring 0 itself, all the way into that program. Where KVM emulates
-# it, at a thousandth of the speed, the first prints its first line, and the second, moved by KASLR, passes
+# it, at a thousandth of the speed, four processors start, and the bzImage, moved by KASLR, passes
 # cmpxchg16b, the FPU and its int3 self-test; with --slow both go into ring 3 there, too.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 . tests/lib/debs.sh
-names="linux_pvh linux_kaslr"
+names="linux_pvh linux_kaslr linux_smp"
 pkg=$(linux_image)
 # shellcheck disable=SC2086
 [[ $pkg ]] || skip_all "apt knows no linux-image-cloud-amd64; apt-get update may help" $names
@@ -20,17 +20,16 @@ status=0
 emulated=false
 "$VMSCOPE" doctor --json 2>/dev/null | grep -q '"emulated":true' && emulated=true
 
-# story NAME IMAGE prints|alternatives|init KERNEL-ARGUMENTS [SCRIPT-ARGUMENTS]: boots, and passes on what linux.lua's story
-# prints. The self-tests of ciphers (cryptomgr) alone take a quarter of an hour on an emulating KVM, and
-# the timer's ticks half of the rest: hence the arguments and the slow clock.
+# story NAME IMAGE smp|alternatives|init KERNEL-ARGUMENTS [SCRIPT-ARGUMENTS [OPTIONS…]]: boots, and passes
+# on what linux.lua's story prints.
 story() {
-    local name=$1 image=$2 until=$3 append=$4 more=${5-} slow=1 want=0 code
-    $emulated && slow=20
+    local name=$1 image=$2 until=$3 append=$4 more=${5-} want=0 code
+    shift 5
     [[ $until == init ]] && want=33
-    "$VMSCOPE" run --timeout 1500 -m 128M --slow-clock $slow --initrd "$initrd" \
+    "$VMSCOPE" run --timeout 1500 -m 128M --initrd "$initrd" "$@" \
         --serial "file:$TEST_DIR/$name.serial" \
-        --append "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 cryptomgr.notests $append" \
-        --script "tests/real/linux.lua,name=$name,until=$until,patience=${PATIENCE:-480}$more" \
+        --append "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 $append" \
+        --script "tests/real/linux.lua,name=$name,until=$until,init=$initrd.init,patience=${PATIENCE:-480}$more" \
         "$image" >"$TEST_DIR/$name.out" 2>"$TEST_DIR/$name.err" </dev/null
     code=$?
     cat "$TEST_DIR/$name.out" "$TEST_DIR/$name.err"
@@ -55,10 +54,14 @@ pvh=init kaslr=init
 if [[ ${TESTS_SLOW-} == true ]]; then
     PATIENCE=900
 elif $emulated; then
-    pvh=prints kaslr=alternatives
+    pvh='' kaslr=alternatives
 fi
 if [[ -s $vmlinux ]]; then
-    story linux_pvh "$vmlinux" $pvh nokaslr
+    [[ $pvh ]] && story linux_pvh "$vmlinux" $pvh nokaslr ""
+    story linux_smp "$vmlinux" smp nokaslr ",cpus=4" -c 4
+    # The kernel's chips have no slow clock; four processors on the rig's two take minutes.
+    $emulated || [[ ${VMSCOPE_IN_RIG-} && ${TESTS_SLOW-} != true ]] ||
+        story linux_smp_kernel "$vmlinux" smp nokaslr ",cpus=4" -c 4 --irqchip kernel
 else
     echo "SKIP linux_pvh: no tool here unpacks $(basename "$bzimage") (tried xz, zstd, gzip, lz4)"
 fi
