@@ -117,8 +117,10 @@ static uint64_t reserved_bits(const struct decoder *d, unsigned level, bool page
         return page && level == 2 ? bits(max - 19, 21) : 0;
     }
     r = bits(d->maxphyaddr, d->mode == PAGING_PAE ? 62 : 51);
+    /* Of a directory pointer bit 5 is reserved, too, when CR3 is loaded; then processors no longer
+     * look at it, and an emulated one (QEMU's) sets it as Accessed. */
     if (d->mode == PAGING_PAE && level == 3)
-        return r | PTE_NX | bits(1, 2) | bits(5, 8);
+        return r | PTE_NX | bits(1, 2) | bits(6, 8);
     if (!d->nxe)
         r |= PTE_NX;
     if (level >= 4)
