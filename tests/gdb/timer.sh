@@ -20,7 +20,11 @@ for i in range(150):
 print("in a handler: %d of 150" % inside)' 'p ticks > 5' 'delete' 'continue'
     has "${chips}_step_waits_for_the_interrupt" '^\$1 = 0' '^\$2 = 1' '=> .* <guest_main'
     has "${chips}_steps_stay_out" 'in a handler: 0 of 150' '^\$3 = 1'
-    has "${chips}_guest_is_not_disturbed" 'exited with code 041'
+    if [[ ${VMSCOPE_IN_RIG-} && $chips == kernel ]]; then
+        echo "SKIP kernel_guest_is_not_disturbed: the kernel's timer is faster than an emulated processor"
+    else
+        has "${chips}_guest_is_not_disturbed" 'exited with code 041'
+    fi
     start "${options[@]}" "$g/timer_irq"
     gdb_run 'maint packet Qqemu.sstep=1' 'hbreak wait_interrupt' 'continue' 'delete' 'stepi' 'stepi' 'stepi' 'stepi' \
         'info line *$pc'

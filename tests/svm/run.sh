@@ -20,7 +20,7 @@ for pkg in $(all_debs); do
     unpack_deb "$pkg" >>"$log" 2>&1
 done
 export VMSCOPE_IN_RIG=1 TESTS_NO_FETCH=1
-seconds=${SVM_SECONDS:-2500}
+seconds=${SVM_SECONDS:-5400}
 # shellcheck disable=SC2086
 TESTS_SCALE=4 timeout $((seconds + 100)) tests/svm-rig --timeout "$seconds" --cpus 2 --log "$TEST_DIR/console.log" -- \
     tests/run --raw ${SVM_GROUPS:-unit guests cmd gdb lua real}
