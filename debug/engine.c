@@ -949,18 +949,21 @@ static bool step_stood(struct engine *g, struct vcpu *v, const struct kvm_regs *
     return true;
 }
 
-bool engine_one_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
+/* `go_on`: of a job that nobody interrupts, as many as may follow at once; those before the last
+ * are counted, and `info->told` says whether that one is. */
+static bool make_steps(struct engine *g, struct vcpu *v, struct onestep_info *info,
+                       bool (*go_on)(void *arg, struct vcpu *v))
 {
-    struct onestep_ops ops = {.arg = g, .saw = saw, .undefined = undefined};
+    struct onestep_ops ops = {.arg = g, .saw = saw, .undefined = undefined, .again = go_on};
     struct plant *pl = plant_here(g, v);
     uint8_t *hva = pl ? mem_ptr(&g->vm->mem, pl->gpa, 1) : NULL;
     bool alone = hva || g->vm->methods.step_enters_free; /* step_guard.h */
     struct watches *w = &g->points.watches;
     uint64_t judged = g->judged[v->id];
-    struct kvm_regs before = *v->regs;
     enum onestep r;
     bool made, by_hand;
 
+    g->before[v->id] = *v->regs;
     w->cpu[v->id].step_from = linear_rip(v);
     g->judged[v->id] = UINT64_MAX;
     if (alone)
@@ -982,7 +985,7 @@ bool engine_one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     made = r != ONE_OTHER || after_odd_step(g, v, &ops, pl, info);
     if ((made && !info->partial && info->vector < 0) ||
         (!made && info->last.reason == KVM_EXIT_MMIO && (info->last.flags & EXIT_F_RAM)))
-        made = !step_stood(g, v, &before, &ops, info) && made;
+        made = !step_stood(g, v, &g->before[v->id], &ops, info) && made;
     if (hva) {
         if (*hva != pl->original)
             pl->original = *hva; /* the instruction rewrote itself */
@@ -1002,18 +1005,16 @@ bool engine_one_step(struct engine *g, struct vcpu *v, struct onestep_info *info
     return made;
 }
 
+bool engine_one_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
+{
+    return make_steps(g, v, info, NULL);
+}
+
 static void report_steps(struct engine *g, struct vcpu *v, const struct onestep_info *info)
 {
     struct stop_info *si = engine_stop(g, v, STOP_STEP);
 
     si->vector = info->vector;
-}
-
-static bool call_each(struct cpu_job *job, struct vcpu *v)
-{
-    job->each_state->have = 0;
-    vcpu_copy_state(v, VS_REGS | VS_SREGS, job->each_state);
-    return job->each(job->each_arg, job->each_state);
 }
 
 /* Does the step job end here by what it was to look for? */
@@ -1051,7 +1052,46 @@ static bool arrived(struct engine *g, const struct cpu_job *job, struct vcpu *v,
     return in.effects & want;
 }
 
-/* One step of a JOB_STEP. A point at the new RIP ends the job early, as it would end a run. */
+static void count_step(struct engine *g, struct vcpu *v, struct cpu_job *job,
+                       const struct catch_before *before)
+{
+    job->made++;
+    job->steps--;
+    if ((job->each && !job->each(job->each_arg, v)) || arrived(g, job, v, before))
+        job->steps = 0;
+}
+
+/* Does nobody want to look between two steps? Points, catches and watches change only while this
+ * vCPU is parked or paused; for what others ask of it meanwhile see steps_again. */
+static bool steps_unseen(const struct engine *g, const struct vcpu *v, const struct cpu_job *job)
+{
+    const struct points *p = &g->points;
+
+    return job->steps > 1 && job->to != STEP_TO_MODE && job->to != STEP_TO_CR3 && !p->exec_points &&
+           !p->plants && !p->catches && !p->watches.pages && !v->data.dr7 &&
+           !g->vm->methods.step_enters_free;
+}
+
+/* A step of a job was made, by `steps_unseen`. Others who want something of the vCPU kick it, or
+ * set what the body looks at. */
+static bool steps_again(void *arg, struct vcpu *v)
+{
+    struct engine *g = arg;
+    struct cpu_job *job = &g->job[v->id];
+
+    count_step(g, v, job, NULL);
+    if (!job->steps || vcpu_parking(v) || atomic_load_explicit(&v->kicked, memory_order_relaxed) ||
+        exit_hooks_any(&g->exit_hooks) ||
+        atomic_load_explicit(&g->alone_wanted, memory_order_relaxed) ||
+        atomic_load_explicit(&g->points.look, memory_order_relaxed) ||
+        (!v->hold_irq &&
+         atomic_load_explicit(&g->vm->m.cpu[v->id].attention, memory_order_relaxed)))
+        return false;
+    g->before[v->id] = *v->regs;
+    return true;
+}
+
+/* Steps of a JOB_STEP. A point at the new RIP ends the job early, as it would end a run. */
 static void step_job(struct engine *g, struct vcpu *v, struct cpu_job *job)
 {
     struct onestep_info info;
@@ -1059,14 +1099,12 @@ static void step_job(struct engine *g, struct vcpu *v, struct cpu_job *job)
     bool made, stopped;
 
     catch_look(g, v, &before);
-    made = engine_one_step(g, v, &info);
+    made = make_steps(g, v, &info, steps_unseen(g, v, job) ? steps_again : NULL);
     stopped = watch_noted(g, v) && watch_judge(g, v);
     if (!made)
         return;
-    job->made++;
-    job->steps--;
-    if ((job->each && !call_each(job, v)) || arrived(g, job, v, &before))
-        job->steps = 0;
+    if (!info.told)
+        count_step(g, v, job, &before);
     if (g->points.catch_steps)
         stopped |= catch_changes(g, v, &before);
     if (g->points.catch_vectors && info.vector >= 0 && info.vector < 32)

@@ -41,9 +41,8 @@ struct cpu_job {
     enum step_to to;
     struct disasm *disasm; /* STEP_TO_BRANCH and like: the job's own */
     uint64_t made;
-    bool (*each)(void *arg, const struct vcpu_state *st); /* after each step, or NULL */
+    bool (*each)(void *arg, const struct vcpu *v); /* after each step, or NULL */
     void *each_arg;
-    struct vcpu_state *each_state;
 };
 
 struct stop_report {
@@ -101,6 +100,7 @@ struct engine {
     } delivered[MACHINE_CPUS_MAX];
     struct stop_report report[MACHINE_CPUS_MAX]; /* written by its vCPU, read when parked */
     struct stuck stuck[MACHINE_CPUS_MAX];
+    struct kvm_regs before[MACHINE_CPUS_MAX];  /* the step being made */
     const char *why_refused[MACHINE_CPUS_MAX]; /* what the assist said of the last exit, or NULL */
     bool (*symbol_text)(void *arg, uint64_t addr, char *dst, size_t cap);
     void *symbol_arg;

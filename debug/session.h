@@ -27,6 +27,7 @@
 #include "vmm/walk.h"
 
 struct session;
+struct vcpu;
 struct symbols;
 struct tracer;
 struct disasm;
@@ -137,12 +138,11 @@ int session_finish(struct session *s, unsigned vcpu, struct err *e);
 int session_until(struct session *s, uint64_t linear, struct err *e);
 /* Board reset: devices, vCPUs and the image as at the start; points stay. Ends stopped. */
 int session_reset(struct session *s, struct err *e);
-/* Steps `n` instructions on the vCPU and calls `fn` after each, on the vCPU's thread, with the
- * registers (regs and sregs parts present); `fn` returning false ends it. Waits for the end and
- * returns the number of steps made, or -errno. For fast stepping scripts and tests. */
+/* Steps `n` instructions on the vCPU and calls `fn` after each, on the vCPU's thread, which may
+ * read v->regs and v->sregs there (the IDT's limit may be a step's); `fn` returning false ends it.
+ * Waits for the end and returns the number of steps made, or -errno. */
 int64_t session_step_each(struct session *s, unsigned vcpu, uint64_t n,
-                          bool (*fn)(void *arg, const struct vcpu_state *st), void *arg,
-                          struct err *e);
+                          bool (*fn)(void *arg, const struct vcpu *v), void *arg, struct err *e);
 
 /* `step.irq`: whether a stepped vCPU takes interrupts (default off). `scheduler`: what other
  * vCPUs do meanwhile. */

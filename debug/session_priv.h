@@ -113,9 +113,8 @@ int session_watch_fd(struct session *s, int fd, unsigned events, session_fd_fn *
  * woke it. EV_STOPPED follows. */
 struct resume {
     uint32_t run, step;
-    bool (*each)(void *arg, const struct vcpu_state *st);
+    bool (*each)(void *arg, const struct vcpu *v);
     void *each_arg[MACHINE_CPUS_MAX];
-    struct vcpu_state *state;
 };
 int session_resume(struct session *s, const struct resume *r, struct err *e);
 /* Holds a running guest for a moment, so that state can be read and written, and lets it go on

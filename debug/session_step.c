@@ -135,7 +135,6 @@ int session_resume(struct session *s, const struct resume *r, struct err *e)
                 .steps = r->each ? UINT64_MAX : 1,
                 .each = r->each,
                 .each_arg = r->each_arg[i],
-                .each_state = r->each ? &r->state[i] : NULL,
             };
     session_launch(s, r->run | r->step);
     session_publish(s, EV_RUNNING, NULL);
@@ -298,24 +297,20 @@ int session_until(struct session *s, uint64_t linear, struct err *e)
 }
 
 int64_t session_step_each(struct session *s, unsigned vcpu, uint64_t n,
-                          bool (*fn)(void *arg, const struct vcpu_state *st), void *arg,
-                          struct err *e)
+                          bool (*fn)(void *arg, const struct vcpu *v), void *arg, struct err *e)
 {
     int rc = check(s, vcpu, e);
-    struct vcpu_state *st;
     int64_t made;
 
     if (rc < 0)
         return rc;
-    st = xcalloc(1, sizeof *st);
     s->over_left = 0;
     all_run(s);
-    s->engine.job[vcpu] = (struct cpu_job){
-        .kind = JOB_STEP, .steps = n, .each = fn, .each_arg = arg, .each_state = st};
+    s->engine.job[vcpu] =
+        (struct cpu_job){.kind = JOB_STEP, .steps = n, .each = fn, .each_arg = arg};
     session_launch(s, 1u << vcpu);
     session_wait(s, UINT64_MAX, NULL);
     made = (int64_t)s->engine.job[vcpu].made;
     s->engine.job[vcpu] = (struct cpu_job){.kind = JOB_RUN};
-    free(st);
     return made;
 }

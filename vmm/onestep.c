@@ -375,44 +375,42 @@ static int fault_entered(const struct vcpu *v, const struct vcpu_debug *want, ui
     return -1;
 }
 
-static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
-                                const struct insn_head *h, const struct step_guard *guard,
-                                struct onestep_info *out)
-{
-    struct vcpu_debug want = {.step = true, .sw_bp = guard->count > 0};
-    uint64_t from = linear_rip(v), rcx = v->regs->rcx, target;
-    unsigned cpl = cpu_cpl(v->sregs), falls, met, accesses = 0;
-    int dr;
+/* A step that KVM makes: of what instruction, from where, and how. */
+struct kvm_step {
+    const struct insn_head *h;
+    const struct step_guard *guard;
+    struct vcpu_debug want;
+    uint64_t from, rcx;
+    unsigned cpl;
+};
 
-    /* A repeated string instruction is one step, whole: hosts stop in it each time, once more at
-     * its end, or not at all. A debug register behind it is quicker than its iterations. */
-    if (h->special == SP_REP && !v->idt_hidden && (dr = rep_register(v)) >= 0) {
-        want.step = false;
-        want.dr[dr] = from + h->len;
-        want.dr7 = 0x400 | 2u << 2 * dr;
-    } else if (v->vm->probe.emulated && !(v->sregs->cr0 & CR0_PE) && h->special != SP_INT &&
-               !insn_plain(v, h, &falls)) {
-        /* Debug registers cost each entry as much again, so who cannot fault goes without. */
-        stop_at_handlers(v, &want);
-    }
+/* Enters until the step is over. `entered`: once it was already, and `out->last` says with what. */
+static enum onestep run_step(struct vcpu *v, const struct onestep_ops *ops,
+                             const struct kvm_step *k, bool entered, struct onestep_info *out)
+{
+    const struct insn_head *h = k->h;
+    uint64_t from = k->from, rcx = k->rcx, target;
+    unsigned met, accesses = 0;
+
     for (unsigned i = 0; i < ENTRIES_MAX; i++) {
-        enter(v, ops, &want, &out->last);
+        if (i || !entered)
+            enter(v, ops, &k->want, &out->last);
         switch (out->last.reason) {
         case KVM_EXIT_DEBUG:
-            if (guard_hit(v, guard, &out->vector) && out->vector >= 0) {
+            if (guard_hit(v, k->guard, &out->vector) && out->vector >= 0) {
                 if (h->vector >= 0 && vcpu_gate_target(v, h->vector, &target) &&
                     target == linear_rip(v))
                     out->vector = h->vector; /* several vectors may share a handler */
                 guard_frame_tf(v, out->vector, false);
             }
-            if (want.step && want.dr7 && out->vector < 0 && moved(v, from))
-                out->vector = fault_entered(v, &want, from + h->len);
+            if (k->want.step && k->want.dr7 && out->vector < 0 && moved(v, from))
+                out->vector = fault_entered(v, &k->want, from + h->len);
             if (h->special == SP_INT && out->vector < 0 &&
                 vcpu_gate_target(v, h->vector, &target) && target == linear_rip(v))
                 out->vector = h->vector;
-            if (want.step && want.dr7 && out->vector >= 0)
+            if (k->want.step && k->want.dr7 && out->vector >= 0)
                 guard_frame_tf(v, out->vector, false);
-            met = out->vector < 0 ? own_registers(v, &want) : 0;
+            met = out->vector < 0 ? own_registers(v, &k->want) : 0;
             if (met && !moved(v, from)) { /* before the instruction, which is not made */
                 v->regs->rflags |= RFLAGS_RF;
                 vcpu_dirty(v, VS_REGS);
@@ -432,7 +430,7 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
         case KVM_EXIT_SHUTDOWN:
             if (!v->idt_hidden)
                 return ONE_OTHER;
-            if (v->events->exception.nr == 1 && cpl == 3 && h->special == SP_REP &&
+            if (v->events->exception.nr == 1 && k->cpl == 3 && h->special == SP_REP &&
                 !moved(v, from) && !vcpu_parking(v))
                 break;
             if (moved(v, from) && v->events->exception.nr == 6) {
@@ -443,7 +441,7 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
                     return step_int(v, ops, &next, out);
             }
             out->partial = h->special == SP_REP && !moved(v, from);
-            return after_hidden(v, ops, cpl, out);
+            return after_hidden(v, ops, k->cpl, out);
         case KVM_EXIT_IO:
         case KVM_EXIT_MMIO:
         case KVM_EXIT_X86_RDMSR:
@@ -470,6 +468,33 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
         }
     }
     return ONE_OTHER;
+}
+
+static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
+                                const struct insn_head *h, const struct step_guard *guard,
+                                struct onestep_info *out)
+{
+    struct kvm_step k = {.h = h,
+                         .guard = guard,
+                         .want = {.step = true, .sw_bp = guard->count > 0},
+                         .from = linear_rip(v),
+                         .rcx = v->regs->rcx,
+                         .cpl = cpu_cpl(v->sregs)};
+    unsigned falls;
+    int dr;
+
+    /* A repeated string instruction is one step, whole: hosts stop in it each time, once more at
+     * its end, or not at all. A debug register behind it is quicker than its iterations. */
+    if (h->special == SP_REP && !v->idt_hidden && (dr = rep_register(v)) >= 0) {
+        k.want.step = false;
+        k.want.dr[dr] = k.from + h->len;
+        k.want.dr7 = 0x400 | 2u << 2 * dr;
+    } else if (v->vm->probe.emulated && !(v->sregs->cr0 & CR0_PE) && h->special != SP_INT &&
+               !insn_plain(v, h, &falls)) {
+        /* Debug registers cost each entry as much again, so who cannot fault goes without. */
+        stop_at_handlers(v, &k.want);
+    }
+    return run_step(v, ops, &k, false, out);
 }
 
 /* An event was given before this step: the step ends at its handler's first instruction. */
@@ -631,7 +656,8 @@ static enum onestep own_step(struct vcpu *v, const struct onestep_ops *ops,
     return own_debug(v, ops, DR6_BS, true, out);
 }
 
-enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct onestep_info *out)
+static enum onestep step_one(struct vcpu *v, const struct onestep_ops *ops,
+                             struct onestep_info *out)
 {
     struct insn_head h;
     enum onestep r;
@@ -659,4 +685,58 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
     }
     r = step_insn(v, ops, &h, out);
     return was || will ? own_step(v, ops, &h, was, will, r, out) : r;
+}
+
+/* ---- steps in a row -------------------------------------------------------------------------- */
+
+/* Is the next step one that needs nothing prepared? The last step has left everything as this one
+ * wants it, and either no handler can run unseen behind the hidden IDT, or nothing can fault. */
+static bool goes_on(struct vcpu *v, const struct insn_head *h)
+{
+    unsigned falls;
+
+    if (!vcpu_may_step_on(v) || h->special != SP_NONE || h->rep || h->locked ||
+        v->events->exception.injected || v->events->interrupt.injected || v->own_tf ||
+        (v->regs->rflags & RFLAGS_TF))
+        return false;
+    return v->sregs->cr0 & CR0_PE ? v->idt_hidden : !v->idt_hidden && insn_plain(v, h, &falls);
+}
+
+/* The same as step_one, for steps that follow one another: most need no more than an entry. */
+static enum onestep step_on(struct vcpu *v, const struct onestep_ops *ops, struct onestep_info *out)
+{
+    static const struct step_guard none;
+    struct insn_head h;
+    struct kvm_step k = {.h = &h, .guard = &none, .want = {.step = true}};
+
+    insn_head_read(v, &h);
+    if (!goes_on(v, &h))
+        return step_one(v, ops, out);
+    k.from = linear_rip(v);
+    k.rcx = v->regs->rcx;
+    if (vcpu_step_on(v, &out->last))
+        return ONE_DONE;
+    if (ops->saw)
+        ops->saw(ops->arg, v, &out->last);
+    vcpu_commit(v, &out->last);
+    return run_step(v, ops, &k, out->last.reason != EXIT_KICK, out);
+}
+
+enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct onestep_info *out)
+{
+    bool quick = v->vm->probe.emulated && !v->data.dr7 && !v->vm->slots.pages;
+    uint64_t from = linear_rip(v);
+    enum onestep r = step_one(v, ops, out);
+
+    out->told = false;
+    while (r == ONE_DONE && ops->again && out->vector < 0 && !out->trapped && !out->partial &&
+           moved(v, from)) {
+        if (!ops->again(ops->arg, v)) {
+            out->told = true;
+            break;
+        }
+        from = linear_rip(v);
+        r = quick ? step_on(v, ops, out) : step_one(v, ops, out);
+    }
+    return r;
 }

@@ -25,6 +25,7 @@ struct onestep_info {
     int vector;   /* of the exception or software interrupt that was entered; -1 none */
     bool trapped; /* `vector` is of a trap behind the instruction, which was carried out */
     bool partial; /* a repeated string instruction that goes on: somebody wants the vCPU */
+    bool told;    /* `again` was called for the last step, and said no */
     struct exit_event last;
 };
 
@@ -35,8 +36,13 @@ struct onestep_ops {
     /* The instruction raises #UD: true when it was carried out after all (some KVMs raise it for
      * instructions that the processor has), with what it raised itself in `raise`. Or NULL. */
     bool (*undefined)(void *arg, struct vcpu *v, struct exit_event *ev, struct assist_event *raise);
+    /* After a step that ended at the next instruction, without an event: true when the next step
+     * follows at once. Who gives it has no use for `saw` at a step's own trap. Or NULL: one step.
+     */
+    bool (*again)(void *arg, struct vcpu *v);
 };
 
+/* What is returned is of the last step: those before it were told to `again`. */
 enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct onestep_info *out);
 
 /* Would vcpu_onestep carry out the instruction at RIP itself, past trapped pages, with memory that

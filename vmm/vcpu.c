@@ -571,6 +571,16 @@ void vcpu_answer(struct vcpu *v, struct exit_event *ev, const void *bytes, size_
     }
 }
 
+static void note_debug(const struct vcpu *v, struct exit_event *ev)
+{
+    const struct kvm_run *run = v->run;
+
+    ev->u.debug.exception = run->debug.arch.exception;
+    ev->u.debug.pc = run->debug.arch.pc;
+    ev->u.debug.dr6 = run->debug.arch.dr6;
+    ev->u.debug.dr7 = run->debug.arch.dr7;
+}
+
 static void note_internal(struct vcpu *v, struct exit_event *ev)
 {
     const struct kvm_run *run = v->run;
@@ -621,10 +631,7 @@ static void serve(struct vcpu *v, struct exit_event *ev)
             atomic_store(&v->idle, run->if_flag ? VCPU_HALTED : VCPU_DEAD);
         break;
     case KVM_EXIT_DEBUG:
-        ev->u.debug.exception = run->debug.arch.exception;
-        ev->u.debug.pc = run->debug.arch.pc;
-        ev->u.debug.dr6 = run->debug.arch.dr6;
-        ev->u.debug.dr7 = run->debug.arch.dr7;
+        note_debug(v, ev);
         break;
     case KVM_EXIT_INTERNAL_ERROR:
         note_internal(v, ev);
@@ -757,6 +764,28 @@ void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event
     sync_cr8(v);
     if (ev->reason < EXIT_OUR_FIRST)
         serve(v, ev);
+}
+
+bool vcpu_step_on(struct vcpu *v, struct exit_event *ev)
+{
+    uint64_t entered = v->last_ns;
+    int rc;
+
+    v->wish = WISH_NONE;
+    note_given(v);
+    rc = run_once(v);
+    *ev = (struct exit_event){.at_ns = clock_ns(), .flags = EXIT_F_STEPPED};
+    ev->guest_ns = saturate(ev->at_ns - entered);
+    fill(v, ev, rc);
+    sync_cr8(v);
+    if (ev->reason == KVM_EXIT_DEBUG && !(v->run->debug.arch.dr6 & 0xf)) {
+        note_debug(v, ev);
+        vcpu_commit(v, ev);
+        return true;
+    }
+    if (ev->reason < EXIT_OUR_FIRST)
+        serve(v, ev);
+    return false;
 }
 
 bool vcpu_sleeps_inside(const struct vcpu *v)
@@ -1000,12 +1029,61 @@ void vcpu_walk_regs(const struct vcpu *v, struct walk_regs *out)
     };
 }
 
+#define INSN_MAX 15
+
+/* Would a walk from there end where the last one did? */
+static bool same_code(const struct vcpu_code *c, const struct walk_regs *r, uint64_t linear)
+{
+    if (!c->hva || linear - c->linear > PAGE_BYTES - INSN_MAX || r->cr3 != c->regs.cr3 ||
+        r->cr0 != c->regs.cr0 || r->cr4 != c->regs.cr4 || r->efer != c->regs.efer)
+        return false;
+    for (unsigned i = 0; i < c->levels; i++) {
+        uint64_t now = 0;
+
+        if (c->level[i].size == sizeof now)
+            memcpy(&now, c->level[i].hva, sizeof now);
+        else
+            memcpy(&now, c->level[i].hva, 4);
+        if (now != c->level[i].entry)
+            return false;
+    }
+    return true;
+}
+
+static void remember_code(struct vcpu *v, const struct walk_regs *r, uint64_t linear)
+{
+    const struct mem *m = &v->vm->mem;
+    struct vcpu_code *c = &v->code;
+    struct walk w;
+
+    c->hva = NULL;
+    c->regs = *r;
+    c->linear = linear & ~(uint64_t)(PAGE_BYTES - 1);
+    walk(m, r, c->linear, &w);
+    if (w.result != WALK_OK)
+        return;
+    for (unsigned i = 0; i < w.steps; i++) {
+        c->level[i].hva = mem_ptr(m, w.step[i].entry_gpa, w.step[i].entry_size);
+        c->level[i].entry = w.step[i].entry;
+        c->level[i].size = w.step[i].entry_size;
+    }
+    c->levels = w.steps;
+    c->hva = mem_ptr(m, w.gpa, PAGE_BYTES);
+}
+
 unsigned vcpu_fetch(struct vcpu *v, uint8_t insn[15])
 {
+    uint64_t linear = v->sregs->cs.base + v->regs->rip;
     struct walk_regs r;
 
     vcpu_walk_regs(v, &r);
-    return (unsigned)walk_read(&v->vm->mem, &r, v->sregs->cs.base + v->regs->rip, insn, 15);
+    if (!same_code(&v->code, &r, linear)) {
+        remember_code(v, &r, linear);
+        if (!same_code(&v->code, &r, linear)) /* no RAM, or close to the page's end */
+            return (unsigned)walk_read(&v->vm->mem, &r, linear, insn, INSN_MAX);
+    }
+    memcpy(insn, v->code.hva + (linear - v->code.linear), INSN_MAX);
+    return INSN_MAX;
 }
 
 enum vcpu_idle vcpu_ask_idle(const struct vcpu *v)

@@ -38,6 +38,20 @@ struct vcpu_debug {
     uint64_t dr7; /* 0: no debug register in use */
 };
 
+/* The page of the last fetch, and the page table's entries that led there: while they read the same
+ * it needs no walk. */
+struct vcpu_code {
+    struct walk_regs regs;
+    uint64_t linear;    /* of the page */
+    const uint8_t *hva; /* NULL: nothing is known */
+    unsigned levels;
+    struct {
+        const uint8_t *hva;
+        uint64_t entry;
+        unsigned size;
+    } level[WALK_LEVELS_MAX];
+};
+
 struct vcpu {
     struct vm *vm;
     unsigned id;
@@ -78,17 +92,18 @@ struct vcpu {
     bool dr6_kept; /* dr6 holds the guest's value from before our steps */
     uint64_t dr6;
 
-    struct guard_cache guard_cache; /* step_guard.c's own */
-
     /* Data debug registers of watchpoints: part of every entry, where an execution point does not
      * use the same one. Set while parked. */
     struct vcpu_debug data;
     struct vcpu_debug debug_set; /* as last given to KVM */
     bool debug_valid;            /* false: registers were written since, KVM dropped the flag */
+    struct vcpu_code code;       /* vcpu_fetch's */
 
     enum board_wish wish; /* what the last access asked of the board */
     uint32_t wish_value;
     uint64_t cr8_seen;
+
+    struct guard_cache guard_cache; /* step_guard.c's own */
 
     struct native *native; /* carries out what this KVM refuses; NULL until needed */
     bool native_broken;    /* it could not be made: do not try again */
@@ -126,6 +141,15 @@ void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event
  * write goes nowhere. After vcpu_serve an answer replaces what the guest will see. */
 void vcpu_serve(struct vcpu *v, struct exit_event *ev);
 void vcpu_answer(struct vcpu *v, struct exit_event *ev, const void *bytes, size_t len);
+/* One more step like the last, while vcpu_may_step_on says that KVM is told all that it needs. True
+ * when the step's own trap ended it; then the record is in the ring. False: as vcpu_enter. No page
+ * may be trapped (slots.h), no data debug register be in use. */
+bool vcpu_step_on(struct vcpu *v, struct exit_event *ev);
+static inline bool vcpu_may_step_on(const struct vcpu *v)
+{
+    return v->debug_valid && v->debug_set.step && !v->debug_set.dr7 && !v->debug_set.sw_bp &&
+           cpu_cpl(v->sregs) == 0;
+}
 /* True while the vCPU is halted, or waits for its start, inside the kernel, as it does with the
  * kernel's interrupt chips: an entry then lasts until an interrupt or a kick. Its own thread, or
  * the main thread by vcpu_call. */

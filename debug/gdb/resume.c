@@ -7,16 +7,16 @@
 #include <string.h>
 
 #include "debug/gdb/stub.h"
-#include "vmm/base/x.h"
+#include "vmm/vcpu.h"
 
 /* ---- resuming -------------------------------------------------------------------------------- */
 
 /* Range step: on while the program counter stays in the range. vCPU thread. */
-static bool in_range(void *arg, const struct vcpu_state *st)
+static bool in_range(void *arg, const struct vcpu *v)
 {
     const struct gdb_range *r = arg;
-    enum cpu_mode mode = cpu_mode_of(&st->sregs, st->regs.rflags);
-    uint64_t pc = st->regs.rip + (mode == MODE_LONG64 ? 0 : st->sregs.cs.base);
+    enum cpu_mode mode = cpu_mode_of(v->sregs, v->regs->rflags);
+    uint64_t pc = v->regs->rip + (mode == MODE_LONG64 ? 0 : v->sregs->cs.base);
 
     return mode == r->mode && pc >= r->start && pc < r->end;
 }
@@ -36,9 +36,6 @@ void gdb_fill_resume(struct gdb *g, const enum gdb_action act[], struct resume *
         }
         r->each_arg[i] = &g->range[i];
     }
-    if (r->each && !g->range_state)
-        g->range_state = xcalloc(MACHINE_CPUS_MAX, sizeof *g->range_state);
-    r->state = g->range_state;
 }
 
 /* The client believes in a state that is gone: it hears of the present one instead of running on

@@ -501,7 +501,6 @@ void gdb_close(struct session *s)
     buf_fini(&g->print);
     cmd_client_fini(&g->cmd);
     pthread_mutex_destroy(&g->print_lock);
-    free(g->range_state);
     free(g->scratch);
     free(g->point);
     free(g->where);

@@ -145,7 +145,6 @@ struct gdb {
     struct gdb_point *point;
     unsigned points, points_cap;
     struct gdb_range range[MACHINE_CPUS_MAX];
-    struct vcpu_state *range_state; /* MACHINE_CPUS_MAX, made on first use */
 
     /* What breakpoint commands print, vCPU threads fill it. */
     pthread_mutex_t print_lock;

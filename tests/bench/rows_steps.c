@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "tests/bench/bench.h"
+#include "vmm/vcpu.h"
 #include "vmm/vm.h"
 
 #define STEPS 40000
@@ -61,9 +62,9 @@ static struct rate bare_steps(const void *arg)
     return r;
 }
 
-static bool add_rax(void *arg, const struct vcpu_state *st)
+static bool add_rax(void *arg, const struct vcpu *v)
 {
-    *(uint64_t *)arg += st->regs.rax;
+    *(uint64_t *)arg += v->regs->rax;
     return true;
 }
 

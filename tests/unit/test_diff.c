@@ -23,6 +23,7 @@
 #include "tests/unit/diff_program.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/x.h"
+#include "vmm/vcpu.h"
 
 #define MEM       (2ull << 20)
 #define TIMEOUT   90000000000ull
@@ -240,15 +241,15 @@ static bool known(uint64_t at)
     return false;
 }
 
-static bool model_step(void *arg, const struct vcpu_state *st)
+static bool model_step(void *arg, const struct vcpu *v)
 {
-    uint64_t at = st->sregs.cs.base + st->regs.rip;
+    uint64_t at = v->sregs->cs.base + v->regs->rip;
     uint8_t bytes[8];
 
     (void)arg;
     model.steps++;
     if (getenv("DIFF_LOG"))
-        printf("  step %llx rsp %llx\n", (unsigned long long)at, (unsigned long long)st->regs.rsp);
+        printf("  step %llx rsp %llx\n", (unsigned long long)at, (unsigned long long)v->regs->rsp);
     if (!known(at) && !model.strange && at != prog.last && at != prog.last - 2) {
         model.strange = true;
         model.strange_at = at;
@@ -473,10 +474,10 @@ static bool go_on(unsigned how)
     return complain("more than %u stops; the last: %.300s", STOPS_MAX, session_last_stop(s)->text);
 }
 
-static bool each_ignored(void *arg, const struct vcpu_state *st)
+static bool each_ignored(void *arg, const struct vcpu *v)
 {
     (void)arg;
-    (void)st;
+    (void)v;
     return true;
 }
 

@@ -11,6 +11,7 @@
 
 #include "debug/session.h"
 #include "disasm/disasm.h"
+#include "vmm/vcpu.h"
 
 #define AT 0x8000ull
 
@@ -264,11 +265,11 @@ static void body_reset_starts_over(void)
     CHECK_EQ(session_point(s, id)->hits, 2);
 }
 
-static bool count_step(void *arg, const struct vcpu_state *st)
+static bool count_step(void *arg, const struct vcpu *v)
 {
     uint64_t *n = arg;
 
-    return st->regs.rcx != 90 && ++*n;
+    return v->regs->rcx != 90 && ++*n;
 }
 
 static void body_step_each_sees_registers(void)
