@@ -40,22 +40,23 @@ void gdb_fill_resume(struct gdb *g, const enum gdb_action act[], struct resume *
 
 /* The client believes in a state that is gone: it hears of the present one instead of running on
  * from a place it has not seen. */
-static bool tell_instead(struct gdb *g)
+static bool tell_instead(struct gdb *g, const enum gdb_action act[])
 {
     static const char moved[] =
         "vmscope: the guest was moved by others or by `monitor`; it stands here\n";
+    bool owed = g->stop_owed;
 
-    if (g->stop_owed) {
-        gdb_tell_stop(g);
-        return true;
-    }
-    if (g->moved) {
-        g->moved = false;
+    if (!owed && !g->moved)
+        return false;
+    g->moved = false;
+    if (!owed)
         gdb_console(g, moved, sizeof moved - 1);
-        gdb_tell_stop(g);
-        return true;
-    }
-    return false;
+    /* A gdb that only means to get off a breakpoint goes on from a SIGTRAP: behind the `exec` of a
+     * `stepi` across a change of mode, say. */
+    g->step_hides = act[session_last_stop(g->s)->vcpu] == ACT_STEP;
+    gdb_tell_stop(g);
+    g->step_hides = false;
+    return true;
 }
 
 /* Behind a HLT. */
@@ -87,7 +88,7 @@ static void resume(struct gdb *g, const enum gdb_action act[], const struct gdb_
         g->state = GDB_WAITING;
         return;
     }
-    if (tell_instead(g))
+    if (tell_instead(g, act))
         return;
     memcpy(g->range, range, sizeof g->range);
     gdb_fill_resume(g, act, &r);

@@ -101,8 +101,11 @@ void gdb_stop_body(struct gdb *g, bool news, struct buf *out)
 void gdb_stop_of(struct gdb *g, const struct stop_info *si, bool news, struct buf *out)
 {
     const struct desc *d = gdb_desc(g);
+    int sig = signal_of(si, news);
 
-    buf_addf(out, "T%02xthread:%x;", signal_of(si, news), si->vcpu + 1);
+    if (sig == SIG_TRAP && g->step_hides && !gdb_point_of(g, si))
+        sig = SIG_INT;
+    buf_addf(out, "T%02xthread:%x;", sig, si->vcpu + 1);
     add_reason(g, si, out);
     if (g->client.lldb)
         add_lldb(g, si, out);

@@ -131,6 +131,7 @@ struct gdb {
     bool linear; /* monitor realmode */
     bool non_stop;
     struct gdb_nonstop ns;
+    bool step_hides; /* the stop being told answers a step, and a SIGTRAP would seem its end */
     bool stop_owed;  /* an `exec` was told; the stop itself comes with the next resume */
     bool moved;      /* another client moved the guest since the last stop reply */
     bool stepping;   /* the guest was last let go for one step of the client's */

@@ -36,6 +36,19 @@ start "$g/modes.bin"
 gdb_run "${walk[@]}"
 follows no_file
 
+# A step from a breakpoint on the far jump itself ends behind it.
+start --symbols "$g/modes.elf" "$g/modes.bin"
+gdb_run 'break protected16' 'continue' 'python
+while "ljmp" not in gdb.execute("x/i $pc", to_string=True):
+    gdb.execute("stepi", to_string=True)
+' 'break *$pc' 'monitor reset' 'continue' 'info registers eip' 'continue' 'continue' 'x/i $pc' 'stepi' 'x/i $pc' 'stepi' 'x/i $pc' 'kill'
+has steps_off_a_breakpoint_across 'eip +0x7c00' '=> .*ljmp' '=> 0x7ec6 <protected32>' '=> 0x7ecb <protected32.5>'
+
+# As the .gdbinit that `vmscope gdbinit` prints sets gdb.
+start "$g/modes.bin"
+gdb_run 'set breakpoint always-inserted on' 'set remoteaddresssize 64' "${walk[@]}"
+follows always_inserted
+
 # Single steps across each change of mode; symbols by `symbol-file` alone.
 cat >"$TEST_DIR/across.py" <<'PY'
 def arch():
