@@ -228,12 +228,16 @@ static bool decode_vector_16(struct disasm *d, uint64_t addr, const uint8_t *byt
     uint8_t with[15] = {0x67};
     const uint8_t *p = with;
     size_t rest = n < 14 ? n + 1 : 15;
+    char *wide;
 
     memcpy(with + 1, bytes, rest - 1);
     if (!cs_disasm_iter(d->handle[1], &p, &rest, &addr, d->scratch) || d->scratch->size < 2)
         return false;
     d->scratch->size--;
     memmove(d->scratch->bytes, d->scratch->bytes + 1, d->scratch->size);
+    wide = strstr(d->scratch->op_str, "0xffff");
+    if (wide && strspn(wide + 2, "0123456789abcdef") == 8) /* an address, sign-extended */
+        memmove(wide + 2, wide + 6, strlen(wide + 6) + 1);
     return true;
 }
 
