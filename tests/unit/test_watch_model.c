@@ -13,6 +13,7 @@
 
 #include "tests/unit/diff_boot.h"
 #include "vmm/base/x.h"
+#include "vmm/vcpu.h"
 
 #define TIMEOUT    60000000000ull
 #define DATA_BYTES 0x2000u
@@ -276,7 +277,7 @@ static uint64_t place(const struct row *r)
     return DP_CODE + (r->at - (uintptr_t)programs[prog.kind].begin);
 }
 
-static bool each_step(void *arg, const struct vcpu_state *st)
+static bool each_step(void *arg, const struct vcpu *v)
 {
     const struct row *r = programs[prog.kind].row;
 
@@ -287,7 +288,7 @@ static bool each_step(void *arg, const struct vcpu_state *st)
         model.row[model.steps++] = r;
         session_dma(s, DP_DATA, model.data[model.steps], NULL, DATA_BYTES);
     }
-    model.at = st->sregs.cs.base + st->regs.rip;
+    model.at = v->sregs->cs.base + v->regs->rip;
     return model.steps < STEPS_MAX;
 }
 
