@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "debug/gdb/packet.h"
+#include "debug/gdb/stub.h"
 #include "vmm/base/x.h"
 
 /* A hash over all events and bodies, fed in pieces of `piece` bytes. */
@@ -41,6 +41,28 @@ static void round_trip(const uint8_t *data, size_t size)
     buf_fini(&b);
 }
 
+/* The table's row for a body, and what handlers read behind its name. */
+static void meaning(const char *body, size_t size)
+{
+    const char *rest = body, *end = body + size;
+    const struct packet_row *row = packet_find(body, size, &rest);
+    uint8_t bytes[64];
+    uint64_t number;
+    size_t len;
+
+    BUG_ON(row && (rest != body + strlen(row->name) || rest > end));
+    BUG_ON(!row && rest != body);
+    while (rest < end) {
+        const char *was = rest;
+
+        BUG_ON(hex_bytes(rest, end, bytes, sizeof bytes, &len) && len != (size_t)(end - rest) / 2);
+        if (hex_u64(&rest, end, &number))
+            BUG_ON(rest <= was || rest > end);
+        else
+            rest++;
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -48,5 +70,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     BUG_ON(parse(data, size, 1) != whole || parse(data, size, 7) != whole);
     round_trip(data, size);
+    meaning((const char *)data, size);
     return 0;
 }
