@@ -397,7 +397,14 @@ static void dr_remember(const struct watches *w, struct bp *b)
 /* ---- placing -----------------------------------------------------------------------------------
  */
 
-static void tell_method(const struct watches *w, struct bp *b)
+static void set_pending(struct watches *w, struct bp *b, bool pending)
+{
+    if (pending != b->pub.pending)
+        atomic_fetch_add(&w->waiting, pending ? 1 : -1);
+    b->pub.pending = pending;
+}
+
+static void tell_method(struct watches *w, struct bp *b)
 {
     enum watch_how how = WATCH_BY_DR;
     bool pending = false;
@@ -410,7 +417,7 @@ static void tell_method(const struct watches *w, struct bp *b)
         else if (p->how > how && p->how < WATCH_HOWS)
             how = p->how;
     }
-    b->pub.pending = pending;
+    set_pending(w, b, pending);
     if (pending && how == WATCH_BY_DR)
         b->pub.method = bp_method_name(BP_PENDING);
     else
@@ -474,6 +481,7 @@ int watch_place(struct watches *w, struct bp *b, struct err *e)
 void watch_unplace(struct watches *w, struct bp *b)
 {
     w->placed--;
+    set_pending(w, b, false);
     if (b->watch.drs) {
         take_off_drs(w, b);
         return;
@@ -501,10 +509,7 @@ void watch_guard_apply(struct watches *w)
 
 bool watch_waits(const struct watches *w)
 {
-    for (unsigned i = 0; w->by_linear && i < w->points->count; i++)
-        if (w->points->bp[i]->method == BP_WATCH && w->points->bp[i]->pub.pending)
-            return true;
-    return false;
+    return atomic_load(&w->waiting) > 0;
 }
 
 static bool mapping_changed(const struct watches *w, const struct bp *b)

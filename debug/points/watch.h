@@ -126,6 +126,7 @@ struct watches {
     size_t pages, cap;
     struct bp *dr[4]; /* owners of data debug registers */
     unsigned placed, by_linear;
+    _Atomic int waiting;                /* with pages that are not mapped yet */
     unsigned trapped, stepped;          /* pages */
     unsigned unguarded;                 /* pages with planted bytes whose writes pass unseen */
     bool guards_stale;                  /* planted bytes came or went: choose again */
@@ -157,7 +158,7 @@ void watch_guard_apply(struct watches *w);
  * alone; takes effect with watch_guard_apply. */
 void watch_fetch(struct watches *w, uint64_t gpa, bool on);
 
-/* Is there one whose address is not mapped yet? */
+/* Is there one whose address is not mapped yet? Any thread. */
 bool watch_waits(const struct watches *w);
 
 /* vCPU threads. */
