@@ -35,6 +35,7 @@
  * placed. Often while gate hooks wait for the guest to set up its IDT (hooks.h). */
 #define WATCH_NS      200000000
 #define WATCH_FAST_NS 2000000
+#define LINGER_NS     100000u
 
 /* Console output that the front end has not taken yet; past this the guest outruns us and the rest
  * is dropped and counted. */
@@ -93,21 +94,32 @@ static bool symbol_name(void *arg, uint64_t addr, char *dst, size_t cap)
     return symbols_format(arg, addr, dst, cap);
 }
 
+/* In epoll's data a row of client_fd is its number, above it how often it was used: what was ready
+ * may be another's by the time that its turn comes. Our own descriptors are told apart from those.
+ */
+#define FD_BELL  UINT64_MAX
+#define FD_WATCH (UINT64_MAX - 1)
+
 static int watch_fds(struct session *s, struct err *e)
 {
-    struct epoll_event ev = {.events = EPOLLIN};
+    struct epoll_event bell = {.events = EPOLLIN, .data.u64 = FD_BELL};
+    struct epoll_event watch = {.events = EPOLLIN, .data.u64 = FD_WATCH};
 
     s->bell_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     s->watch_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     s->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (s->bell_fd < 0 || s->watch_fd < 0 || s->poll_fd < 0 ||
-        epoll_ctl(s->poll_fd, EPOLL_CTL_ADD, s->bell_fd, &ev) < 0 ||
-        epoll_ctl(s->poll_fd, EPOLL_CTL_ADD, s->watch_fd, &ev) < 0)
+        epoll_ctl(s->poll_fd, EPOLL_CTL_ADD, s->bell_fd, &bell) < 0 ||
+        epoll_ctl(s->poll_fd, EPOLL_CTL_ADD, s->watch_fd, &watch) < 0)
         return err_set(e, errno, "cannot make event descriptors: %s", strerror(errno));
     return 0;
 }
 
-/* Rows of client_fd are told apart by number + 1 in epoll's data; 0 is our own descriptors'. */
+static uint64_t fd_data(const struct session *s, int row)
+{
+    return (uint64_t)s->client_fd[row].uses << 32 | (uint32_t)row;
+}
+
 static int fd_row(const struct session *s, int fd)
 {
     for (int i = 0; i < SESSION_FDS; i++)
@@ -127,7 +139,8 @@ static int fd_put(struct session *s, int fd, unsigned events, void (*fn)(void *a
             row = i;
     if (row < 0)
         return -ENOSPC;
-    ev.data.u32 = (uint32_t)row + 1;
+    s->client_fd[row].uses += op == EPOLL_CTL_ADD;
+    ev.data.u64 = fd_data(s, row);
     if (epoll_ctl(s->poll_fd, op, fd, &ev) < 0)
         return -errno;
     s->client_fd[row].fd = fd;
@@ -164,15 +177,13 @@ void session_fd_del(struct session *s, int fd)
 
 /* One descriptor a turn: what its function does may close others that are ready, too. These are
  * still ready at the next call. */
-static void client_fds(struct session *s)
+static void client_fd(struct session *s, const struct epoll_event *ev, int n)
 {
-    struct epoll_event ev[SESSION_FDS + 2];
-    int n = epoll_wait(s->poll_fd, ev, SESSION_FDS + 2, 0);
-
     for (int i = 0; i < n; i++) {
-        uint32_t row = ev[i].data.u32 - 1;
+        uint32_t row = (uint32_t)ev[i].data.u64;
 
-        if (row >= SESSION_FDS || (!s->client_fd[row].fn && !s->client_fd[row].watch))
+        if (row >= SESSION_FDS || ev[i].data.u64 != fd_data(s, (int)row) ||
+            (!s->client_fd[row].fn && !s->client_fd[row].watch))
             continue;
         if (s->client_fd[row].fn)
             s->client_fd[row].fn(s->client_fd[row].arg, s->client_fd[row].fd);
@@ -180,6 +191,17 @@ static void client_fds(struct session *s)
             s->client_fd[row].watch(s->client_fd[row].arg, ev[i].events);
         return;
     }
+}
+
+/* Reads `fd` when it is the one that `data` names among those that are ready. */
+static bool was_ready(int fd, uint64_t data, const struct epoll_event *ev, int n)
+{
+    uint64_t count;
+
+    for (int i = 0; i < n; i++)
+        if (ev[i].data.u64 == data)
+            return read(fd, &count, sizeof count) == sizeof count;
+    return false;
 }
 
 /* Size and time of the file that symbols came from, to see whether it is the same at a reset. */
@@ -705,10 +727,6 @@ static void all_parked(struct session *s)
 
 static void watch_tick(struct session *s)
 {
-    uint64_t n;
-
-    if (read(s->watch_fd, &n, sizeof n) != sizeof n)
-        return;
     if (s->state != SS_RUNNING) {
         session_set_watch(s); /* a stop leaves it set: the next of many steps needs it again */
         return;
@@ -728,24 +746,48 @@ static bool trace_news(struct session *s)
     return news;
 }
 
-void session_dispatch(struct session *s)
+/* One step is sooner done than this thread is woken. Whoever rings meanwhile is heard by the turn
+ * that follows. */
+static bool linger(struct session *s)
 {
-    char storm[600];
-    uint64_t n;
+    if (!s->brief)
+        return false;
+    s->brief = false;
+    if (s->state != SS_RUNNING)
+        return false;
+    atomic_store(&s->bell_rung, 1);
+    awake_begin(&s->awake, LINGER_NS);
+    while (!vm_all_parked(s->vm) && awake_on(&s->awake))
+        ;
+    return true;
+}
 
-    atomic_store(&s->bell_rung, 0);
-    if (read(s->bell_fd, &n, sizeof n) < 0 && errno != EAGAIN)
-        log_error("cannot read the event descriptor: %s", strerror(errno));
+static void turn(struct session *s)
+{
+    struct epoll_event ev[SESSION_FDS + 2];
+    int n = epoll_wait(s->poll_fd, ev, SESSION_FDS + 2, 0);
+    char storm[600];
+
+    (void)was_ready(s->bell_fd, FD_BELL, ev, n);
+    atomic_store(&s->bell_rung, 0); /* behind the reading: who rings between is heard below */
     deliver_console(s);
     session_deliver_logs(s);
-    watch_tick(s);
+    if (was_ready(s->watch_fd, FD_WATCH, ev, n))
+        watch_tick(s);
     if (s->state == SS_RUNNING && vm_all_parked(s->vm))
         all_parked(s);
     if (trace_news(s))
         session_publish(s, EV_TRACE, NULL);
     if (tracer_storm_news(s->tracer, storm, sizeof storm))
         session_publish(s, EV_STORM, storm);
-    client_fds(s);
+    client_fd(s, ev, n);
+}
+
+void session_dispatch(struct session *s)
+{
+    do
+        turn(s);
+    while (linger(s));
 }
 
 bool session_is_held(const struct session *s)

@@ -11,6 +11,7 @@
 #include "debug/engine.h"
 #include "debug/session.h"
 #include "debug/trace/trace_names.h"
+#include "vmm/base/awake.h"
 
 #define SUBSCRIBERS_MAX 16
 #define SESSION_FDS     32
@@ -60,6 +61,7 @@ struct session {
 
     struct {
         int fd;
+        uint32_t uses;                 /* how often the row was given away */
         void (*fn)(void *arg, int fd); /* session_fd_add's; with both NULL the row is free */
         session_fd_fn *watch;          /* session_watch_fd's */
         void *arg;
@@ -72,6 +74,8 @@ struct session {
 
     int bell_fd, watch_fd, poll_fd;
     long watch_ns;                /* period of the watch timer, 0 off */
+    bool brief;                   /* what was set going is one step */
+    struct awake awake;           /* to wait for it */
     _Atomic int bell_rung;        /* vCPU threads: written once until the main thread looks */
     struct exit_ring kernel_ring; /* events of trace points, written by the tracer */
     _Atomic bool kernel_ring_on;

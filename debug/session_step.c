@@ -137,6 +137,7 @@ int session_resume(struct session *s, const struct resume *r, struct err *e)
                 .each_arg = r->each_arg[i],
             };
     session_launch(s, r->run | r->step);
+    s->brief = !r->run && !r->each && !(r->step & (r->step - 1));
     session_publish(s, EV_RUNNING, NULL);
     return 0;
 }

@@ -687,6 +687,9 @@ static void set_timer(struct scripts *h, uint64_t at)
         when.it_value.tv_sec = (time_t)(at / 1000000000);
         when.it_value.tv_nsec = (long)(at % 1000000000) + 1;
     }
+    if (at == h->timer_at)
+        return;
+    h->timer_at = at;
     if (timerfd_settime(h->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
         log_error("cannot set the script timer: %s", strerror(errno));
 }
@@ -717,6 +720,8 @@ static void turn(void *arg, int fd)
 
     if (fd >= 0 && read(fd, &n, sizeof n) < 0 && errno != EAGAIN)
         log_error("cannot read a descriptor of the script host: %s", strerror(errno));
+    if (fd == h->timer_fd)
+        h->timer_at = UINT64_MAX; /* it is over */
     console_lines(h);
     if (h->reset_news) {
         h->reset_news = false;
@@ -758,9 +763,11 @@ static void on_event(void *arg, unsigned event, const void *data)
 
     switch (event) {
     case EV_STOPPED:
-        h->stop_news = true;
         panes_on_stop(h);
         extend_on_stop(h);
+        if (!h->hooks && !h->stories)
+            return; /* nobody waits: steps are made by the thousand */
+        h->stop_news = true;
         break;
     case EV_CONSOLE:
         keep_console(h, data);
@@ -769,6 +776,8 @@ static void on_event(void *arg, unsigned event, const void *data)
         h->reset_news = true;
         break;
     case EV_TRACE:
+        if (!h->cursor_set)
+            return;
         h->trace_news = true;
         break;
     default:
@@ -1039,6 +1048,7 @@ int scripts_open(struct scripts **out, struct session *s, struct cmd_client *c,
                                   .list = op_list,
                                   .pane = panes_draw};
     h->bell_fd = h->timer_fd = h->subscription = -1;
+    h->timer_at = UINT64_MAX;
     pthread_mutexattr_init(&attr);
     pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
     pthread_mutex_init(&h->lock, &attr);

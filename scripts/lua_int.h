@@ -150,6 +150,7 @@ struct scripts {
     bool broken; /* a story that counts failed */
     bool quiet;  /* errors go to `failed` alone */
     int bell_fd, timer_fd, subscription;
+    uint64_t timer_at; /* what it is set to; UINT64_MAX: to nothing */
 };
 
 /* ---- lua_host.c ---------------------------------------------------------------------------- */

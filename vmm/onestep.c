@@ -54,16 +54,25 @@ static void hide_idt(struct vcpu *v)
     v->idt_limit_real = v->sregs->idt.limit;
     v->sregs->idt.limit = 0;
     v->idt_hidden = true;
+    if (v->idt_shown) { /* KVM was not told of it, and has it hidden still */
+        v->idt_shown = false;
+        v->run->kvm_dirty_regs = 0;
+        v->debug_valid = true;
+        return;
+    }
     vcpu_dirty(v, VS_SREGS);
 }
 
 void vcpu_show_idt(struct vcpu *v)
 {
+    bool only = !v->run->kvm_dirty_regs && v->debug_valid;
+
     if (!v->idt_hidden)
         return;
     v->sregs->idt.limit = v->idt_limit_real;
     v->idt_hidden = false;
     vcpu_dirty(v, VS_SREGS);
+    v->idt_shown = only;
 }
 
 bool vcpu_gate_target(struct vcpu *v, int vector, uint64_t *linear)

@@ -69,6 +69,8 @@ void vcpu_kick(struct vcpu *v)
 }
 
 #define KICK_AGAIN_NS 20000000u
+#define SHORT_RUN_NS  100000u
+#define AWAKE_NS      100000u
 
 bool vcpu_wait_a_while(pthread_cond_t *cond, pthread_mutex_t *lock)
 {
@@ -693,7 +695,7 @@ static int run_once(struct vcpu *v)
 
     v->run->kvm_valid_regs = SYNC_ALL;
     rc = kvm_run(v->fd);
-    v->unsettled = false;
+    v->unsettled = v->idt_shown = false;
     if (!v->run->immediate_exit)
         v->injected = -1;
     return rc;
@@ -842,6 +844,7 @@ void vcpu_dirty(struct vcpu *v, uint32_t parts)
     if (parts & VS_EVENTS)
         v->run->kvm_dirty_regs |= KVM_SYNC_X86_EVENTS;
     v->debug_valid = false;
+    v->idt_shown = false;
 }
 
 void vcpu_flush(struct vcpu *v)
@@ -1173,11 +1176,24 @@ static void rest(struct vcpu *v)
     v->parked = true;
 }
 
+/* Who steps wants the next step soon. */
+static void wait_awake(struct vcpu *v, uint64_t began_ns)
+{
+    struct awake *a = &v->awake;
+
+    awake_begin(a, AWAKE_NS);
+    if (a->now_ns - began_ns > SHORT_RUN_NS)
+        return;
+    while (!atomic_load_explicit(&v->wanted, memory_order_relaxed) && awake_on(a))
+        ;
+}
+
 static void *thread_main(void *arg)
 {
     struct vcpu *v = arg;
     struct vm *vm = v->vm;
     int rc = setup_kvm(v, v->cpuid);
+    uint64_t began;
 
     if (rc == 0)
         rc = make_timer(v);
@@ -1191,6 +1207,7 @@ static void *thread_main(void *arg)
             pthread_cond_wait(&v->wake, &vm->ctl);
         if (v->quit)
             break;
+        atomic_store(&v->wanted, false);
         pthread_mutex_unlock(&vm->ctl);
         if (v->call) {
             v->call(v->call_arg, v);
@@ -1198,7 +1215,7 @@ static void *thread_main(void *arg)
             v->call = NULL;
             rest(v);
         } else {
-            v->last_ns = clock_ns();
+            v->last_ns = began = clock_ns();
             vm->cfg.body(vm->cfg.arg, v);
             pthread_mutex_lock(&vm->ctl);
             v->go = false;
@@ -1206,6 +1223,8 @@ static void *thread_main(void *arg)
             atomic_fetch_sub(&vm->running, 1);
             pthread_mutex_unlock(&vm->ctl);
             vm->cfg.parked(vm->cfg.arg, v);
+            pthread_cond_broadcast(&vm->acked);
+            wait_awake(v, began);
             pthread_mutex_lock(&vm->ctl);
         }
         pthread_cond_broadcast(&vm->acked);
@@ -1272,6 +1291,7 @@ void vcpu_end(struct vcpu *v)
     if (v->started) {
         pthread_mutex_lock(&vm->ctl);
         v->quit = true;
+        atomic_store(&v->wanted, true);
         pthread_cond_signal(&v->wake);
         pthread_mutex_unlock(&vm->ctl);
         pthread_join(v->thread, NULL);

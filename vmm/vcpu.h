@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "vmm/assist.h"
+#include "vmm/base/awake.h"
 #include "vmm/exit.h"
 #include "vmm/regs.h"
 #include "vmm/ring.h"
@@ -69,6 +70,8 @@ struct vcpu {
     /* commands, under vm->ctl */
     pthread_cond_t wake;
     bool go, quit, started, timer_made;
+    struct awake awake;
+    _Atomic bool wanted; /* one of these or a call has come: for who waits awake */
     _Atomic bool parked; /* changes under vm->ctl; vcpu_status looks at any time */
     int start_rc;
     const struct cpuid_table *cpuid; /* only while it starts */
@@ -88,6 +91,7 @@ struct vcpu {
     struct exit_event refused;
     uint16_t idt_limit_real; /* while idt_hidden */
     bool idt_hidden;         /* sregs->idt.limit is 0 by us */
+    bool idt_shown;          /* it is not, but in KVM it is: all that the registers differ in */
 
     bool dr6_kept; /* dr6 holds the guest's value from before our steps */
     uint64_t dr6;

@@ -387,8 +387,7 @@ void vm_run(struct vm *vm, uint32_t mask)
     BUG_ON(!count || !vm_all_parked(vm));
     pthread_mutex_lock(&vm->m.lock);
     door_run(&vm->m.door);
-    atomic_store(&vm->keeper, first);
-    atomic_store(&vm->alarm_host_ns, 0);
+    atomic_store(&vm->keeper, first); /* nobody's timer is set while all stand */
     vm_alarm_update(vm);
     pthread_mutex_unlock(&vm->m.lock);
 
@@ -401,10 +400,13 @@ void vm_run(struct vm *vm, uint32_t mask)
         if (mask >> i & 1) {
             v->parked = false;
             v->go = true;
-            pthread_cond_signal(&v->wake);
+            atomic_store(&v->wanted, true);
         }
     }
     pthread_mutex_unlock(&vm->ctl);
+    for (unsigned i = 0; i < vm->cpus; i++) /* not with the lock, which they need to go */
+        if (mask >> i & 1)
+            pthread_cond_signal(&vm->cpu[i]->wake);
 }
 
 void vm_park_ask(struct vm *vm)
@@ -433,7 +435,6 @@ void vm_park(struct vm *vm)
     pthread_mutex_unlock(&vm->ctl);
     pthread_mutex_lock(&vm->m.lock);
     door_pause(&vm->m.door);
-    atomic_store(&vm->alarm_host_ns, 0);
     vm_alarm_update(vm);
     pthread_mutex_unlock(&vm->m.lock);
 }
@@ -446,6 +447,7 @@ void vcpu_call(struct vcpu *v, void (*fn)(void *arg, struct vcpu *v), void *arg)
     BUG_ON(!v->parked || v->call);
     v->call = fn;
     v->call_arg = arg;
+    atomic_store(&v->wanted, true);
     pthread_cond_signal(&v->wake);
     while (v->call)
         pthread_cond_wait(&vm->acked, &vm->ctl);

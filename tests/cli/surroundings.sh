@@ -79,7 +79,7 @@ said source_of_a_pipe 8 'nobody writes' "$VMSCOPE" run -e "source $d/pipe" "$g/h
 said script_of_zeros 8 'script' "$VMSCOPE" run --script /dev/zero "$g/hello16.bin"
 said trace_to_a_device 2 'not a regular file' "$VMSCOPE" run --trace /dev/full "$g/hello16.bin"
 said log_nowhere 2 'cannot write the log' "$VMSCOPE" run --log /nowhere/x "$g/hello16.bin"
-said control_at_a_file 2 'cannot listen for control at .*in use' \
+said control_at_a_file 2 'cannot listen for control at .*there is a file already' \
     "$VMSCOPE" run --control "unix:$d/empty" "$g/hello16.bin"
 [[ -f $d/empty && ! -s $d/empty ]] || fail control_at_a_file "the file there was touched"
 # A pipe of the shell's is a file like others.
