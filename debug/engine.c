@@ -25,8 +25,7 @@
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
 
-#define RFLAGS_TF 0x100u
-#define DR6_BS    0x4000u
+#define DR6_BS 0x4000u
 
 void engine_init(struct engine *g, struct vm *vm)
 {

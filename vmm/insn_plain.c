@@ -10,12 +10,11 @@
 #include "vmm/insn_shape.h"
 #include "vmm/vcpu.h"
 
-#define CR0_PE    1u
-#define CR0_PG    0x80000000u
-#define CR4_SMEP  (1u << 20)
-#define CR4_SMAP  (1u << 21)
-#define EFER_LMA  0x400u
-#define RFLAGS_TF 0x100u
+#define CR0_PE   1u
+#define CR0_PG   0x80000000u
+#define CR4_SMEP (1u << 20)
+#define CR4_SMAP (1u << 21)
+#define EFER_LMA 0x400u
 
 /* No operand here is longer; an access that close to a page's or segment's end is not plain. */
 #define OPERAND_MAX 8

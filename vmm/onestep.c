@@ -13,7 +13,6 @@
 #include "vmm/transfer.h"
 #include "vmm/vcpu.h"
 
-#define RFLAGS_TF 0x100u
 #define RFLAGS_IF 0x200u
 #define CR0_PE    1u
 #define RFLAGS_RF 0x10000u

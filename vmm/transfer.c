@@ -7,7 +7,6 @@
 #include "vmm/insn_head.h"
 #include "vmm/vcpu.h"
 
-#define RFLAGS_TF 0x100u
 #define RFLAGS_IF 0x200u
 #define RFLAGS_RF 0x10000u
 #define RFLAGS_VM 0x20000u

@@ -23,6 +23,8 @@
 #include "vmm/vm.h"
 #include "vmm/walk.h"
 
+#define RFLAGS_TF 0x100u
+
 /* What the vCPU waits for when it does not execute. */
 enum vcpu_idle {
     VCPU_ACTIVE,
@@ -172,6 +174,8 @@ void vcpu_settle(struct vcpu *v);
 void vcpu_dirty(struct vcpu *v, uint32_t parts);
 /* Makes changed registers known to KVM now (needed before reading parts that KVM derives). */
 void vcpu_flush(struct vcpu *v);
+/* Fetches the registers of the shared page, and what follows from them, anew. */
+void vcpu_refresh(struct vcpu *v);
 
 /* The parts of VS_SHARED, which lie in memory that KVM shares with us: no call to the kernel. For
  * the vCPU's thread, and for the main thread while it is parked. */

@@ -9,8 +9,7 @@
 #include "vmm/insn_plain.h"
 #include "vmm/onestep.h"
 
-#define ICEBP     0xf1
-#define RFLAGS_TF 0x100u
+#define ICEBP 0xf1
 
 static uint64_t linear_rip(const struct vcpu *v)
 {
