@@ -241,7 +241,7 @@ void session_on_log(void *arg, const struct vcpu *v, int id, const char *text, b
     struct session *s = arg;
     struct log_head h = {.id = id,
                          .vcpu = v->id,
-                         .rip = v->sregs->cs.base + v->regs->rip,
+                         .rip = vcpu_linear_rip(v),
                          .is_whole = is_whole,
                          .len = strlen(text)};
 

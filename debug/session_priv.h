@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "debug/engine.h"
+#include "debug/engine/engine.h"
 #include "debug/session.h"
 #include "debug/trace/trace_names.h"
 #include "vmm/base/awake.h"
@@ -90,6 +90,24 @@ struct session {
     uint64_t resets;     /* by the guest, followed by another start */
 };
 
+/* The descriptors that the main loop waits for. */
+int session_open_loop(struct session *s, struct err *e);
+/* All vCPUs of a running session stand: tells why, or lets them go on. */
+void session_all_parked(struct session *s);
+/* The state of a machine that has just been loaded. */
+void session_stopped_at_entry(struct session *s);
+/* Symbols that the options ask for, "FILE[@ADDR]", into `t`; without --symbols the image's own,
+ * whose lack is no error. *f: the file as it was. */
+int session_read_symbols(struct session *s, struct symbols *t, struct symbol_file *f,
+                         struct err *e);
+/* The image was loaded again: symbols of a file that was built anew since are, too. */
+void session_renew_symbols(struct session *s);
+/* machine's `console`; vCPU threads, `arg` is the engine. */
+void session_on_console(void *arg, enum console_chan chan, const void *bytes, size_t len);
+/* Publishes what the guest printed. */
+void session_deliver_console(struct session *s);
+/* Publishes a line of ours. */
+void session_tell_line(struct session *s, const char *text);
 /* What the points of this vCPU's stop ask for is remembered; those whose time is over go. */
 void session_points_told(struct session *s, unsigned vcpu);
 /* engine.log; vCPU threads. */

@@ -68,7 +68,7 @@ static bool wakes_instead(struct session *s, unsigned vcpu)
     const struct vcpu *v = s->vm->cpu[vcpu];
 
     if (s->engine.step_irq || vcpu_waits(v) != VCPU_HALTED ||
-        add_hidden(s, vcpu, v->sregs->cs.base + v->regs->rip, v->regs->rsp, false, NULL) < 0)
+        add_hidden(s, vcpu, vcpu_linear_rip(v), v->regs->rsp, false, NULL) < 0)
         return false;
     s->told_rip[vcpu] = UINT64_MAX; /* it has not executed what it stands at: no passing there */
     return true;
@@ -174,7 +174,7 @@ int session_step_to(struct session *s, unsigned vcpu, enum step_to to, struct er
 void session_over_once(struct session *s, unsigned vcpu)
 {
     struct vcpu *v = s->vm->cpu[vcpu];
-    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    uint64_t at = vcpu_linear_rip(v);
     struct insn in;
 
     s->state = SS_STOPPED;
@@ -207,7 +207,7 @@ static bool just_called(struct session *s, unsigned vcpu, uint64_t *ret)
 {
     const struct vcpu *v = s->vm->cpu[vcpu];
     unsigned size = cpu_mode_bits(session_mode(s, vcpu)) / 8;
-    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    uint64_t at = vcpu_linear_rip(v);
     uint8_t raw[8];
     struct insn in;
 
@@ -228,7 +228,7 @@ static bool just_interrupted(struct session *s, unsigned vcpu, uint64_t *ret, ui
 {
     struct vcpu *v = s->vm->cpu[vcpu];
     bool real = !(v->sregs->cr0 & 1), wide = v->sregs->efer & 0x400, has_code;
-    uint64_t at = v->sregs->cs.base + v->regs->rip, target, from;
+    uint64_t at = vcpu_linear_rip(v), target, from;
     unsigned slot = real ? 2 : wide ? 8 : 4, vector = 0;
     uint8_t raw[6 * 8];
 

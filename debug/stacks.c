@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "debug/engine.h"
+#include "debug/engine/engine.h"
 #include "debug/symbols/unwind.h"
 #include "vmm/base/x.h"
 #include "vmm/vcpu.h"

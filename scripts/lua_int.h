@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "debug/exit_hooks.h"
+#include "debug/engine/exit_hooks.h"
 #include "debug/session.h"
 #include "scripts/lua_host.h"
 #include "vmm/base/buf.h"

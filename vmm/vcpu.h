@@ -186,6 +186,11 @@ int vcpu_set_state(struct vcpu *v, uint32_t parts, const struct vcpu_state *st);
 
 /* Registers that decide a page walk, now. */
 void vcpu_walk_regs(const struct vcpu *v, struct walk_regs *out);
+/* The linear address of the instruction at CS:RIP. */
+static inline uint64_t vcpu_linear_rip(const struct vcpu *v)
+{
+    return v->sregs->cs.base + v->regs->rip;
+}
 /* Bytes of the instruction at CS:RIP; returns how many could be read (0 to 15). */
 unsigned vcpu_fetch(struct vcpu *v, uint8_t insn[15]);
 

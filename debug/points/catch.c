@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "debug/engine.h"
+#include "debug/engine/engine.h"
 #include "vmm/base/le.h"
 
 static bool is_of(const struct bp *b, enum catch_what what)

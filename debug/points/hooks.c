@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "debug/engine.h"
+#include "debug/engine/engine.h"
 #include "debug/points/watch_run.h"
 #include "vmm/assist.h"
 #include "vmm/base/le.h"

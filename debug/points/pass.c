@@ -4,17 +4,12 @@
  */
 #include "debug/points/pass.h"
 
-#include "debug/engine.h"
+#include "debug/engine/engine.h"
 #include "vmm/insn_head.h"
 #include "vmm/insn_plain.h"
 #include "vmm/onestep.h"
 
 #define ICEBP 0xf1
-
-static uint64_t linear_rip(const struct vcpu *v)
-{
-    return v->sregs->cs.base + v->regs->rip;
-}
 
 /* Something that the next entry would deliver first, or that asks for more than one entry. */
 static bool is_busy(const struct vcpu *v)
@@ -41,7 +36,7 @@ enum pass pass_plain(struct engine *g, struct vcpu *v, struct plant *pl)
     struct vcpu_debug want;
     struct exit_event ev;
     struct insn_head h;
-    uint64_t from = linear_rip(v);
+    uint64_t from = vcpu_linear_rip(v);
     uint8_t *here = mem_ptr(&v->vm->mem, pl->gpa, 1), *next, covered;
     unsigned falls;
 
@@ -71,7 +66,7 @@ enum pass pass_plain(struct engine *g, struct vcpu *v, struct plant *pl)
         *next = covered;
     *here = pl->byte;
     engine_alone_end(g);
-    if (linear_rip(v) == from + falls) {
+    if (vcpu_linear_rip(v) == from + falls) {
         g->judged[v->id] = UINT64_MAX;
         return PASS_MADE;
     }

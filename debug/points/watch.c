@@ -1,6 +1,6 @@
 /*
  * Watchpoints: placing them on pages and debug registers, and noting who touches them. See watch.h
- * for threads; watch_pages.c chooses how a page is watched, engine.c decides about stops.
+ * for threads; watch_pages.c chooses how a page is watched, the engine decides about stops.
  */
 #include "debug/points/watch.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "debug/engine.h"
+#include "debug/engine/engine.h"
 #include "debug/points/watch_pages.h"
 #include "debug/points/watch_rest.h"
 #include "vmm/base/clock.h"

@@ -26,7 +26,7 @@ struct tracer *tracer_new(struct session *s);
 /* Finishes the file. Before the machine goes away. Takes NULL. */
 void tracer_free(struct tracer *t);
 
-/* session.c tells when the machine starts and stops. */
+/* session_run.c tells when the machine starts and stops. */
 void tracer_launched(struct tracer *t);
 void tracer_stopped(struct tracer *t, unsigned kind, int point);
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "debug/exit_hooks.h"
+#include "debug/engine/exit_hooks.h"
 #include "debug/expr.h"
 #include "debug/fields.h"
 #include "debug/session.h"

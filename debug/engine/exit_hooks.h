@@ -12,8 +12,8 @@
  * one is freed when no vCPU looks at it any more. A removed hook may still be running elsewhere
  * when session_hook_del returns.
  */
-#ifndef DEBUG_EXIT_HOOKS_H
-#define DEBUG_EXIT_HOOKS_H
+#ifndef DEBUG_ENGINE_EXIT_HOOKS_H
+#define DEBUG_ENGINE_EXIT_HOOKS_H
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,19 +1,19 @@
 /*
  * What a vCPU does while it runs: the loop of entries, the recognition of points, steps, and the
  * decision to stop. Its body runs on vCPU threads; the rest is for the main thread with all vCPUs
- * parked. Knows no people: reports go to session.c.
+ * parked. Knows no people: reports go to session_run.c.
  */
-#ifndef DEBUG_ENGINE_H
-#define DEBUG_ENGINE_H
+#ifndef DEBUG_ENGINE_ENGINE_H
+#define DEBUG_ENGINE_ENGINE_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "debug/exit_hooks.h"
+#include "debug/engine/exit_hooks.h"
+#include "debug/engine/stuck.h"
 #include "debug/points/points.h"
-#include "debug/stuck.h"
 #include "vmm/vcpu.h"
 
 enum job_kind {

@@ -1,7 +1,7 @@
 /*
  * Recognising a vCPU that does not move. vCPU threads.
  */
-#include "debug/stuck.h"
+#include "debug/engine/stuck.h"
 
 #include <string.h>
 

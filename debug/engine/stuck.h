@@ -4,8 +4,8 @@
  * by single steps that change nothing although the instruction is no jump to itself. A vCPU that is
  * stepped anyway needs no kicks: its steps end, at the same place again and again. vCPU threads.
  */
-#ifndef DEBUG_STUCK_H
-#define DEBUG_STUCK_H
+#ifndef DEBUG_ENGINE_STUCK_H
+#define DEBUG_ENGINE_STUCK_H
 
 #include <linux/kvm.h>
 #include <stdbool.h>

@@ -1,0 +1,65 @@
+/*
+ * Instructions that KVM refused, carried out for it and seen by watchpoints. vCPU threads.
+ */
+#include "debug/engine/engine_int.h"
+
+#include "debug/points/watch_run.h"
+#include "vmm/assist.h"
+#include "vmm/onestep.h"
+#include "vmm/transfer.h"
+
+/* The assist, seen by watchpoints: what it touches passes no trap, so they want to see each
+ * instruction `singly`, as steps do. */
+static bool assist(struct engine *g, struct vcpu *v, struct exit_event *ev, bool singly,
+                   struct assist_event *raise)
+{
+    struct watches *w = &g->points.watches;
+    bool done;
+
+    g->why_refused[v->id] = NULL;
+    if (g->assist_off)
+        return false;
+    if (w->trapped || w->stepped || v->data.dr7)
+        watch_expect_all(w, v);
+    done = vcpu_assist(v, ev, singly || w->trapped || w->stepped || v->data.dr7, raise,
+                       &g->why_refused[v->id]);
+    if (w->trapped || w->stepped || v->data.dr7)
+        watch_expected(w, v, done && raise->vector < 0);
+    return done;
+}
+
+bool engine_assisted(struct engine *g, struct vcpu *v, struct exit_event *ev)
+{
+    struct assist_event raise;
+
+    if (!assist(g, v, ev, false, &raise))
+        return false;
+    if (raise.vector >= 0)
+        queue_event(v, raise.vector, raise.is_interrupt, raise.has_ec, raise.ec);
+    return true;
+}
+
+bool engine_undefined(void *arg, struct vcpu *v, struct exit_event *ev, struct assist_event *raise)
+{
+    struct exit_event again = *ev;
+
+    again.u.internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+    if (!assist(arg, v, &again, true, raise) || raise->vector == 6)
+        return false;
+    *ev = again;
+    vcpu_commit(v, ev);
+    return true;
+}
+
+bool engine_assisted_step(struct engine *g, struct vcpu *v, const struct onestep_ops *ops,
+                          const struct plant *lifted, struct onestep_info *info)
+{
+    const struct plant *pl = engine_plant_here(g, v);
+    struct assist_event raise;
+
+    if ((pl && pl != lifted) || !assist(g, v, &info->last, true, &raise))
+        return false;
+    vcpu_commit(v, &info->last);
+    return raise.vector < 0 || vcpu_deliver(v, ops, raise.vector, raise.has_ec, raise.ec,
+                                            raise.is_interrupt, info) != ONE_OTHER;
+}

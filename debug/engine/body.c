@@ -1,0 +1,241 @@
+/*
+ * The vCPU's loop while the guest runs. vCPU threads.
+ */
+#include "debug/engine/engine_int.h"
+
+#include "debug/points/catch.h"
+#include "debug/points/hooks.h"
+#include "debug/points/pass.h"
+#include "debug/points/watch_run.h"
+#include "debug/stacks.h"
+#include "vmm/onestep.h"
+
+/* The interrupt that the next entry brings; its record is in the ring already. False: the guest
+ * stops. */
+static bool saw_injected(struct engine *g, struct vcpu *v)
+{
+    struct onestep_info info;
+    struct exit_event ev;
+    int vector = v->injected;
+
+    vcpu_inject_event(v, (unsigned)v->injected, &ev);
+    ev.at_ns = v->last_ns;
+    exit_hooks_saw(g, v, &ev);
+    if (g->points.catches)
+        catch_exits(g, v, &ev);
+    if (!g->report[v->id].present)
+        return true;
+    /* Shown at the handler's first instruction, not wherever its next exit is. */
+    if (engine_one_step(g, v, &info) && g->report[v->id].info.kind == STOP_CATCH)
+        g->report[v->id].info.vector = vector;
+    engine_note_delivered(g, v, true);
+    return false;
+}
+
+/* A vCPU that was running freely may come to be stepped or parked at a gate hook that has not had
+ * its turn: nobody is to see the guest in a handler that it never entered. */
+static bool left_at_hook(struct engine *g, struct vcpu *v)
+{
+    struct exit_event ev = {.reason = EXIT_KICK, .vcpu = (uint8_t)v->id};
+    const struct plant *pl = engine_plant_here(g, v);
+
+    return hook_taken_early(g, v, &ev) ||
+           (pl && pl->hook && !engine_was_delivered(g, v) && hook_taken(g, v, &ev));
+}
+
+/* A vCPU that parks where a point is, before it could be hit there, hits it now: whoever goes on
+ * from an instruction that was shown passes its points. Not while it halts: an interrupt may come
+ * first and bring it here again. */
+static void hit_while_parking(struct engine *g, struct vcpu *v)
+{
+    if (g->past[v->id] || g->judged[v->id] == vcpu_linear_rip(v) || v->wish != WISH_NONE ||
+        v->injected >= 0 || engine_event_queued(v) || atomic_load(&v->idle) != VCPU_ACTIVE)
+        return;
+    g->judged[v->id] = vcpu_linear_rip(v);
+    if (engine_points_here(g, v))
+        g->past[v->id] = !engine_points_hit(g, v); /* they have counted */
+}
+
+/* Steps over the instruction at a point that was dealt with. False when a kick came first: then
+ * it is still to be stepped over, or the point would count twice. */
+static bool go_past(struct engine *g, struct vcpu *v)
+{
+    struct plant *pl = engine_plant_here(g, v);
+    struct onestep_info info;
+    bool held = v->hold_irq, made;
+
+    if (pl && !engine_register_here(g, v)) {
+        enum pass passed = pass_plain(g, v, pl);
+
+        engine_note_delivered(g, v, false);
+        if (passed != PASS_NO)
+            return passed == PASS_MADE;
+    }
+    v->hold_irq = true;
+    made = engine_one_step(g, v, &info);
+    engine_note_delivered(g, v, made && info.vector >= 0);
+    v->hold_irq = held;
+    vcpu_show_idt(v);
+    vcpu_dr6_restore(v);
+    if (watch_noted(g, v))
+        watch_judge(g, v);
+    return made && !info.partial;
+}
+
+/* Running while a watchpoint or catchpoint needs a look after each instruction. */
+static void run_by_steps(struct engine *g, struct vcpu *v)
+{
+    struct onestep_info info;
+    struct catch_before before;
+    bool past = g->past[v->id], made;
+
+    if (left_at_hook(g, v))
+        return;
+    g->past[v->id] = false;
+    catch_look(g, v, &before);
+    if (!past && engine_points_here(g, v)) {
+        if (engine_points_hit(g, v))
+            return;
+        past = true;
+    }
+    made = engine_one_step(g, v, &info);
+    g->past[v->id] = past && (!made || info.partial);
+    engine_note_delivered(g, v, made && info.vector >= 0);
+    if (watch_noted(g, v))
+        watch_judge(g, v);
+    if (made && g->points.catch_steps)
+        catch_changes(g, v, &before);
+    if (made && g->points.catch_vectors && info.vector >= 0 && info.vector < 32)
+        catch_exceptions(g, v, 1u << info.vector);
+    if (g->vm->probe.emulated || g->points.catch_vectors)
+        hooks_refresh(g, v);
+}
+
+/* LIDT makes no exit. A guest that takes its first exception soon after it would take it unseen, so
+ * until a caught exception has a handler the beginning is stepped; a guest that needs longer to get
+ * there is only looked at now and then (session_loop.c's watch). */
+#define AWAIT_STEPS 100000
+static bool await_handlers(struct engine *g)
+{
+    return hooks_missing(g) && atomic_fetch_add(&g->hooks.steps, 1) < AWAIT_STEPS;
+}
+
+/* KVM made the loads of an instruction and refused it then, while they were being completed. */
+static enum verdict on_refused(struct engine *g, struct vcpu *v, const struct vcpu_debug *want)
+{
+    struct exit_event ev = v->refused;
+    enum verdict next;
+
+    v->refused.reason = 0;
+    engine_saw(g, v, &ev);
+    next = engine_on_exit(g, v, want, &ev);
+    if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
+        next = STOPPED;
+    vcpu_commit(v, &ev);
+    return next;
+}
+
+static void body_once(struct engine *g, struct vcpu *v)
+{
+    struct cpu_job *job = &g->job[v->id];
+    struct vcpu_debug want;
+    struct exit_event ev;
+    enum verdict next;
+    bool string;
+
+    if (atomic_load_explicit(&g->points.look, memory_order_relaxed))
+        hooks_refresh(g, v);
+    if (job->kind == JOB_STEP) {
+        g->past[v->id] = false;
+        engine_step_job(g, v, job);
+        return;
+    }
+    if (g->points.watches.stepped || g->points.catch_steps || g->points.step_points ||
+        await_handlers(g)) {
+        run_by_steps(g, v);
+        return;
+    }
+    if (g->past[v->id]) {
+        g->past[v->id] = !go_past(g, v);
+        return;
+    }
+    if (v->idt_hidden) { /* it was stepped until a moment ago */
+        vcpu_show_idt(v);
+        vcpu_dr6_restore(v);
+    }
+    /* Before the entry, not after the exit: the instructions since the last free run may have been
+     * stepped, and the guest's tables come to be meanwhile. */
+    if (g->vm->probe.emulated || g->points.pending ||
+        (g->points.catch_vectors | g->hooks.look[v->id].vectors))
+        hooks_refresh(g, v);
+    if (watch_deliver(g, v))
+        return;
+    engine_want_debug(g, &want);
+    g->judged[v->id] = UINT64_MAX;
+    v->ram_stored = false;
+    vcpu_enter(v, &want, &ev);
+    engine_saw(g, v, &ev);
+    next = engine_on_exit(g, v, &want, &ev);
+    v->refused.reason = 0;
+    string = watch_noted(g, v) && watch_in_string(&g->points.watches, v);
+    if (string) {
+        vcpu_commit(v, &ev); /* before the records of the rest */
+        watch_finish_string(g, v);
+        next = GO;
+    }
+    if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
+        next = STOPPED;
+    if (v->ram_stored)
+        engine_trap_store(v);
+    if (next == STOPPED)
+        ev.flags |= EXIT_F_STOPPED;
+    if (!string)
+        vcpu_commit(v, &ev);
+    if (next == GO && v->refused.reason == KVM_EXIT_INTERNAL_ERROR)
+        next = on_refused(g, v, &want);
+    if (atomic_load_explicit(&g->stack_depth, memory_order_relaxed))
+        stacks_put(g, v, &ev);
+    watch_renew(g, v);
+    engine_plant_again(g, v);
+    g->past[v->id] = next == GO_PAST;
+    engine_note_delivered(g, v, false);
+}
+
+void engine_body(void *arg, struct vcpu *v)
+{
+    struct engine *g = arg;
+
+    engine_body_count(g, 1);
+    hooks_look(g, v);
+    v->hold_irq = g->job[v->id].kind == JOB_STEP && !g->step_irq;
+    while (!vcpu_parking(v)) {
+        if (atomic_load_explicit(&g->alone_wanted, memory_order_acquire))
+            engine_alone_pause(g);
+        int injected = v->injected;
+
+        if (!vcpu_ready(v)) {
+            engine_check_dead(g, v);
+            continue;
+        }
+        if (injected < 0 && v->injected >= 0 &&
+            (exit_hooks_any(&g->exit_hooks) || g->points.catches) && !saw_injected(g, v))
+            continue;
+        if (g->vm->cpus == 1 || !g->points.watches.trapped) {
+            body_once(g, v);
+        } else if (watch_turn_take(g, v)) {
+            body_once(g, v);
+            watch_turn_give(g);
+        }
+    }
+    vcpu_settle(v);
+    if (watch_noted(g, v))
+        watch_judge(g, v); /* what the last access did is not lost with the stop */
+    if (g->job[v->id].kind == JOB_RUN && !g->past[v->id] && v->injected < 0 &&
+        g->judged[v->id] != vcpu_linear_rip(v))
+        (void)left_at_hook(g, v);
+    hit_while_parking(g, v);
+    vcpu_show_idt(v);
+    vcpu_dr6_restore(v);
+    v->hold_irq = false;
+    engine_body_count(g, -1);
+}

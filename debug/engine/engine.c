@@ -1,0 +1,76 @@
+/*
+ * The parts of the engine put together, and what the machine calls in it. vCPU threads, except init
+ * and fini.
+ */
+#include "debug/engine/engine.h"
+
+#include "debug/engine/engine_int.h"
+#include "debug/points/catch.h"
+#include "debug/points/watch_run.h"
+#include "vmm/base/clock.h"
+#include "vmm/onestep.h"
+
+void engine_init(struct engine *g, struct vm *vm)
+{
+    g->vm = vm;
+    pthread_mutex_init(&g->alone, NULL);
+    pthread_cond_init(&g->alone_cond, NULL);
+    points_init(&g->points, vm);
+    exit_hooks_init(&g->exit_hooks);
+}
+
+void engine_fini(struct engine *g)
+{
+    exit_hooks_fini(&g->exit_hooks);
+    points_fini(&g->points);
+    pthread_cond_destroy(&g->alone_cond);
+    pthread_mutex_destroy(&g->alone);
+}
+
+/* The first reason of a vCPU counts; all vCPUs are asked to park. */
+struct stop_info *engine_stop(struct engine *g, struct vcpu *v, enum stop_kind kind)
+{
+    struct stop_report *r = &g->report[v->id];
+
+    if (!r->present) {
+        r->present = true;
+        r->late = false;
+        r->at_ns = clock_ns();
+        r->info = (struct stop_info){.kind = kind, .vcpu = v->id, .point_id = -1, .vector = -1};
+    }
+    vm_park_ask(g->vm);
+    return &r->info;
+}
+
+void engine_trapped(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
+                    uint8_t *bytes)
+{
+    watch_trapped(&((struct engine *)arg)->points.watches, v, gpa, len, write, bytes);
+}
+
+bool engine_access(void *arg, struct vcpu *v, struct exit_event *ev)
+{
+    return exit_hooks_access(arg, v, ev);
+}
+
+void engine_saw(void *arg, struct vcpu *v, struct exit_event *ev)
+{
+    struct engine *g = arg;
+
+    if (v->wish != WISH_NONE)
+        engine_board_wish(g, v, ev);
+    if (exit_hooks_any(&g->exit_hooks) && !(ev->flags & EXIT_F_RAM))
+        exit_hooks_saw(g, v, ev);
+    if (ev->reason == KVM_EXIT_DEBUG && ev->u.debug.exception == 1 && v->data.dr7)
+        watch_fired(&g->points.watches, v, ev->u.debug.dr6, ev->flags & EXIT_F_STEPPED,
+                    ev->u.debug.dr6 & 0xf & ~watch_dr_bits(&g->points.watches));
+    if (g->points.catches)
+        catch_exits(g, v, ev);
+    if (atomic_load_explicit(&g->console.due, memory_order_relaxed))
+        catch_texts(g, v);
+}
+
+void engine_ops(struct engine *g, struct onestep_ops *out)
+{
+    *out = (struct onestep_ops){.arg = g, .saw = engine_saw};
+}

@@ -1,0 +1,259 @@
+/*
+ * What an exit means that no device answers: a point, the guest debugging itself, a refusal, an
+ * end. vCPU threads.
+ */
+#include "debug/engine/engine_int.h"
+
+#include "debug/points/catch.h"
+#include "debug/points/hooks.h"
+#include "debug/points/watch_run.h"
+#include "vmm/onestep.h"
+#include "vmm/transfer.h"
+
+#define DR6_BS 0x4000u
+
+/* The guest's own int3, seen because ours leave the guest too: it takes its #BP. As an interrupt,
+ * past the byte: a KVM without the processor's help at the next RIP gives the exception itself at
+ * the byte now and then, which then happens twice. */
+static void give_back_int3(struct vcpu *v)
+{
+    if (!soft_int_allowed(v, 3)) {
+        queue_event(v, 13, false, true, 3 << 3 | 2);
+        return;
+    }
+    v->regs->rip++;
+    queue_event(v, 3, true, false, 0);
+}
+
+/* The guest's own trap flag has had its instruction. */
+static void give_trap(struct vcpu *v)
+{
+    vcpu_dr6_add(v, DR6_BS);
+    queue_event(v, 1, false, false, 0);
+}
+
+void engine_trap_store(struct vcpu *v)
+{
+    if (!(v->regs->rflags & RFLAGS_TF))
+        return;
+    vcpu_settle(v);
+    give_trap(v);
+}
+
+void engine_note_delivered(struct engine *g, struct vcpu *v, bool yes)
+{
+    g->delivered[v->id].rip = yes ? vcpu_linear_rip(v) : UINT64_MAX;
+    g->delivered[v->id].rsp = v->regs->rsp;
+}
+
+bool engine_was_delivered(const struct engine *g, const struct vcpu *v)
+{
+    return g->delivered[v->id].rip == vcpu_linear_rip(v) && g->delivered[v->id].rsp == v->regs->rsp;
+}
+
+/* A gate hook has put the vCPU back into ring 3: at a planted int3, or carried out its call. An
+ * interrupt that it queued comes before the instruction at RIP, and so before a point there. */
+static enum verdict on_hooked(struct engine *g, struct vcpu *v)
+{
+    const struct plant *pl = engine_plant_here(g, v);
+
+    if (engine_event_queued(v) || !pl ||
+        pl->hook) /* the next hook has its turn at the next entry */
+        return GO;
+    return engine_points_hit(g, v) ? STOPPED : GO_PAST;
+}
+
+/* The vCPU stands at a byte of ours: a gate hook, a point, or both. */
+static enum verdict on_plant(struct engine *g, struct vcpu *v, const struct plant *pl,
+                             struct exit_event *ev)
+{
+    bool stops = false;
+
+    if (pl->hook) {
+        if (!engine_was_delivered(g, v) && hook_taken(g, v, ev))
+            return on_hooked(g, v);
+        stops = catch_exceptions(g, v, hook_vectors_here(g, v));
+    }
+    return engine_points_hit(g, v) || stops ? STOPPED : GO_PAST;
+}
+
+/* A debug register makes each entry of an emulating KVM dear, and must be taken back for the step
+ * past it. A point that the guest passes all the time had better be a byte. */
+#define OFTEN 64
+static void leave_registers(struct engine *g, const struct vcpu *v)
+{
+    for (unsigned i = 0; i < g->points.dr_usable; i++) {
+        const struct bp *b = g->points.dr_owner[i];
+
+        /* With several vCPUs each pass over a byte makes the others wait; without paging code and
+         * data tend to share pages, and writes to the page of a byte are trapped. */
+        if (b && b->pub.spec.addr == vcpu_linear_rip(v) && g->vm->probe.emulated &&
+            g->vm->cpus == 1 && v->sregs->cr0 >> 31 &&
+            (atomic_load(&b->hits) + atomic_load(&b->false_hits)) % OFTEN == OFTEN - 1 &&
+            points_leave_dr(&g->points, i))
+            watch_guard_apply(&g->points.watches);
+    }
+}
+
+static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
+                             struct exit_event *ev)
+{
+    unsigned data = v->data.dr7 ? watch_dr_bits(&g->points.watches) : 0;
+    const struct plant *pl;
+
+    if (ev->u.debug.exception == 3) {
+        pl = engine_plant_here(g, v);
+        if (pl)
+            return on_plant(g, v, pl, ev);
+        give_back_int3(v);
+        return GO;
+    }
+    /* The guest steps itself, which is seen because points of ours are on. One at the instruction
+     * that comes next has its turn when the guest is back from its handler. */
+    if ((ev->u.debug.dr6 & DR6_BS) && !want->step) {
+        give_trap(v);
+        return GO;
+    }
+    if (ev->u.debug.dr6 & (want->dr7 ? 0xf : 0) & ~data) {
+        if (engine_points_hit(g, v))
+            return STOPPED;
+        leave_registers(g, v);
+        return GO_PAST;
+    }
+    return GO;
+}
+
+/* After a kick: a vCPU that has not moved for a while is stepped; one whose steps do not end is
+ * stuck. */
+static bool is_stuck(struct engine *g, struct vcpu *v)
+{
+    struct stuck *s = &g->stuck[v->id];
+    struct onestep_info info;
+    bool held = v->hold_irq;
+
+    if (atomic_load(&v->idle) != VCPU_ACTIVE || !stuck_suspect(s, v) || vcpu_sleeps_inside(v))
+        return false;
+    v->hold_irq = true;
+    do {
+        info.last.guest_ns = 0;
+    } while (!engine_one_step(g, v, &info) && info.last.reason != EXIT_KICK && s->stood &&
+             !vcpu_parking(v));
+    v->hold_irq = held;
+    vcpu_show_idt(v);
+    vcpu_dr6_restore(v);
+    if (!g->report[v->id].present && stuck_tried(s, v, info.last.guest_ns))
+        engine_report_stuck(g, v);
+    return g->report[v->id].present;
+}
+
+/* Does an event still wait that the entry was to deliver? The #UD that processors' KVM queues along
+ * with its refusal is none. */
+static bool undelivered(const struct vcpu *v)
+{
+    return v->events->interrupt.injected ||
+           (v->events->exception.injected && v->events->exception.nr != 6);
+}
+
+/* An access to a trapped page may be that of an event's delivery, made again and again. */
+static bool moved_on(const struct watch_cpu *c, const struct vcpu *v, const struct exit_event *ev)
+{
+    return c->kicked && (ev->reason != KVM_EXIT_MMIO || !stuck_same(&c->kicked_regs, v->regs));
+}
+
+/* Exits that ask for nothing, or that were served before (vcpu.c). To enter again after any other
+ * would mean the same exit for ever. */
+static bool is_answered(unsigned reason)
+{
+    switch (reason) {
+    case KVM_EXIT_IO:
+    case KVM_EXIT_MMIO:
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+    case KVM_EXIT_HYPERCALL:
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+    case KVM_EXIT_INTR:
+    case KVM_EXIT_NMI:
+    case KVM_EXIT_SET_TPR:
+    case KVM_EXIT_TPR_ACCESS:
+    case KVM_EXIT_IOAPIC_EOI:
+    case KVM_EXIT_DIRTY_RING_FULL:
+    case KVM_EXIT_X86_BUS_LOCK:
+    case KVM_EXIT_NOTIFY:
+    case EXIT_ASSIST:
+    case EXIT_RUN: /* a step that needed no entry */
+        return true;
+    default:
+        return false;
+    }
+}
+
+enum verdict engine_on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
+                            struct exit_event *ev)
+{
+    struct onestep_ops ops = {.arg = g, .saw = engine_saw};
+    struct onestep_info info;
+    const char *kind;
+    struct plant *pl;
+
+    if (ev->reason != EXIT_KICK) { /* it gets on, wherever the next kick finds it */
+        if (!(ev->flags & EXIT_F_RAM))
+            stuck_clear(&g->stuck[v->id]);
+        if (moved_on(&g->points.watches.cpu[v->id], v, ev))
+            g->points.watches.cpu[v->id].kicked = false;
+    }
+    switch (ev->reason) {
+    case KVM_EXIT_DEBUG:
+        return on_debug(g, v, want, ev);
+    case KVM_EXIT_INTERNAL_ERROR:
+        if (undelivered(v)) { /* refused was its frame, not the instruction at RIP */
+            if (watch_recover(g, v, ev, &ops, &info))
+                return GO;
+            engine_report_exit(g, v, STOP_INTERNAL_ERROR, ev);
+            return STOPPED;
+        }
+        pl = engine_plant_here(g, v);
+        if (pl && pl->hook && (kind = hook_paging(g, v))) {
+            engine_report_paging(g, v, kind);
+            return STOPPED;
+        }
+        if (pl)
+            return on_plant(g, v, pl, ev);
+        /* Code in a trapped page: points there have not been asked yet. */
+        if (!ev->u.internal.insn_len && g->points.watches.trapped &&
+            (engine_register_here(g, v) || engine_stepped_here(g, v)))
+            return engine_points_hit(g, v) ? STOPPED : GO_PAST;
+        if (engine_assisted(g, v, ev))
+            return GO;
+        if (watch_recover(g, v, ev, &ops, &info))
+            return GO;
+        engine_report_exit(g, v, STOP_INTERNAL_ERROR, ev);
+        return STOPPED;
+    case KVM_EXIT_SHUTDOWN:
+        if (hook_taken_early(g, v, ev)) /* its frame could not be pushed, and need not be */
+            return on_hooked(g, v);
+        if (watch_recover(g, v, ev, &ops, &info))
+            return GO;
+        engine_report_shutdown(g, v, ev);
+        return STOPPED;
+    case KVM_EXIT_HLT:
+        engine_check_dead(g, v);
+        return GO;
+    case EXIT_KICK:
+        engine_check_kernel_halt(g, v);
+        watch_kicked(g, v, &ops);
+        return is_stuck(g, v) ? STOPPED : GO;
+    case KVM_EXIT_SYSTEM_EVENT:
+        if (ev->u.system.type == KVM_SYSTEM_EVENT_SHUTDOWN)
+            engine_stop(g, v, STOP_POWER_OFF);
+        else if (ev->u.system.type == KVM_SYSTEM_EVENT_RESET)
+            engine_stop(g, v, STOP_RESET);
+        else
+            engine_report_exit(g, v, STOP_HOST_ERROR, ev);
+        return STOPPED;
+    default:
+        if (is_answered(ev->reason))
+            return GO;
+        engine_report_exit(g, v, STOP_HOST_ERROR, ev);
+        return STOPPED;
+    }
+}
