@@ -504,6 +504,9 @@ static void report_watch(struct cmd_client *c, const struct stop_info *stop, str
 {
     const struct point *p = session_point(c->s, stop->point_id);
     enum watch_access access = p ? p->spec.access : WATCH_CHANGE;
+    const char *what = stop->access == WATCH_READ    ? "Read"
+                       : stop->access == WATCH_WRITE ? "Written"
+                                                     : "Read and written";
     unsigned digits = 2 * stop->value_len;
     char name[160], on[32] = "";
 
@@ -521,17 +524,20 @@ static void report_watch(struct cmd_client *c, const struct stop_info *stop, str
         out_text(o, "Old value = 0x%0*llx", (int)digits, (unsigned long long)stop->old_value);
         out_text(o, "New value = 0x%0*llx", (int)digits, (unsigned long long)stop->new_value);
     }
-    if (stop->by)
-        out_text(o, "%s at 0x%llx by 0x%llx%s%s",
-                 stop->access == WATCH_READ    ? "Read"
-                 : stop->access == WATCH_WRITE ? "Written"
-                                               : "Read and written",
-                 (unsigned long long)stop->addr, (unsigned long long)stop->by,
-                 cmd_symbol(c, stop->by, name, sizeof name), on);
+    if (stop->device)
+        out_text(o, "%s at 0x%llx by device %s (DMA)", what, (unsigned long long)stop->addr,
+                 stop->device);
+    else if (stop->by)
+        out_text(o, "%s at 0x%llx by 0x%llx%s%s", what, (unsigned long long)stop->addr,
+                 (unsigned long long)stop->by, cmd_symbol(c, stop->by, name, sizeof name), on);
+    if (stop->others)
+        out_text(o, "At once: %s", stop->text + stop->others);
     out_json_hex(o, "address", stop->addr);
     out_json_hex(o, "old", stop->old_value);
     out_json_hex(o, "new", stop->new_value);
     out_json_hex(o, "by", stop->by);
+    if (stop->device)
+        out_json_str(o, "device", stop->device);
 }
 
 static void tell_stop(struct cmd_client *c, const struct stop_info *stop, struct out *o)

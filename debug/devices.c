@@ -18,8 +18,8 @@ struct added {
     const uint16_t *ports; /* only while it is added */
 };
 
-/* Whether this thread is inside one of them, and so holds the machine lock. */
-static _Thread_local unsigned inside;
+/* The one that this thread is inside of, and so holds the machine lock; or NULL. */
+static _Thread_local struct dev *inside;
 
 static struct added *added_of(const struct dev *d)
 {
@@ -52,20 +52,22 @@ static void added_fini(struct dev *d)
 static void added_reset(struct dev *d)
 {
     struct added *a = added_of(d);
+    struct dev *outer = inside;
 
-    inside++;
+    inside = d;
     if (a->spec.reset)
         a->spec.reset(a->spec.arg);
-    inside--;
+    inside = outer;
 }
 
 static uint64_t added_pio(struct dev *d, uint16_t port, unsigned size, bool write, uint64_t value)
 {
     struct added *a = added_of(d);
+    struct dev *outer = inside;
 
-    inside++;
+    inside = d;
     value = a->spec.pio ? a->spec.pio(a->spec.arg, port, size, write, value) : UINT64_MAX;
-    inside--;
+    inside = outer;
     return value;
 }
 
@@ -73,11 +75,12 @@ static uint64_t added_mmio(struct dev *d, unsigned vcpu, uint64_t off, unsigned 
                            uint64_t value)
 {
     struct added *a = added_of(d);
+    struct dev *outer = inside;
 
     (void)vcpu;
-    inside++;
+    inside = d;
     value = a->spec.mmio ? a->spec.mmio(a->spec.arg, off, size, write, value) : UINT64_MAX;
-    inside--;
+    inside = outer;
     return value;
 }
 
@@ -137,12 +140,14 @@ void session_console_put(struct session *s, enum console_chan chan, const void *
 
 bool session_in_device(void)
 {
-    return inside != 0;
+    return inside != NULL;
 }
 
 int64_t session_dma(struct session *s, uint64_t gpa, void *dst, const void *src, size_t len)
 {
     struct mem *m = &s->vm->mem;
 
+    if (inside)
+        return (int64_t)machine_dma(inside, gpa, dst, src, len);
     return (int64_t)(dst ? mem_read(m, gpa, dst, len) : mem_write(m, gpa, src, len));
 }

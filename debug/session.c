@@ -57,6 +57,7 @@ int session_open(struct session **out, const struct session_config *cfg, struct 
         .access = engine_access,
         .console = session_on_console,
         .trapped = engine_trapped,
+        .dma = engine_dma,
         .parked = on_parked,
     };
     int rc;

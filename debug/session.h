@@ -63,7 +63,7 @@ enum stop_kind {
     STOP_ENTRY,      /* before the first instruction, and after a reset */
     STOP_STEP,       /* the asked steps were made */
     STOP_BREAKPOINT, /* point_id */
-    STOP_WATCHPOINT, /* point_id, addr, old_value, new_value, value_len, by, access */
+    STOP_WATCHPOINT, /* point_id, addr, old_value, new_value, value_len, by, device, access */
     STOP_CATCH,      /* point_id */
     STOP_TEMPORARY,  /* until, finish, nexti arrived */
     STOP_USER,       /* session_stop */
@@ -89,9 +89,12 @@ struct stop_info {
     unsigned value_len; /* watchpoint: bytes of the values, from `addr` on, 1 to 8 */
     unsigned access;    /* watchpoint: WATCH_READ, WATCH_WRITE or both */
     uint64_t by;        /* watchpoint: linear address of the instruction; 0 when unknown */
+    const char *device; /* watchpoint: whose DMA it was, by name, and not an instruction; or NULL.
+                           Lives as long as the session */
     uint64_t steps;     /* instructions made by this step request */
     int vector;         /* exception or interrupt entered during the last step, -1 none */
     char text[600];     /* the whole story in one sentence, safe for a terminal */
+    unsigned others;    /* where in `text` the points begin that were hit at once; 0: none */
 };
 
 /* Short name ("breakpoint"), static text. */
@@ -420,9 +423,10 @@ int session_device_add(struct session *s, const struct device_spec *spec, struct
 int session_irq(struct session *s, unsigned gsi, bool level);
 /* As if a device had printed it. Any thread, also inside a device's function. */
 void session_console_put(struct session *s, enum console_chan chan, const void *bytes, size_t len);
-/* Copies guest-physical memory as a device does: RAM as it is, planted breakpoint bytes included.
- * To `dst`, or from `src` when dst is NULL. Any thread, any state. Returns the length of the prefix
- * that is RAM. */
+/* Copies guest-physical memory, to `dst`, or from `src` when dst is NULL. Any thread, any state.
+ * Inside a device's function it is that device's DMA: recorded, seen by watchpoints, and bytes
+ * planted for breakpoints are neither read nor lost. Elsewhere RAM as it is, with them. Returns the
+ * length of the prefix that is RAM. */
 int64_t session_dma(struct session *s, uint64_t gpa, void *dst, const void *src, size_t len);
 /* True while the calling thread is inside a device's function: then it holds the machine lock and
  * may call nothing here but these. */

@@ -119,7 +119,9 @@ static void describe_watch(struct session *s, struct stop_info *si, const struct
     char by[140] = "", cell[140];
 
     place_text(s, si->addr, cell, sizeof cell);
-    if (si->by)
+    if (si->device)
+        snprintf(by, sizeof by, "device %.100s (DMA)", si->device);
+    else if (si->by)
         place_text(s, si->by, by, sizeof by);
     say(si, "%s %d%s%.80s: %s at %s%s%s, old value 0x%0*llx, new value 0x%0*llx; now at %s%s%.150s",
         !p || p->spec.access != WATCH_READ
@@ -127,7 +129,7 @@ static void describe_watch(struct session *s, struct stop_info *si, const struct
             : "Read watchpoint",
         si->point_id, p && p->spec.location ? " " : "",
         p && p->spec.location ? p->spec.location : "", access_name(si->access), cell,
-        si->by ? " by " : "", by, (int)(2 * si->value_len), (unsigned long long)si->old_value,
+        *by ? " by " : "", by, (int)(2 * si->value_len), (unsigned long long)si->old_value,
         (int)(2 * si->value_len), (unsigned long long)si->new_value, at, *detail ? ": " : "",
         detail);
 }
@@ -137,8 +139,8 @@ static void say_others(struct session *s, struct stop_info *si)
 {
     const struct points *p = &s->engine.points;
     size_t len = strlen(si->text);
-    bool any = false;
 
+    si->others = 0;
     for (unsigned i = 0; i < p->count && len < sizeof si->text; i++) {
         const struct bp *b = p->bp[i];
         const struct point_spec *spec = &b->pub.spec;
@@ -146,14 +148,19 @@ static void say_others(struct session *s, struct stop_info *si)
         if (spec->hidden || b->pub.id == si->point_id ||
             !(atomic_load(&b->stopped) >> si->vcpu & 1))
             continue;
-        len += (size_t)snprintf(si->text + len, sizeof si->text - len, "%s %s %d%s%.60s%s",
-                                any ? "," : "; at once",
+        if (!si->others) {
+            len += (size_t)snprintf(si->text + len, sizeof si->text - len, "; at once ");
+            si->others = len < sizeof si->text ? (unsigned)len : 0;
+        }
+        if (len >= sizeof si->text)
+            break;
+        len += (size_t)snprintf(si->text + len, sizeof si->text - len, "%s%s %d%s%.60s%s",
+                                len > si->others ? ", " : "",
                                 spec->kind == POINT_BREAK   ? "breakpoint"
                                 : spec->kind == POINT_WATCH ? "watchpoint"
                                                             : "catchpoint",
                                 b->pub.id, spec->location ? " (" : "",
                                 spec->location ? spec->location : "", spec->location ? ")" : "");
-        any = true;
     }
 }
 

@@ -154,10 +154,13 @@ const struct lua_doc lua_docs[] = {
      "field vector integer?\n"
      "field addr integer?\n"
      "field old integer?\n"
-     "field new integer?",
+     "field new integer?\n"
+     "field by integer?\n"
+     "field device string?",
      "Why the guest stands: entry, step, breakpoint, watchpoint, catchpoint, arrived, interrupted, "
      "halted, powered off, debug exit, reset, triple fault, internal error, stuck, hook. rip "
-     "is linear. Watchpoints have addr, old and new.",
+     "is linear. Watchpoints have addr, old and new; by is the instruction that did it, or device whose "
+     "DMA it was.",
      "local s = vm.last_stop()\n"
      "assert(s.kind == \"entry\")"},
     {"vm.wait_stop",
@@ -527,8 +530,8 @@ const struct lua_doc lua_docs[] = {
     {"vm.device",
      "vm.device{name=, ports={…}, read=fn(port, size), write=fn(port, value, size), reset=fn()}",
      "param device { name: string?, help: string?, ports: integer[], read: (fun(port: integer, size: integer): integer?)?, write: fun(port: integer, value: integer, size: integer)?, reset: fun()? }",
-     "A device on ports. Its functions run with the machine locked: of vm they may use phys, "
-     "irq, console_put and print.",
+     "A device on ports. Its functions run with the machine locked: of vm they may use phys "
+     "(their DMA, which watchpoints see), irq, console_put and print.",
      "vm.device{name = \"answer\", ports = {0x510, 0x511},\n"
      "  read = function(port, size) return 0x2a end,\n"
      "  write = function(port, value, size) print(port, value) end}"},

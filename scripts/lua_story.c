@@ -208,6 +208,14 @@ void story_push_stop(lua_State *L, const struct stop_info *si)
         lua_setfield(L, -2, "old");
         lua_pushinteger(L, (lua_Integer)si->new_value);
         lua_setfield(L, -2, "new");
+        if (si->by) {
+            lua_pushinteger(L, (lua_Integer)si->by);
+            lua_setfield(L, -2, "by");
+        }
+        if (si->device) {
+            lua_pushstring(L, si->device);
+            lua_setfield(L, -2, "device");
+        }
     }
 }
 

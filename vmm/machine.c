@@ -18,16 +18,23 @@ void machine_event(struct machine *m, const struct exit_device *what)
         m->hooks.event(m->hooks.arg, what);
 }
 
-void machine_dma(struct dev *d, bool write, uint64_t gpa, uint64_t len)
+size_t machine_dma(struct dev *d, uint64_t gpa, void *dst, const void *src, size_t len)
 {
-    machine_event(d->m, &(struct exit_device){.event = DEVICE_DMA,
-                                              .id = (uint8_t)d->id,
-                                              .cpu = DEVICE_NO_CPU,
-                                              .line = EXIT_NO_LINE,
-                                              .vector = EXIT_NO_VECTOR,
-                                              .value = gpa,
-                                              .len = len,
-                                              .write = write});
+    struct machine *m = d->m;
+
+    machine_event(m, &(struct exit_device){.event = DEVICE_DMA,
+                                           .id = (uint8_t)d->id,
+                                           .cpu = DEVICE_NO_CPU,
+                                           .line = EXIT_NO_LINE,
+                                           .vector = EXIT_NO_VECTOR,
+                                           .value = gpa,
+                                           .len = len,
+                                           .write = dst == NULL});
+    if (!m->hooks.dma)
+        return dst ? mem_read(m->mem, gpa, dst, len) : mem_write(m->mem, gpa, src, len);
+    len = mem_run(m->mem, gpa, len);
+    m->hooks.dma(m->hooks.arg, d, gpa, dst, src, len);
+    return len;
 }
 
 static void board_event(struct machine *m, enum device_event event)

@@ -56,6 +56,9 @@ struct machine_hooks {
     void (*kick)(void *arg, unsigned cpu);
     /* A device did something worth a record; with the lock held. Optional. */
     void (*event)(void *arg, const struct exit_device *what);
+    /* Carries out machine_dma on RAM. Optional: no more than a copy. */
+    void (*dma)(void *arg, const struct dev *d, uint64_t gpa, void *dst, const void *src,
+                size_t len);
     /* Only with the kernel's interrupt chips: sets a GSI. */
     void (*gsi)(void *arg, unsigned gsi, bool level);
 };
@@ -100,8 +103,10 @@ void machine_wish(struct machine *m, enum board_wish wish, uint32_t value);
 void machine_console(struct machine *m, enum console_chan chan, const void *bytes, size_t len);
 /* Makes a record of what a device did. Costs a call when nobody records. */
 void machine_event(struct machine *m, const struct exit_device *what);
-/* A device is about to read (`write` false) or write guest memory by itself. */
-void machine_dma(struct dev *d, bool write, uint64_t gpa, uint64_t len);
+/* A device reads guest memory by itself, `len` bytes to `dst`, or writes it from `src` when dst is
+ * NULL: a record tells of it, watchpoints see it, and bytes planted for breakpoints stay. Returns
+ * the length of the prefix that is RAM. */
+size_t machine_dma(struct dev *d, uint64_t gpa, void *dst, const void *src, size_t len);
 /* Sets a CPU_ATTN_* bit and kicks the vCPU when it is new. */
 void machine_attention(struct machine *m, unsigned cpu, unsigned attn);
 

@@ -112,6 +112,16 @@ size_t mem_write(struct mem *m, uint64_t gpa, const void *src, size_t len_bytes)
     return done;
 }
 
+size_t mem_run(const struct mem *m, uint64_t gpa, size_t len_bytes)
+{
+    size_t done = 0, n;
+    uint8_t *hva;
+
+    while (done < len_bytes && (n = span(m, gpa + done, len_bytes - done, &hva)))
+        done += n;
+    return done;
+}
+
 uint64_t mem_low_end(const struct mem *m)
 {
     return m->regions && m->region[0].gpa == 0 ? m->region[0].len_bytes : 0;

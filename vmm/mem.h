@@ -45,6 +45,8 @@ uint8_t *mem_ptr(const struct mem *m, uint64_t gpa, uint64_t len_bytes);
  * crossed. */
 size_t mem_read(const struct mem *m, uint64_t gpa, void *dst, size_t len_bytes);
 size_t mem_write(struct mem *m, uint64_t gpa, const void *src, size_t len_bytes);
+/* The length of the prefix that is RAM. */
+size_t mem_run(const struct mem *m, uint64_t gpa, size_t len_bytes);
 /* One past the highest RAM address below the PCI hole. */
 uint64_t mem_low_end(const struct mem *m);
 

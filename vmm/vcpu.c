@@ -37,6 +37,11 @@
 
 static __thread struct vcpu *self;
 
+struct vcpu *vcpu_self(void)
+{
+    return self;
+}
+
 static int kick_signal(void)
 {
     return SIGRTMIN;

@@ -209,6 +209,8 @@ void vcpu_give_tf(struct vcpu *v);
 
 /* Makes the vCPU look at its flags soon; any thread. */
 void vcpu_kick(struct vcpu *v);
+/* The vCPU whose thread this is, or NULL. Any thread. */
+struct vcpu *vcpu_self(void);
 /* Waits for what a kicked vCPU tells by `cond`, under `lock`. False after a while: kick it again,
  * for a step takes a few kicks for such as can wait until it ends. Any thread. */
 bool vcpu_wait_a_while(pthread_cond_t *cond, pthread_mutex_t *lock);

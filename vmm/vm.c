@@ -53,6 +53,14 @@ static void hook_event(void *arg, const struct exit_device *what)
     ring_put(&vm->board, &ev);
 }
 
+static void hook_dma(void *arg, const struct dev *d, uint64_t gpa, void *dst, const void *src,
+                     size_t len)
+{
+    struct vm *vm = arg;
+
+    vm->cfg.dma(vm->cfg.arg, vcpu_self(), d, gpa, dst, src, len);
+}
+
 static void hook_gsi(void *arg, unsigned gsi, bool level)
 {
     struct vm *vm = arg;
@@ -274,7 +282,12 @@ static int load(struct vm *vm, struct err *e)
 static int build(struct vm *vm, struct err *e)
 {
     struct machine_hooks hooks = {
-        .arg = vm, .console = hook_console, .kick = hook_kick, .gsi = hook_gsi};
+        .arg = vm,
+        .console = hook_console,
+        .kick = hook_kick,
+        .dma = vm->cfg.dma ? hook_dma : NULL,
+        .gsi = hook_gsi,
+    };
     int rc;
 
     vm->kvm = kvm_open(e);

@@ -53,6 +53,11 @@ struct vm_config {
      * machine lock held. NULL: no more than a copy. */
     void (*trapped)(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
                     uint8_t *bytes);
+    /* A device reads RAM by itself, to `dst`, or writes it from `src` when dst is NULL: to be
+     * carried out on memory, all of which is RAM. With the machine lock held; on the thread of `v`,
+     * or with NULL on another. NULL: no more than a copy. */
+    void (*dma)(void *arg, struct vcpu *v, const struct dev *d, uint64_t gpa, void *dst,
+                const void *src, size_t len);
 };
 
 struct vm {

@@ -88,6 +88,9 @@ int cmd_info_stop_run(struct cmd_client *c, const char *args, struct out *o)
         out_kv_hex(o, "address", s->addr);
         out_kv_hex(o, "old value", s->old_value);
         out_kv_hex(o, "new value", s->new_value);
+        out_kv_hex(o, "by", s->by);
+        if (s->device)
+            out_kv_str(o, "device", s->device);
     }
     if (s->kind == STOP_DEBUG_EXIT || s->kind == STOP_HOST_ERROR)
         out_kv_u64(o, "code", s->code);

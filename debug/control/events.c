@@ -47,6 +47,8 @@ static json_t *stop_json(struct session *s)
         json_object_set_new(stop, "old", rpc_hex(i->old_value));
         json_object_set_new(stop, "new", rpc_hex(i->new_value));
         json_object_set_new(stop, "by", rpc_hex(i->by));
+        if (i->device)
+            json_object_set_new(stop, "device", rpc_text(i->device, strlen(i->device)));
     }
     return stop;
 }

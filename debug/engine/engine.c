@@ -48,6 +48,12 @@ void engine_trapped(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool 
     watch_trapped(&((struct engine *)arg)->points.watches, v, gpa, len, write, bytes);
 }
 
+void engine_dma(void *arg, struct vcpu *v, const struct dev *d, uint64_t gpa, void *dst,
+                const void *src, size_t len)
+{
+    watch_dma(&((struct engine *)arg)->points.watches, v, d, gpa, dst, src, len);
+}
+
 bool engine_access(void *arg, struct vcpu *v, struct exit_event *ev)
 {
     return exit_hooks_access(arg, v, ev);

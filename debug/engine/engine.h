@@ -145,6 +145,10 @@ void engine_ops(struct engine *g, struct onestep_ops *out);
 /* The `trapped` call given to vm_open. */
 void engine_trapped(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
                     uint8_t *bytes);
+/* The `dma` call given to vm_open. */
+struct dev;
+void engine_dma(void *arg, struct vcpu *v, const struct dev *d, uint64_t gpa, void *dst,
+                const void *src, size_t len);
 /* All points at the instruction about to execute; true when one of them stops the guest. */
 bool engine_points_hit(struct engine *g, struct vcpu *v);
 /* Debug state of a free run. */

@@ -580,7 +580,7 @@ static struct watch_hit *hit_slot(struct watch_cpu *c, struct bp *b)
         c->cap = c->cap ? c->cap * 2 : 8;
         c->hit = xrealloc(c->hit, c->cap, sizeof *c->hit);
     }
-    c->hit[c->hits] = (struct watch_hit){.bp = b, .by = c->step_from};
+    c->hit[c->hits] = (struct watch_hit){.bp = b, .by = c->dma ? 0 : c->step_from, .dma = c->dma};
     return &c->hit[c->hits++];
 }
 
@@ -645,7 +645,7 @@ static void note_nodes(struct watches *w, struct vcpu *v, const struct watch_nod
         h = hit_get(w, v, n->bp, n->off + (from > n->from ? from - n->from : 0), write);
         h->read |= !write;
         h->write |= write;
-        if (!h->by && !write) /* at a read RIP is still at the instruction */
+        if (!h->by && !h->dma && !write) /* at a read RIP is still at the instruction */
             h->by = v->sregs->cs.base + v->regs->rip;
     }
 }
@@ -726,6 +726,44 @@ void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len
         take_new_values(w, v);
     if (write && p && watch_pages_suspect(w, p, le_load(bytes, len < 8 ? len : 8)))
         atomic_store(&w->stale, 1);
+}
+
+/* The part of a device's access that lies in one page. */
+static void dma_part(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
+                     uint8_t *bytes)
+{
+    struct watch_page *p = watch_page_at(w, gpa);
+    unsigned from = (unsigned)(gpa & (PAGE_BYTES - 1));
+
+    if (v && p)
+        note_access(w, v, p, from, from + len, write);
+    if (v && v->data.dr7)
+        note_drs(w, v, gpa, len, write);
+    store_bytes(w, gpa, len, write, bytes);
+    if (write && p && p->old) /* it is told of as this, not found by comparing */
+        mem_read(&w->vm->mem, gpa, p->old + from, len);
+}
+
+void watch_dma(struct watches *w, struct vcpu *v, const struct dev *d, uint64_t gpa, void *dst,
+               const void *src, size_t len)
+{
+    uint8_t page[PAGE_BYTES];
+
+    if (v)
+        w->cpu[v->id].dma = d;
+    for (size_t done = 0, n; done < len; done += n) {
+        size_t room = PAGE_BYTES - (size_t)((gpa + done) & (PAGE_BYTES - 1));
+
+        n = len - done < room ? len - done : room;
+        if (!dst)
+            memcpy(page, (const uint8_t *)src + done, n);
+        dma_part(w, v, gpa + done, (unsigned)n, !dst, dst ? (uint8_t *)dst + done : page);
+    }
+    if (!v)
+        return;
+    if (!dst)
+        take_new_values(w, v);
+    w->cpu[v->id].dma = NULL;
 }
 
 /* ---- by operands -------------------------------------------------------------------------------

@@ -29,6 +29,7 @@
 #include "vmm/vcpu.h"
 
 struct bp;
+struct dev;
 struct disasm;
 struct points;
 
@@ -74,7 +75,8 @@ struct watch_hit {
     uint64_t off; /* of the reported value in the watchpoint */
     unsigned len; /* its bytes, 1 to 8 */
     uint64_t old_value, new_value;
-    uint64_t by; /* linear address of the instruction; 0: not known yet */
+    uint64_t by;           /* linear address of the instruction; 0: not known yet */
+    const struct dev *dma; /* a device did it instead, or NULL */
     bool read, write;
 };
 
@@ -94,8 +96,9 @@ struct watch_code {
 struct watch_cpu {
     struct watch_hit *hit;
     unsigned hits, cap;
-    uint64_t step_from; /* while a step is made: where; 0 otherwise */
-    bool kicked;        /* the last exit was a kick, which found these: */
+    uint64_t step_from;    /* while a step is made: where; 0 otherwise */
+    const struct dev *dma; /* while a device touches memory: which */
+    bool kicked;           /* the last exit was a kick, which found these: */
     struct kvm_regs kicked_regs;
     struct disasm *disasm;  /* its own; made when first needed */
     struct operands expect; /* of the step being made; count -1: not known */
@@ -166,6 +169,9 @@ bool watch_waits(const struct watches *w);
 /* The `trapped` call of vm_config; `w` is the engine's. Machine lock held. */
 void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
                    uint8_t *bytes);
+/* The `dma` call of vm_config. Hits are those of the instruction that `v` is carrying out. */
+void watch_dma(struct watches *w, struct vcpu *v, const struct dev *d, uint64_t gpa, void *dst,
+               const void *src, size_t len);
 /* Data debug registers that fired, from DR6. `stepped`: at the end of a step; `merged`: an
  * execution debug register is reported along with them. Then hosts report old hits once more. */
 void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6, bool stepped, bool merged);

@@ -185,7 +185,7 @@ void watch_find_by(struct session *s, struct stop_info *si)
                        .access = si->access};
     struct walk w;
 
-    if (!p)
+    if (!p || si->device)
         return;
     if (p->spec.space == SPACE_LINEAR) {
         if (session_walk(s, si->vcpu, si->addr, &w) < 0 || w.result != WALK_OK)

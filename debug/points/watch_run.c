@@ -42,9 +42,11 @@ static bool tells_read(const struct watch_hit *h)
 
 static void tell_hit(const struct watch_hit *h, char *dst, size_t cap)
 {
-    char by[40] = "";
+    char by[60] = "";
 
-    if (h->by)
+    if (h->dma)
+        snprintf(by, sizeof by, " by device %.40s", h->dma->ops->name);
+    else if (h->by)
         snprintf(by, sizeof by, " by 0x%llx", (unsigned long long)h->by);
     snprintf(dst, cap, "%s at 0x%llx%s, old value 0x%0*llx, new value 0x%0*llx",
              !h->write        ? "read"
@@ -74,6 +76,7 @@ static bool judge_one(struct engine *g, struct vcpu *v, const struct watch_hit *
     si->value_len = h->len;
     si->access = (tells_read(h) ? WATCH_READ : 0u) | (h->write ? WATCH_WRITE : 0u);
     si->by = h->by;
+    si->device = h->dma ? h->dma->ops->name : NULL;
     return true;
 }
 

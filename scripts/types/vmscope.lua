@@ -45,7 +45,7 @@
 ---@field enabled boolean
 ---@field remove fun(self: hook)
 
----Why the guest stands: entry, step, breakpoint, watchpoint, catchpoint, arrived, interrupted, halted, powered off, debug exit, reset, triple fault, internal error, stuck, hook. rip is linear. Watchpoints have addr, old and new.
+---Why the guest stands: entry, step, breakpoint, watchpoint, catchpoint, arrived, interrupted, halted, powered off, debug exit, reset, triple fault, internal error, stuck, hook. rip is linear. Watchpoints have addr, old and new; by is the instruction that did it, or device whose DMA it was.
 ---@class stop
 ---@field kind string
 ---@field text string
@@ -58,6 +58,8 @@
 ---@field addr integer?
 ---@field old integer?
 ---@field new integer?
+---@field by integer?
+---@field device string?
 
 ---Linear memory as numbers, read and written. Breakpoints are invisible in it. Where there is no memory reading and writing are errors; a number is written whole or not at all, and one that does not fit is an error.
 ---@class memory
@@ -399,7 +401,7 @@ function vm.os(system) end
 ---@overload fun(self: tui, pane: { name: string, title: string?, help: string?, draw: (fun(cols: integer, rows: integer): string|table), keys: table<string, function>?, every: number? }): pane
 function tui.pane(pane) end
 
----A device on ports. Its functions run with the machine locked: of vm they may use phys, irq, console_put and print.
+---A device on ports. Its functions run with the machine locked: of vm they may use phys (their DMA, which watchpoints see), irq, console_put and print.
 ---@param device { name: string?, help: string?, ports: integer[], read: (fun(port: integer, size: integer): integer?)?, write: fun(port: integer, value: integer, size: integer)?, reset: fun()? }
 ---@overload fun(self: vm, device: { name: string?, help: string?, ports: integer[], read: (fun(port: integer, size: integer): integer?)?, write: fun(port: integer, value: integer, size: integer)?, reset: fun()? })
 function vm.device(device) end

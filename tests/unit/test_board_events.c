@@ -127,9 +127,14 @@ static void the_apics_tell_whose_interrupt_it_is(void)
 static void the_board_tells_of_itself(void)
 {
     const struct exit_device *ev;
+    uint8_t sector[512] = {7};
+    struct mem mem = {.memfd = -1};
+    struct err e = {0};
     uint64_t v = 0;
 
-    if (!board_up(1))
+    if (mem_init(&mem, 1 << 20, &e) < 0)
+        TEST_FAIL("%.200s", e.msg);
+    if (!board_up_with(1, &mem, false))
         return;
     board_events = 0;
     machine_reset(&board);
@@ -141,10 +146,17 @@ static void the_board_tells_of_itself(void)
         bus_pio(&board, 0x64, 1, false, &v);
     }
     CHECK_EQ(board_events, 0);
-    machine_dma(machine_dev(&board, "pit"), true, 0x1000, 512);
+    CHECK_EQ(machine_dma(machine_dev(&board, "pit"), 0x1000, NULL, sector, 512), 512);
     ev = find(DEVICE_DMA, 0);
     CHECK(ev && ev->write && ev->value == 0x1000 && ev->len == 512 && ev->id == id_of("pit"));
+    CHECK(!memcmp(mem_ptr(&mem, 0x1000, 512), sector, 512));
+    CHECK_EQ(machine_dma(machine_dev(&board, "pit"), 0x1000, sector + 1, NULL, 1), 1);
+    ev = find(DEVICE_DMA, 1);
+    CHECK(ev && !ev->write && ev->len == 1 && sector[1] == 7);
+    CHECK_EQ(machine_dma(machine_dev(&board, "pit"), (1 << 20) - 2, NULL, sector, 512), 2);
+    CHECK_EQ(machine_dma(machine_dev(&board, "pit"), 1ull << 40, sector, NULL, 1), 0);
     board_down();
+    mem_fini(&mem);
 }
 
 static void every_event_has_words(void)

@@ -11,6 +11,7 @@
 #include "debug/session.h"
 #include "scripts/lua_host.h"
 #include "vmm/base/buf.h"
+#include "vmm/base/x.h"
 
 /* Real mode: prints "hello world\r\nlogin: " on COM1, copies port 0x510 to 0x80, sends "x\n" to
  * 0x2e8, polls COM1 for input (2000 times, or for ever), echoes it, writes 16 to 0xf4. */
@@ -259,6 +260,41 @@ static void devices(void)
               "assert(not pcall(vm.mmio, {name='m', base=0xfe000000, size=0}))\n"
               "vm.mmio{name='m', base=0xfd000000, size=16, read=function(o) return o end}\n",
               false, false);
+}
+
+/* What a device reads and writes by itself meets watchpoints by every method, names the device, and
+ * leaves a planted byte where it is. */
+static void dma(void)
+{
+    static const char *const ways[] = {NULL, "watch-write=read-only-slot,watch-access=no-slot",
+                                       "watch-write=stepping,watch-access=stepping"};
+    static const char script[] =
+        "local code\n"
+        "vm.cmd('set breakpoint registers off')\n"
+        "vm.device{name='disk', ports={0x510}, read=function()\n"
+        "  vm.phys:write(0x1ffe, '\\1\\2\\3\\4') code = vm.phys:read(0x7c12, 4)\n"
+        "  vm.phys:write(0x7c12, '\\xe6\\x80\\xba\\xe8') return vm.phys.u8[0x2001] end}\n"
+        "vm.cmd('break *0x7c14') vm.cmd('rwatch *(u16*)0x2001') vm.cmd('watch *(u32*)0x1ffa')\n"
+        "vm.cmd('watch -w 0x2003 if *(u8*)0x2001 == 4') vm.cmd('watch phys:0x2000,2')\n"
+        "vm:cont() local w = vm:wait_stop()\n"
+        "assert(w.kind == 'watchpoint' and w.device == 'disk' and not w.by, w.text)\n"
+        "assert(w.addr == 0x2000 and w.old == 0 and w.new == 0x403, w.text)\n"
+        "assert(w.text:find('by device disk %(DMA%)') and w.text:find('at once'), w.text)\n"
+        "assert(code == '\\xe6\\x80\\xba\\xe8')\n"
+        "vm:cont() local b = vm:wait_stop() assert(b.kind == 'breakpoint' and b.rip == 0x7c14, "
+        "b.text)\n"
+        "assert(vm.mem:read(0x7c12, 4) == code)\n"
+        "vm:run(20)\n"
+        "local _, list = vm.cmd('info breakpoints')\n"
+        "for i, hits in pairs{1, 1, 0, 0, 1} do\n"
+        "  assert(list.breakpoints[i].Hits == hits, i .. vm.cmd('info breakpoints')) end\n";
+
+    for (size_t i = 0; i < ARRAY_LEN(ways) && !test_failed && !test_skipped; i++) {
+        if (ways[i])
+            setenv("VMSCOPE_FORCE_METHODS", ways[i], 1);
+        run_clean(script, false, false);
+        unsetenv("VMSCOPE_FORCE_METHODS");
+    }
 }
 
 static void commands(void)
@@ -594,6 +630,7 @@ static const struct test tests[] = {
     {"hook_reads_and_writes", hook_reads_and_writes},
     {"points", points},
     {"devices", devices},
+    {"dma", dma},
     {"commands", commands},
     {"console_tick_trace", console_tick_trace},
     {"sandbox", sandbox},
