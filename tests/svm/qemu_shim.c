@@ -11,6 +11,8 @@
  *   wants this one's attention before the next VM exit, the guest gets the interrupt twice.
  * - A lock that QEMU cannot carry out beside other processors (one that crosses an alignment) is
  *   carried out with them stopped. A trap or VM exit at its end loses the arithmetic flags and DF.
+ * - SETcc puts the flags in place of what they are computed from, before its store. If the store
+ *   leaves the guest, they are computed again, from themselves.
  * - A frame of an exception that is pushed to data under a debug register: QEMU begins the access
  *   anew from the instruction, as for an access of an instruction's own, takes its big lock twice
  *   and aborts, or loses the event.
@@ -38,6 +40,9 @@ enum {
     INTERRUPT_DEBUG = 0x80,
     HIT_SHIFT = 6,
     ENV_EIP = 16, /* words of QEMU's processor state, in which RAX is the first */
+    ENV_CC_DST = 18,
+    ENV_CC_SRC = 19,
+    ENV_CC_OP = 21,
     ENV_CS_BASE = 27,
     ACCESS = 3, /* read and write among a watchpoint's flags */
 };
@@ -46,7 +51,8 @@ enum {
 enum {
     OP_INITIALIZE,
     OP_TRANSLATE,
-    OP_ENTER = 4,
+    OP_RESTORE = 3,
+    OP_ENTER,
     OP_EXIT,
     OP_DEBUG,
     OP_CHECK = 15,
@@ -59,10 +65,18 @@ struct watchpoint {
     int flags;
 };
 
+/* The beginning of QEMU's TranslationBlock. */
+struct block {
+    uint64_t address, code_segment, flags, sizes;
+    uintptr_t code, code_bytes;
+};
+
 /* QEMU's own. */
 static void (*raise_interrupt)(void *env, int vector, int length);
 static void (*vmload)(void *env, int aflag);
 static void (*vmrun)(void *env, int aflag, int length);
+static uint64_t (*compute_flags)(uint64_t dst, uint64_t src, uint64_t src2, int op);
+static void (*restore)(void *cpu, const struct block *block, const uint64_t *data);
 static void (*cpu_svm_check_intercept_param)(void *env, uint32_t type, uint64_t param,
                                              uintptr_t ra);
 static void (*cpu_physical_memory_rw)(uint64_t addr, void *buf, uint64_t len, bool write);
@@ -141,6 +155,39 @@ static void exit_hook(void *cpu)
 {
     cpu_exec_exit(cpu);
     is_inside = false;
+}
+
+/* ---- flags that an instruction computed before it failed ---------------------------------------
+ */
+
+static __thread struct {
+    uint64_t from[3]; /* as from ENV_CC_DST on */
+    uint64_t flags;
+    uint32_t op;
+    uintptr_t caller; /* in the code of a block */
+} computed;
+
+static uint64_t compute_flags_hook(uint64_t dst, uint64_t src, uint64_t src2, int op)
+{
+    computed.from[0] = dst;
+    computed.from[1] = src;
+    computed.from[2] = src2;
+    computed.op = (uint32_t)op;
+    computed.caller = (uintptr_t)__builtin_return_address(0);
+    computed.flags = compute_flags(dst, src, src2, op);
+    return computed.flags;
+}
+
+/* Back to the start of the instruction that failed in a block. QEMU knows how its flags were to be
+ * computed there, but no longer what from. */
+static void restore_hook(void *cpu, const struct block *block, const uint64_t *data)
+{
+    uint64_t *env = my_env;
+
+    restore(cpu, block, data);
+    if (env && cpu == my_cpu && computed.caller - block->code < block->code_bytes &&
+        (uint32_t)env[ENV_CC_OP] == computed.op && env[ENV_CC_SRC] == computed.flags)
+        memcpy(&env[ENV_CC_DST], computed.from, sizeof computed.from);
 }
 
 /* ---- frames under a debug register ----------------------------------------------------------- */
@@ -239,8 +286,10 @@ static void hook_ops(void)
         complain("its table of functions is another");
         return;
     }
+    memcpy(&restore, &ops[OP_RESTORE], sizeof ops[0]);
     memcpy(&cpu_exec_enter, &ops[OP_ENTER], sizeof ops[0]);
     memcpy(&cpu_exec_exit, &ops[OP_EXIT], sizeof ops[0]);
+    ops[OP_RESTORE] = restore_hook;
     ops[OP_ENTER] = enter_hook;
     ops[OP_EXIT] = exit_hook;
     ops[OP_DEBUG] = debug_hook;
@@ -308,6 +357,8 @@ __attribute__((constructor)) static void init(void)
         !FIND(check_hw_breakpoints) || !FIND(raise_exception) || !FIND(cpu_loop_exit_noexc) ||
         !hook("helper_info_raise_interrupt", "helper_raise_interrupt", &raise_interrupt,
               raise_interrupt_hook) ||
+        !hook("helper_info_cc_compute_all", "helper_cc_compute_all", &compute_flags,
+              compute_flags_hook) ||
         !hook("helper_info_vmrun", "helper_vmrun", &vmrun, vmrun_hook) ||
         !hook("helper_info_vmload", "helper_vmload", &vmload, vmload_hook))
         complain("software breakpoints will not work");

@@ -11,7 +11,9 @@
 #include "vmm/kvm.h"
 #include "vmm/micro.h"
 
+#define FLAG_CF    0x1u
 #define FLAG_PF    0x4u
+#define FLAG_AF    0x10u
 #define FLAG_ZF    0x40u
 #define FLAG_DF    0x400u
 #define FLAGS      0xcd5u /* the arithmetic ones and DF */
@@ -75,6 +77,36 @@ static void a_stepped_lock_keeps_its_flags(void)
     micro_close(&bench);
 }
 
+/* The store of a SETcc that memory refuses: whoever carries it out needs the flags before it. */
+static void setcc_in_mode(enum probe_mode mode)
+{
+    /* CMP ECX, 80000001h; SETO [eAX] */
+    static const uint8_t code[] = {0x81, 0xf9, 1, 0, 0, 0x80, 0x0f, 0x90, 0x00};
+    struct micro_exit x;
+    struct kvm_regs r;
+
+    micro_load(&bench, mode, code, sizeof code);
+    x = micro_run(&bench);
+    if (x.reason != KVM_EXIT_MMIO || bench.run->mmio.phys_addr != MICRO_HOLE ||
+        bench.run->mmio.data[0])
+        TEST_FAIL("%s: exit %d at 0x%llx, the store of %u", probe_mode_name(mode), x.reason,
+                  (unsigned long long)x.rip, bench.run->mmio.data[0]);
+    micro_regs(&bench, &r);
+    if ((r.rflags & FLAGS) != (FLAG_CF | FLAG_PF | FLAG_AF))
+        TEST_FAIL("%s: flags are 0x%llx at the store", probe_mode_name(mode),
+                  (unsigned long long)r.rflags);
+}
+
+static void a_refused_setcc_keeps_the_flags(void)
+{
+    if (!open_bench())
+        return;
+    setcc_in_mode(PM_PROT);
+    setcc_in_mode(PM_LONG0);
+    setcc_in_mode(PM_LONG3);
+    micro_close(&bench);
+}
+
 static void a_debug_register_is_linear(void)
 {
     uint64_t dr[4] = {MICRO_CODE + 1};
@@ -127,6 +159,7 @@ static void a_frame_on_watched_data_arrives(void)
 
 static const struct test tests[] = {
     {"host: a stepped lock keeps its flags", a_stepped_lock_keeps_its_flags},
+    {"host: a refused SETcc keeps the flags", a_refused_setcc_keeps_the_flags},
     {"host: a debug register is linear", a_debug_register_is_linear},
     {"host: a frame on watched data arrives", a_frame_on_watched_data_arrives},
 };
