@@ -13,6 +13,8 @@
  *   carried out with them stopped. A trap or VM exit at its end loses the arithmetic flags and DF.
  * - SETcc puts the flags in place of what they are computed from, before its store. If the store
  *   leaves the guest, they are computed again, from themselves.
+ * - IN and OUT whose right to the port is looked up in the TSS fail with other flags, when the
+ * flags were not computed before: QEMU prepares that only after the look-up.
  * - A frame of an exception that is pushed to data under a debug register: QEMU begins the access
  *   anew from the instruction, as for an access of an instruction's own, takes its big lock twice
  *   and aborts, or loses the event.
@@ -43,6 +45,9 @@ enum {
     ENV_CC_DST = 18,
     ENV_CC_SRC = 19,
     ENV_CC_OP = 21,
+    ENV_MODE = 22,
+    MODE_GUEST = 1 << 21,
+    IO_BYTES_SHIFT = 4,
     ENV_CS_BASE = 27,
     ACCESS = 3, /* read and write among a watchpoint's flags */
 };
@@ -76,6 +81,8 @@ static void (*raise_interrupt)(void *env, int vector, int length);
 static void (*vmload)(void *env, int aflag);
 static void (*vmrun)(void *env, int aflag, int length);
 static uint64_t (*compute_flags)(uint64_t dst, uint64_t src, uint64_t src2, int op);
+static void (*check_io)(void *env, uint32_t port, uint32_t bytes);
+static void (*svm_check_io)(void *env, uint32_t port, uint32_t what, uint32_t length);
 static void (*restore)(void *cpu, const struct block *block, const uint64_t *data);
 static void (*cpu_svm_check_intercept_param)(void *env, uint32_t type, uint64_t param,
                                              uintptr_t ra);
@@ -188,6 +195,26 @@ static void restore_hook(void *cpu, const struct block *block, const uint64_t *d
     if (env && cpu == my_cpu && computed.caller - block->code < block->code_bytes &&
         (uint32_t)env[ENV_CC_OP] == computed.op && env[ENV_CC_SRC] == computed.flags)
         memcpy(&env[ENV_CC_DST], computed.from, sizeof computed.from);
+}
+
+static __thread bool owes_check;
+
+/* In a guest the intercept is looked up next, at which all is prepared. */
+static void check_io_hook(void *env, uint32_t port, uint32_t bytes)
+{
+    owes_check = ((uint64_t *)env)[ENV_MODE] & MODE_GUEST;
+    if (!owes_check)
+        check_io(env, port, bytes);
+}
+
+static void svm_check_io_hook(void *env, uint32_t port, uint32_t what, uint32_t length)
+{
+    bool owed = owes_check;
+
+    owes_check = false; /* first: it may not return */
+    if (owed)
+        check_io(env, port, what >> IO_BYTES_SHIFT & 7);
+    svm_check_io(env, port, what, length);
 }
 
 /* ---- frames under a debug register ----------------------------------------------------------- */
@@ -359,6 +386,9 @@ __attribute__((constructor)) static void init(void)
               raise_interrupt_hook) ||
         !hook("helper_info_cc_compute_all", "helper_cc_compute_all", &compute_flags,
               compute_flags_hook) ||
+        !hook("helper_info_check_io", "helper_check_io", &check_io, check_io_hook) ||
+        !hook("helper_info_svm_check_io", "helper_svm_check_io", &svm_check_io,
+              svm_check_io_hook) ||
         !hook("helper_info_vmrun", "helper_vmrun", &vmrun, vmrun_hook) ||
         !hook("helper_info_vmload", "helper_vmload", &vmload, vmload_hook))
         complain("software breakpoints will not work");

@@ -7,6 +7,7 @@
 
 #include <unistd.h>
 
+#include "vmm/base/le.h"
 #include "vmm/base/x.h"
 #include "vmm/kvm.h"
 #include "vmm/micro.h"
@@ -107,6 +108,25 @@ static void a_refused_setcc_keeps_the_flags(void)
     micro_close(&bench);
 }
 
+/* Ring 3 has no port here: the #GP's frame has the flags before it. */
+static void a_refused_port_keeps_the_flags(void)
+{
+    /* MOV CL, 1; CMP EDX, 80000001h; REP OUTSB */
+    static const uint8_t code[] = {0xb1, 1, 0x81, 0xfa, 1, 0, 0, 0x80, 0xf3, 0x6e};
+    struct micro_exit x;
+    uint64_t flags;
+
+    if (!open_bench())
+        return;
+    micro_load(&bench, PM_LONG3, code, sizeof code);
+    x = micro_run(&bench);
+    flags = le_load(bench.mem + MICRO_KSTACK - 24, 8);
+    if (x.vector != 13 || (flags & FLAGS) != (FLAG_CF | FLAG_PF | FLAG_AF))
+        test_fail(__FILE__, __LINE__, "exit %d, vector %d, flags 0x%llx", x.reason, x.vector,
+                  (unsigned long long)flags);
+    micro_close(&bench);
+}
+
 static void a_debug_register_is_linear(void)
 {
     uint64_t dr[4] = {MICRO_CODE + 1};
@@ -160,6 +180,7 @@ static void a_frame_on_watched_data_arrives(void)
 static const struct test tests[] = {
     {"host: a stepped lock keeps its flags", a_stepped_lock_keeps_its_flags},
     {"host: a refused SETcc keeps the flags", a_refused_setcc_keeps_the_flags},
+    {"host: a refused port keeps the flags", a_refused_port_keeps_the_flags},
     {"host: a debug register is linear", a_debug_register_is_linear},
     {"host: a frame on watched data arrives", a_frame_on_watched_data_arrives},
 };
