@@ -13,12 +13,29 @@
 #include "debug/stop.h"
 #include "debug/trace/tracer.h"
 
-/* Is a report that was not told yet still worth telling? */
-static bool still_counts(const struct session *s, const struct stop_info *si)
+/* Is a report that was not told yet still worth telling? What vanished with the exit is; what would
+ * happen again by itself is not, nor a step that somebody else's stop has ended. */
+static bool still_counts(const struct session *s, const struct stop_report *r)
 {
-    const struct bp *b = points_get(&s->engine.points, si->point_id);
+    const struct bp *b = points_get(&s->engine.points, r->info.point_id);
 
-    return b && b->pub.enabled && !b->pub.spec.hidden;
+    switch (r->info.kind) {
+    case STOP_BREAKPOINT:
+    case STOP_WATCHPOINT:
+    case STOP_CATCH:
+        return b && b->pub.enabled;
+    case STOP_INTERNAL_ERROR:
+    case STOP_HOST_ERROR:
+        return s->vm->cpu[r->info.vcpu]->regs->rip == r->ev.rip;
+    case STOP_POWER_OFF:
+    case STOP_DEBUG_EXIT:
+    case STOP_RESET:
+    case STOP_TRIPLE_FAULT:
+    case STOP_HOOK:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* The stop that counts: the earliest reason of a vCPU that ran; none at all means that somebody
@@ -30,7 +47,7 @@ static struct stop_report *first_report(struct session *s)
     for (unsigned i = 0; i < s->vm->cpus; i++) {
         struct stop_report *r = &s->engine.report[i];
 
-        if (r->present && r->late && !still_counts(s, &r->info))
+        if (r->present && r->late && !still_counts(s, r))
             r->present = false;
         if (r->present && (s->run_mask >> i & 1) && (!first || r->at_ns < first->at_ns))
             first = r;
@@ -102,6 +119,15 @@ int session_stop(struct session *s)
     return 0;
 }
 
+static void forget_stops(struct session *s)
+{
+    memset(s->engine.past, 0, sizeof s->engine.past);
+    memset(s->engine.judged, 0xff, sizeof s->engine.judged);
+    memset(s->engine.report, 0, sizeof s->engine.report);
+    for (unsigned i = 0; i < s->vm->cpus; i++)
+        s->told_rip[i] = UINT64_MAX; /* a point at the entry is still to be hit */
+}
+
 void session_stopped_at_entry(struct session *s)
 {
     struct vcpu *v = s->vm->cpu[0];
@@ -110,11 +136,7 @@ void session_stopped_at_entry(struct session *s)
     s->focus = 0;
     buf_clear(&s->commands);
     s->silent = false;
-    memset(s->engine.past, 0, sizeof s->engine.past);
-    memset(s->engine.judged, 0xff, sizeof s->engine.judged);
-    memset(s->engine.report, 0, sizeof s->engine.report);
-    for (unsigned i = 0; i < s->vm->cpus; i++)
-        s->told_rip[i] = UINT64_MAX; /* a point at the entry is still to be hit */
+    forget_stops(s);
     s->last = (struct stop_info){
         .kind = STOP_ENTRY,
         .rip = v->regs->rip,
@@ -131,6 +153,7 @@ int session_reset_quiet(struct session *s, struct err *e)
 
     hooks_forget(&s->engine);
     rc = vm_reset(s->vm, e);
+    forget_stops(s); /* what other vCPUs had to say is of the run before */
     for (unsigned i = 0; i < s->vm->cpus; i++)
         s->cpu[i].have = 0;
     points_replant(&s->engine.points);
@@ -175,7 +198,7 @@ static void publish_stop(struct session *s, struct stop_info si, const struct ex
     si.rip = v->regs->rip;
     si.cs_base = v->sregs->cs.base;
     si.steps = s->engine.job[si.vcpu].made;
-    s->state = ends_guest(si.kind) ? SS_ENDED : SS_STOPPED;
+    s->state = ends_guest(si.kind) && !s->engine.report[si.vcpu].present ? SS_ENDED : SS_STOPPED;
     if (si.kind == STOP_WATCHPOINT)
         watch_find_by(s, &si);
     stop_describe(s, &si, ev);
@@ -188,6 +211,20 @@ static void publish_stop(struct session *s, struct stop_info si, const struct ex
     session_deliver_console(s);
     session_deliver_logs(s);
     session_publish(s, EV_STOPPED, &s->last);
+}
+
+/* What a catchpoint held up happens when the guest goes on: it is told then, before anything runs.
+ */
+static void hold_up(const struct session *s, struct stop_report *r)
+{
+    enum stop_kind then = r->then;
+
+    r->then = STOP_NONE;
+    if (!resets(s, then) && (!ends_guest(then) || ends_guest(r->info.kind)))
+        return;
+    r->info = (struct stop_info){
+        .kind = then, .vcpu = r->info.vcpu, .point_id = -1, .vector = -1, .code = r->then_code};
+    r->present = true;
 }
 
 /* The first, and then each tenth power: a boot loop is told without drowning what it prints. */
@@ -240,6 +277,7 @@ void session_all_parked(struct session *s)
     if (r) {
         si = r->info;
         r->present = false;
+        hold_up(s, r);
     }
     if (r && si.point_id < 0 && resets(s, si.kind)) {
         reset_and_go(s);

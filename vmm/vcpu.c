@@ -531,6 +531,7 @@ void vcpu_serve(struct vcpu *v, struct exit_event *ev)
         serve_mmio(v, ev);
     v->wish = m->wish;
     v->wish_value = m->wish_value;
+    m->wish = WISH_NONE; /* told by one vCPU */
     vm_alarm_update(v->vm);
     if (!m->irqchip_kernel)
         v->run->cr8 = lapic_cr8(m, v->id);

@@ -220,7 +220,8 @@ void engine_body(void *arg, struct vcpu *v)
         if (injected < 0 && v->injected >= 0 &&
             (exit_hooks_any(&g->exit_hooks) || g->points.catches) && !saw_injected(g, v))
             continue;
-        if (g->vm->cpus == 1 || !g->points.watches.trapped) {
+        /* What one vCPU's access passes through, or one's step is compared by, is shared by all. */
+        if (g->vm->cpus == 1 || !(g->points.watches.trapped || g->points.watches.stepped)) {
             body_once(g, v);
         } else if (watch_turn_take(g, v)) {
             body_once(g, v);

@@ -35,6 +35,7 @@ struct stop_info *engine_stop(struct engine *g, struct vcpu *v, enum stop_kind k
     if (!r->present) {
         r->present = true;
         r->late = false;
+        r->then = STOP_NONE;
         r->at_ns = clock_ns();
         r->info = (struct stop_info){.kind = kind, .vcpu = v->id, .point_id = -1, .vector = -1};
     }
@@ -72,7 +73,7 @@ void engine_saw(void *arg, struct vcpu *v, struct exit_event *ev)
                     ev->u.debug.dr6 & 0xf & ~watch_dr_bits(&g->points.watches));
     if (g->points.catches)
         catch_exits(g, v, ev);
-    if (atomic_load_explicit(&g->console.due, memory_order_relaxed))
+    if (atomic_load_explicit(&g->console.due, memory_order_relaxed) >> v->id & 1)
         catch_texts(g, v);
 }
 

@@ -31,7 +31,7 @@ struct console_tail {
 struct console_match {
     struct console_tail raw[CONSOLE_CHANS], plain[CONSOLE_CHANS];
     uint8_t escape[CONSOLE_CHANS]; /* where in an escape sequence; 0: in none */
-    _Atomic int due;               /* some catchpoint's text was seen */
+    _Atomic uint32_t due;          /* vCPUs that printed some catchpoint's text */
 };
 
 /* What one vCPU was asked; set while it is parked. */
@@ -51,6 +51,9 @@ struct stop_report {
     struct stop_info info;
     uint64_t at_ns;
     struct exit_event ev; /* stop_is_error: the exit that could not be dealt with */
+    /* What a catchpoint held up, or STOP_NONE: told when the guest goes on. */
+    enum stop_kind then;
+    uint32_t then_code;
 };
 
 #define HOOK_VECTORS 32

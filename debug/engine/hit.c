@@ -30,6 +30,17 @@ static bool point_acts(struct engine *g, struct vcpu *v, struct bp *b, struct ex
     return spec->hit && !exit_hook_point(g, v, ev, spec->hit, spec->hit_arg, b->pub.id, why);
 }
 
+/* Is this hit one of those to be ignored? Several vCPUs may ask at once. */
+static bool ignored(struct bp *b)
+{
+    uint64_t left = atomic_load(&b->ignore_left);
+
+    while (left)
+        if (atomic_compare_exchange_weak(&b->ignore_left, &left, left - 1))
+            return true;
+    return false;
+}
+
 struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b,
                                    struct exit_event *ev, const char *detail)
 {
@@ -48,10 +59,8 @@ struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *
         return NULL;
     }
     atomic_fetch_add(&b->hits, 1);
-    if (atomic_load(&b->ignore_left)) {
-        atomic_fetch_sub(&b->ignore_left, 1);
+    if (ignored(b))
         return NULL;
-    }
     watch_rest_settle(&g->points.watches, v); /* what is told or shown is the state after it */
     /* A condition that has no value stops, whatever was to be done. */
     if (!why.code && point_acts(g, v, b, ev, detail, &said))

@@ -9,27 +9,36 @@
 #include "debug/points/catch.h"
 #include "vmm/transfer.h"
 
+/* A stop that ends the run, whoever debugs it. A catchpoint for it comes first, and holds it up
+ * until the guest goes on; so does anything else that stopped the vCPU before. */
+static struct stop_info *end_run(struct engine *g, struct vcpu *v, enum stop_kind kind,
+                                 uint32_t code, int caught)
+{
+    struct stop_report *r = &g->report[v->id];
+    struct stop_info *si = engine_stop(g, v, kind);
+
+    if (caught > 0 || si->kind != kind) {
+        r->then = kind;
+        r->then_code = code;
+    }
+    if (si->kind == kind)
+        si->code = code;
+    return si;
+}
+
 void engine_board_wish(struct engine *g, struct vcpu *v, struct exit_event *ev)
 {
-    struct stop_info *si;
-    int id;
-
     switch (v->wish) {
     case WISH_NONE:
         break;
     case WISH_POWER_OFF:
-        engine_stop(g, v, STOP_POWER_OFF);
+        end_run(g, v, STOP_POWER_OFF, 0, 0);
         break;
     case WISH_RESET:
-        id = catch_of(g, v, CATCH_RESET, ev);
-        si = engine_stop(g, v, STOP_RESET);
-        if (id > 0)
-            *si =
-                (struct stop_info){.kind = STOP_RESET, .vcpu = v->id, .point_id = id, .vector = -1};
+        end_run(g, v, STOP_RESET, 0, catch_of(g, v, CATCH_RESET, ev));
         break;
     case WISH_DEBUG_EXIT:
-        catch_of(g, v, CATCH_DEBUG_EXIT, ev);
-        engine_stop(g, v, STOP_DEBUG_EXIT)->code = v->wish_value;
+        end_run(g, v, STOP_DEBUG_EXIT, v->wish_value, catch_of(g, v, CATCH_DEBUG_EXIT, ev));
         break;
     }
 }
@@ -72,9 +81,11 @@ void engine_report_shutdown(struct engine *g, struct vcpu *v, struct exit_event 
         return;
     }
     id = catch_of(g, v, CATCH_TRIPLE, ev);
-    si = engine_stop(g, v, STOP_TRIPLE_FAULT);
-    if (id > 0)
+    si = end_run(g, v, STOP_TRIPLE_FAULT, ev->u.shutdown.error_code, id);
+    if (id > 0) /* the story is the fault's, not the exit's */
         *si = (struct stop_info){.kind = STOP_TRIPLE_FAULT, .vcpu = v->id, .point_id = id};
+    if (si->kind != STOP_TRIPLE_FAULT)
+        return;
     si->vector = ev->u.shutdown.vector;
     si->code = ev->u.shutdown.error_code;
 }

@@ -259,6 +259,8 @@ static bool console_add(struct console_match *m, enum console_chan chan, char by
 void catch_console(struct engine *g, enum console_chan chan, const void *bytes, size_t len)
 {
     struct console_match *m = &g->console;
+    const struct vcpu *v = vcpu_self();
+    unsigned by = v ? v->id : 0; /* an alarm or input on the main thread */
 
     for (size_t i = 0; i < len; i++) {
         bool seen = console_add(m, chan, ((const char *)bytes)[i]);
@@ -274,19 +276,20 @@ void catch_console(struct engine *g, enum console_chan chan, const void *bytes, 
             if ((!raw && !seen) ||
                 !tail_is(raw ? &m->raw[chan] : &m->plain[chan], text, strlen(text)))
                 continue;
-            atomic_store(&b->text_seen, 1);
-            atomic_store(&m->due, 1);
+            atomic_fetch_add(&b->text_seen[by], 1);
+            atomic_fetch_or(&m->due, 1u << by);
         }
     }
 }
 
 void catch_texts(struct engine *g, struct vcpu *v)
 {
-    atomic_store(&g->console.due, 0);
+    atomic_fetch_and(&g->console.due, ~(1u << v->id));
     for (unsigned i = 0; i < g->points.catches; i++) {
         struct bp *b = g->points.catch_bp[i];
+        unsigned seen = is_of(b, CATCH_CONSOLE) ? atomic_exchange(&b->text_seen[v->id], 0) : 0;
 
-        if (is_of(b, CATCH_CONSOLE) && atomic_exchange(&b->text_seen, 0))
+        while (seen--)
             hit_told(g, v, b, NULL, b->pub.spec.catch_text);
     }
 }

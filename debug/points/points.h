@@ -42,9 +42,9 @@ struct bp {
     uint64_t min_rsp; /* hidden ones: counts only when RSP is at least this (finish, over) */
     _Atomic uint64_t hits, false_hits, ignore_left;
     _Atomic uint32_t stopped; /* vCPUs that it stopped and whose stop was not told yet */
-    _Atomic int text_seen;    /* CATCH_CONSOLE: the text came, the stop is due */
-    struct bp *same_addr;     /* the next one at this linear address */
-    struct watch watch;       /* POINT_WATCH */
+    _Atomic unsigned text_seen[MACHINE_CPUS_MAX]; /* CATCH_CONSOLE: came so often, by who printed */
+    struct bp *same_addr;                         /* the next one at this linear address */
+    struct watch watch;                           /* POINT_WATCH */
 };
 
 struct plant {
