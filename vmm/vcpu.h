@@ -186,8 +186,6 @@ int vcpu_set_state(struct vcpu *v, uint32_t parts, const struct vcpu_state *st);
 
 /* Registers that decide a page walk, now. */
 void vcpu_walk_regs(const struct vcpu *v, struct walk_regs *out);
-/* The vCPU whose thread calls, or NULL on any other. */
-struct vcpu *vcpu_self(void);
 /* The linear address of the instruction at CS:RIP. */
 static inline uint64_t vcpu_linear_rip(const struct vcpu *v)
 {
