@@ -692,17 +692,38 @@ static void note_given(struct vcpu *v)
     }
 }
 
+/* A kick ends an entry wherever it is, also when what the guest did has led to an exception behind
+ * the hidden IDT, or to a triple fault, and the next entry would only report that. Then this exit
+ * is taken for that one: who goes by its kick would take the exception for the guest's, or would
+ * have forgotten what the entry was to deliver. */
+static int show_shutdown(struct vcpu *v, int rc)
+{
+    struct kvm_vcpu_events *e = v->events;
+    bool hidden = v->idt_hidden && (e->exception.injected || e->exception.pending);
+    bool triple = (e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) && e->triple_fault.pending;
+
+    if (rc != -EINTR || (!hidden && !triple))
+        return rc;
+    if (hidden)
+        e->exception.injected = e->exception.pending = 0;
+    e->triple_fault.pending = 0;
+    vcpu_dirty(v, VS_EVENTS);
+    v->run->exit_reason = KVM_EXIT_SHUTDOWN;
+    return 0;
+}
+
 /* KVM_RUN with the shared registers asked for. */
 static int run_once(struct vcpu *v)
 {
+    const struct kvm_vcpu_events *e = v->events;
     int rc;
 
     v->run->kvm_valid_regs = SYNC_ALL;
     rc = kvm_run(v->fd);
     v->unsettled = v->idt_shown = false;
-    if (!v->run->immediate_exit)
+    if (v->injected >= 0 && !(e->interrupt.injected && e->interrupt.nr == v->injected))
         v->injected = -1;
-    return rc;
+    return show_shutdown(v, rc);
 }
 
 /* KVM_RUN that executes nothing: completes an access, applies dirty registers, refreshes copies. */

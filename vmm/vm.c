@@ -148,6 +148,10 @@ static int make_kvm(struct vm *vm, struct err *e)
     rc = kvm_enable_cap(vm->fd, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1);
     if (rc < 0)
         log_info("no exit for instructions of ring 3 that KVM cannot emulate: %s", strerror(-rc));
+    /* Or a kick that comes in its way hides it (vcpu.c, show_shutdown). */
+    rc = kvm_enable_cap(vm->fd, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1);
+    if (rc < 0)
+        log_info("a triple fault that a kick interrupts is not seen: %s", strerror(-rc));
     if (vm->cfg.irqchip_kernel) {
         rc = make_irqchip(vm, e);
         if (rc < 0)
