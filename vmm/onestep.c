@@ -118,15 +118,25 @@ static void enter(struct vcpu *v, const struct onestep_ops *ops, const struct vc
     }
 }
 
+static bool event_queued(const struct vcpu *v)
+{
+    return v->injected >= 0 || v->events->exception.injected || v->events->interrupt.injected;
+}
+
 /* Runs to a linear address by a debug register, serving what happens on the way. */
 static enum onestep run_to(struct vcpu *v, const struct onestep_ops *ops, uint64_t linear,
                            struct onestep_info *out)
 {
     struct vcpu_debug at = {.dr = {linear}, .dr7 = 0x402};
+    uint64_t rsp = v->regs->rsp;
 
     for (unsigned i = 0; i < ENTRIES_MAX; i++) {
         enter(v, ops, &at, &out->last);
         if (out->last.reason == KVM_EXIT_DEBUG)
+            return ONE_DONE;
+        /* The kick came between the delivery and the first instruction. */
+        if (out->last.reason == EXIT_KICK && linear_rip(v) == linear && v->regs->rsp != rsp &&
+            !event_queued(v))
             return ONE_DONE;
         if (out->last.reason != KVM_EXIT_IO && out->last.reason != KVM_EXIT_MMIO)
             return ONE_OTHER;
@@ -141,6 +151,18 @@ void vcpu_forget_bp(struct vcpu *v)
         return;
     v->events->exception.nr = 0;
     vcpu_dirty(v, VS_EVENTS);
+}
+
+bool vcpu_forget_ud(struct vcpu *v)
+{
+    struct kvm_vcpu_events *e = v->events;
+
+    if (!v->vm->probe.emulated || cpu_cpl(v->sregs) != 3 || e->exception.nr != 6 ||
+        !(e->exception.injected || e->exception.pending))
+        return false;
+    e->exception.injected = e->exception.pending = 0;
+    vcpu_dirty(v, VS_EVENTS);
+    return true;
 }
 
 enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops, int vector, bool has_ec,
@@ -678,6 +700,7 @@ static enum onestep step_one(struct vcpu *v, const struct onestep_ops *ops,
     out->last.guest_ns = 0;
     if (v->injected >= 0)
         return arrive_at_handler(v, ops, v->injected, out);
+    (void)vcpu_forget_ud(v);
     if (v->events->exception.injected)
         return arrive_at_handler(v, ops, v->events->exception.nr, out);
     if (v->events->interrupt.injected)

@@ -59,6 +59,10 @@ enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops, int vec
 /* The vCPU stands at the handler of an exception: where a #BP leaves its number in the events, it
  * goes, so that a number found there later is that of one still to be delivered. */
 void vcpu_forget_bp(struct vcpu *v);
+/* Takes back an #UD that waits to be delivered to ring 3 of an emulating KVM, which makes it of
+ * instructions that are none (`int n`): the instruction is still at RIP and is made anew. True when
+ * there was one. The vCPU's thread. */
+bool vcpu_forget_ud(struct vcpu *v);
 
 /* Linear address of a vector's handler by the guest's IDT or IVT; false when there is none. */
 bool vcpu_gate_target(struct vcpu *v, int vector, uint64_t *linear);

@@ -262,8 +262,17 @@ static bool is_fault(int vector)
            vector != 18;
 }
 
+/* KVM tells nobody of an int3 or into that it has still to deliver ("injected" and "pending" stay
+ * 0), so that a kick in between would hide it: they are given as interrupts, whose frame is the
+ * same. */
+static bool is_hidden(int vector)
+{
+    return vector == 3 || vector == 4;
+}
+
 void queue_event(struct vcpu *v, int vector, bool is_interrupt, bool has_ec, uint32_t ec)
 {
+    is_interrupt |= is_hidden(vector);
     v->events->exception.injected = v->events->exception.pending = 0;
     v->events->interrupt.injected = 0;
     if (is_interrupt) {

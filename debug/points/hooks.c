@@ -314,6 +314,8 @@ bool hook_taken_early(struct engine *g, struct vcpu *v, struct exit_event *ev)
 {
     struct kvm_vcpu_events *e = v->events;
 
+    if (vcpu_forget_ud(v))
+        return true;
     if (!g->vm->probe.emulated || cpu_cpl(v->sregs) != 3 || e->exception.nr != 3 ||
         !plant_at(g, v, v->sregs->cs.base + v->regs->rip - 1))
         return false;
