@@ -82,33 +82,61 @@ static bool go_past(struct engine *g, struct vcpu *v)
     return made && !info.partial;
 }
 
-/* Running while a watchpoint or catchpoint needs a look after each instruction. */
-static void run_by_steps(struct engine *g, struct vcpu *v)
+/* One instruction of a run, with a look before and after it. False: it is still to be made. */
+static bool run_one(struct engine *g, struct vcpu *v, enum traps traps, struct onestep_info *info)
 {
-    struct onestep_info info;
     struct catch_before before;
     bool past = g->past[v->id], made;
 
+    info->last.reason = EXIT_RUN;
+    info->last.guest_ns = 0;
     if (left_at_hook(g, v))
-        return;
+        return true;
     g->past[v->id] = false;
     catch_look(g, v, &before);
     if (!past && engine_points_here(g, v)) {
         if (engine_points_hit(g, v))
-            return;
+            return true;
         past = true;
     }
-    made = engine_one_step(g, v, &info);
-    g->past[v->id] = past && (!made || info.partial);
-    engine_note_delivered(g, v, made && info.vector >= 0);
+    made = engine_make_steps(g, v, info, NULL, traps);
+    g->past[v->id] = past && (!made || info->partial);
+    engine_note_delivered(g, v, made && info->vector >= 0);
     if (watch_noted(g, v))
         watch_judge(g, v);
     if (made && g->points.catch_steps)
         catch_changes(g, v, &before);
-    if (made && g->points.catch_vectors && info.vector >= 0 && info.vector < 32)
-        catch_exceptions(g, v, 1u << info.vector);
+    if (made && g->points.catch_vectors && info->vector >= 0 && info->vector < 32)
+        catch_exceptions(g, v, 1u << info->vector);
+    return made;
+}
+
+/* Running while a watchpoint or catchpoint needs a look after each instruction. */
+static void run_by_steps(struct engine *g, struct vcpu *v)
+{
+    struct onestep_info info;
+
+    (void)run_one(g, v, TRAPS_STAY, &info);
     if (g->vm->probe.emulated || g->points.catch_vectors)
         hooks_refresh(g, v);
+}
+
+/* The vCPU may be held up by a trap, or by an instruction that KVM never ends. One whose steps do
+ * not end either is stuck. */
+static void step_standing(struct engine *g, struct vcpu *v)
+{
+    struct stuck *s = &g->stuck[v->id];
+    struct onestep_info info;
+    bool held = v->hold_irq;
+
+    g->stands[v->id] = false;
+    v->hold_irq = true;
+    while (!run_one(g, v, TRAPS_LIFTED, &info) && info.last.reason != EXIT_KICK && s->stood &&
+           !vcpu_parking(v))
+        ;
+    v->hold_irq = held;
+    if (!g->report[v->id].present && stuck_tried(s, v, info.last.guest_ns))
+        engine_report_stuck(g, v);
 }
 
 /* LIDT makes no exit. A guest that takes its first exception soon after it would take it unseen, so
@@ -148,6 +176,10 @@ static void body_once(struct engine *g, struct vcpu *v)
     if (job->kind == JOB_STEP) {
         g->past[v->id] = false;
         engine_step_job(g, v, job);
+        return;
+    }
+    if (g->stands[v->id]) {
+        step_standing(g, v);
         return;
     }
     if (g->points.watches.stepped || g->points.catch_steps || g->points.step_points ||
@@ -198,7 +230,8 @@ static void body_once(struct engine *g, struct vcpu *v)
     watch_renew(g, v);
     engine_plant_again(g, v);
     g->past[v->id] = next == GO_PAST;
-    engine_note_delivered(g, v, false);
+    if (ev.reason != EXIT_KICK || !engine_was_delivered(g, v)) /* or it is there still */
+        engine_note_delivered(g, v, false);
 }
 
 void engine_body(void *arg, struct vcpu *v)

@@ -101,10 +101,12 @@ bool engine_was_delivered(const struct engine *g, const struct vcpu *v);
 
 /* -- steps.c -- */
 
+enum traps { TRAPS_STAY, TRAPS_LIFTED };
 /* engine_one_step, or with `go_on` as many of a job that nobody interrupts as may follow at once;
- * those before the last are counted, and `info->told` says whether that one is. */
+ * those before the last are counted, and `info->told` says whether that one is. TRAPS_LIFTED: no
+ * page is trapped meanwhile, for a vCPU that may be unable to get past a trap. */
 bool engine_make_steps(struct engine *g, struct vcpu *v, struct onestep_info *info,
-                       bool (*go_on)(void *arg, struct vcpu *v));
+                       bool (*go_on)(void *arg, struct vcpu *v), enum traps traps);
 /* Planted bytes that no trap guards: the guest may have put other code there. */
 void engine_plant_again(struct engine *g, struct vcpu *v);
 

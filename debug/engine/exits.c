@@ -123,27 +123,15 @@ static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu
     return GO;
 }
 
-/* After a kick: a vCPU that has not moved for a while is stepped; one whose steps do not end is
- * stuck. */
-static bool is_stuck(struct engine *g, struct vcpu *v)
+/* After a kick: has the vCPU not moved for a while? Then it is stepped (body.c, step_standing) with
+ * the traps lifted. That is right wherever it is, so that the clock decides no more than when to
+ * try. */
+static void look_whether_stands(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 {
-    struct stuck *s = &g->stuck[v->id];
-    struct onestep_info info;
-    bool held = v->hold_irq;
+    bool traps = watch_stands(g, v, ev);
+    bool stuck = atomic_load(&v->idle) == VCPU_ACTIVE && stuck_suspect(&g->stuck[v->id], v);
 
-    if (atomic_load(&v->idle) != VCPU_ACTIVE || !stuck_suspect(s, v) || vcpu_sleeps_inside(v))
-        return false;
-    v->hold_irq = true;
-    do {
-        info.last.guest_ns = 0;
-    } while (!engine_one_step(g, v, &info) && info.last.reason != EXIT_KICK && s->stood &&
-             !vcpu_parking(v));
-    v->hold_irq = held;
-    vcpu_show_idt(v);
-    vcpu_dr6_restore(v);
-    if (!g->report[v->id].present && stuck_tried(s, v, info.last.guest_ns))
-        engine_report_stuck(g, v);
-    return g->report[v->id].present;
+    g->stands[v->id] = (traps || stuck) && !vcpu_sleeps_inside(v);
 }
 
 /* Does an event still wait that the entry was to deliver? The #UD that processors' KVM queues along
@@ -240,8 +228,8 @@ enum verdict engine_on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
         return GO;
     case EXIT_KICK:
         engine_check_kernel_halt(g, v);
-        watch_kicked(g, v, &ops);
-        return is_stuck(g, v) ? STOPPED : GO;
+        look_whether_stands(g, v, ev);
+        return GO;
     case KVM_EXIT_SYSTEM_EVENT:
         if (ev->u.system.type == KVM_SYSTEM_EVENT_SHUTDOWN)
             engine_stop(g, v, STOP_POWER_OFF);

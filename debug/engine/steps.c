@@ -60,7 +60,7 @@ static bool step_stood(struct engine *g, struct vcpu *v, const struct kvm_regs *
 }
 
 bool engine_make_steps(struct engine *g, struct vcpu *v, struct onestep_info *info,
-                       bool (*go_on)(void *arg, struct vcpu *v))
+                       bool (*go_on)(void *arg, struct vcpu *v), enum traps traps)
 {
     struct onestep_ops ops = {
         .arg = g, .saw = engine_saw, .undefined = engine_undefined, .again = go_on};
@@ -83,15 +83,23 @@ bool engine_make_steps(struct engine *g, struct vcpu *v, struct onestep_info *in
         *hva = pl->original;
         pl->lifted = true;
     }
-    by_hand = w->trapped && vcpu_steps_by_hand(v);
-    if (by_hand)
-        watch_expect_all(w, v);
-    else if (w->stepped || v->data.dr7)
-        watch_expect(w, v);
-    r = vcpu_onestep(v, &ops, info);
-    if (w->stepped || by_hand)
-        watch_expected(w, v, r != ONE_OTHER && (info->vector < 0 || info->trapped));
-    made = r != ONE_OTHER || after_odd_step(g, v, &ops, pl, info);
+    if (traps == TRAPS_LIFTED && w->trapped) {
+        struct exit_event kick = {.reason = EXIT_KICK};
+
+        r = watch_recover(g, v, &kick, &ops, info) && info->last.reason != EXIT_KICK ? ONE_DONE
+                                                                                     : ONE_OTHER;
+        made = r == ONE_DONE;
+    } else {
+        by_hand = w->trapped && vcpu_steps_by_hand(v);
+        if (by_hand)
+            watch_expect_all(w, v);
+        else if (w->stepped || v->data.dr7)
+            watch_expect(w, v);
+        r = vcpu_onestep(v, &ops, info);
+        if (w->stepped || by_hand)
+            watch_expected(w, v, r != ONE_OTHER && (info->vector < 0 || info->trapped));
+        made = r != ONE_OTHER || after_odd_step(g, v, &ops, pl, info);
+    }
     if ((made && !info->partial && info->vector < 0) ||
         (!made && info->last.reason == KVM_EXIT_MMIO && (info->last.flags & EXIT_F_RAM)))
         made = !step_stood(g, v, &g->before[v->id], &ops, info) && made;
@@ -116,5 +124,5 @@ bool engine_make_steps(struct engine *g, struct vcpu *v, struct onestep_info *in
 
 bool engine_one_step(struct engine *g, struct vcpu *v, struct onestep_info *info)
 {
-    return engine_make_steps(g, v, info, NULL);
+    return engine_make_steps(g, v, info, NULL, TRAPS_STAY);
 }

@@ -22,6 +22,9 @@
 #define RECOVER_WINDOW_NS 2000000000
 #define RECOVERS_MIN      8 /* one may have been slow by chance */
 
+/* An entry that a kick ended sooner may not have got to the guest at all. */
+#define STANDS_NS 50000
+
 /* How long a vCPU waits for its turn before it asks the one inside to leave. */
 #define TURN_NS 500000
 
@@ -182,6 +185,9 @@ static enum onestep lifted_step(struct watches *w, struct vcpu *v, const struct 
     struct vcpu_given event;
     enum onestep r;
 
+    info->trapped = info->partial = false;
+    info->vector = -1;
+    info->last.reason = EXIT_RUN; /* no exit yet */
     if (event_waits(v, ev, &event))
         return vcpu_deliver(v, ops, event.vector, event.has_ec, event.error_code,
                             event.is_interrupt, info);
@@ -273,6 +279,7 @@ bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev
 {
     struct watch_cpu *c = &g->points.watches.cpu[v->id];
     struct kvm_regs before = *v->regs;
+    struct exit_event cause = *ev;
     enum onestep r = ONE_OTHER;
     uint64_t from = c->step_from, since = clock_ns();
 
@@ -284,10 +291,11 @@ bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev
     for (int all = 0; all < 2 && (r == ONE_OTHER || stuck_same(&before, v->regs)); all++) {
         if (!set_lift(g, v, all))
             continue;
-        r = lifted_step(&g->points.watches, v, ev, ops, info);
+        r = lifted_step(&g->points.watches, v, &cause, ops, info);
         clear_lift(g, v, since);
         if (info->last.reason == EXIT_KICK)
-            break; /* somebody wants the vCPU: again later */
+            break;          /* somebody wants the vCPU: again later */
+        cause = info->last; /* an event that it was to deliver may wait still */
     }
     engine_alone_end(g);
     vcpu_show_idt(v); /* the step may have hidden it, and the guest runs on */
@@ -345,26 +353,22 @@ void watch_renew(struct engine *g, struct vcpu *v)
     engine_alone_end(g);
 }
 
-void watch_kicked(struct engine *g, struct vcpu *v, const struct onestep_ops *ops)
+bool watch_stands(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 {
     struct watches *w = &g->points.watches;
     struct watch_cpu *c = &w->cpu[v->id];
-    struct exit_event ev = {.reason = EXIT_KICK};
-    struct onestep_info info;
+    bool was_kicked = c->kicked;
 
     if (!w->pages)
-        return;
+        return false;
     engine_alone_begin(g, v);
     watch_refresh(w);
     engine_alone_end(g);
-    if (w->trapped && c->kicked && stuck_same(&c->kicked_regs, v->regs) &&
-        atomic_load(&v->idle) == VCPU_ACTIVE) {
-        watch_recover(g, v, &ev, ops, &info);
-        c->kicked = false;
-        return;
-    }
-    c->kicked = true;
+    if (!w->trapped || ev->guest_ns < STANDS_NS || atomic_load(&v->idle) != VCPU_ACTIVE)
+        return false;
+    c->kicked = !was_kicked || !stuck_same(&c->kicked_regs, v->regs);
     c->kicked_regs = *v->regs;
+    return !c->kicked;
 }
 
 /* ---- turns

@@ -34,9 +34,9 @@ bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev
  * the frame is taken back and the event delivered with the trap lifted. False: a real double fault.
  */
 bool watch_double_fault(struct engine *g, struct vcpu *v, const struct user_frame *f);
-/* After EXIT_KICK: looks at mappings anew, and frees a vCPU that cannot get past a trap without
- * ever leaving the kernel. */
-void watch_kicked(struct engine *g, struct vcpu *v, const struct onestep_ops *ops);
+/* After the kick `ev`: looks at mappings anew. True when the one before found the vCPU at the same
+ * place: it may be unable to get past a trap without ever leaving the kernel. */
+bool watch_stands(struct engine *g, struct vcpu *v, const struct exit_event *ev);
 
 /* Before an entry: gives an event that waits, with trapped pages out of the way that it may need. A
  * processor that meets a trap while it pushes a frame makes KVM carry out the instruction at RIP
