@@ -9,16 +9,20 @@
  *   DIFF_WAY=NAME    only ways whose name contains this
  *   DIFF_FORCE=N     only that row of `forces`
  *   DIFF_CUT=N       only the first N units of the program
+ *   DIFF_KICKS=N     kick the vCPU at random, every N us or so (0: never; default: every other way)
  *   DIFF_DUMP=1      print the program
  *   DIFF_LOG=1       print every stop, and each step of the model
  */
 #include "tests/test.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
-#include "debug/session.h"
+#include "debug/session_priv.h"
 #include "disasm/disasm.h"
 #include "tests/unit/diff_program.h"
 #include "vmm/base/clock.h"
@@ -135,6 +139,53 @@ static void close_program(void)
     session_close(s);
     s = NULL;
     unlink(image);
+}
+
+/* ---- kicks --------------------------------------------------------------------------------------
+ */
+
+/* Whoever wants something of a vCPU kicks it, at any time: between the halves of an access, in the
+ * middle of an interrupt's delivery, before it has entered. None of that may show. */
+static struct storm {
+    pthread_t thread;
+    _Atomic bool on;
+    unsigned every_us; /* 0: none */
+} storm;
+
+static void *kick_on(void *arg)
+{
+    uint64_t state = clock_ns();
+
+    (void)arg;
+    prctl(PR_SET_TIMERSLACK, 1ul);
+    while (atomic_load(&storm.on)) {
+        uint64_t r = dp_random(&state), ns = r % (2000ull * storm.every_us);
+        struct timespec pause = {.tv_nsec = (long)ns};
+
+        if (r >> 60) /* now and then two in a row */
+            nanosleep(&pause, NULL);
+        vcpu_kick(s->vm->cpu[0]);
+    }
+    return NULL;
+}
+
+static void storm_begin(unsigned every_us)
+{
+    storm.every_us = every_us;
+    if (!every_us)
+        return;
+    atomic_store(&storm.on, true);
+    if (pthread_create(&storm.thread, NULL, kick_on, NULL) != 0)
+        storm.every_us = 0;
+}
+
+static void storm_end(void)
+{
+    if (!storm.every_us)
+        return;
+    atomic_store(&storm.on, false);
+    pthread_join(storm.thread, NULL);
+    storm.every_us = 0;
 }
 
 /* ---- what a run leaves behind -------------------------------------------------------------------
@@ -706,11 +757,32 @@ static bool run_model(void)
     return finish_up();
 }
 
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text && *text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+#define KICKS_US 40u
+
+static unsigned kicks_us(const struct way *w, uint64_t seed)
+{
+    return (unsigned)number("DIFF_KICKS", w && (seed + (uint64_t)(w - ways)) % 2 ? KICKS_US : 0);
+}
+
 static bool run_way(const struct way *w, uint64_t seed, unsigned force)
 {
+    bool ok;
+
     rng = seed * 977 + (uint64_t)(w - ways) * 31 + force;
     why[0] = 0;
-    return again_from_start() && w->run() && finish_up() && counted_right();
+    if (!again_from_start())
+        return false;
+    storm_begin(kicks_us(w, seed));
+    ok = w->run();
+    storm_end();
+    return ok && finish_up() && counted_right();
 }
 
 static void show(unsigned from, unsigned to)
@@ -760,13 +832,6 @@ static void narrow(enum dp_kind kind, uint64_t seed, unsigned force, const struc
     memcpy(why, said, sizeof why);
 }
 
-static uint64_t number(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 static bool try_program(enum dp_kind kind, uint64_t seed, unsigned force, bool narrowing)
 {
     const char *only = getenv("DIFF_WAY");
@@ -789,9 +854,9 @@ static bool try_program(enum dp_kind kind, uint64_t seed, unsigned force, bool n
         close_program();
     if (ok || !opened_once)
         return ok;
-    printf("seed 0x%llx, %s, %s%s%s: %s\n", (unsigned long long)seed, dp_kind_name[kind],
-           w ? w->name : "model", forces[force] ? ", " : "", forces[force] ? forces[force] : "",
-           why);
+    printf("seed 0x%llx, %s, %s%s%s%s: %s\n", (unsigned long long)seed, dp_kind_name[kind],
+           w ? w->name : "model", kicks_us(w, seed) ? " under kicks" : "",
+           forces[force] ? ", " : "", forces[force] ? forces[force] : "", why);
     fflush(stdout);
     if (narrowing)
         narrow(kind, seed, force, w);
