@@ -362,7 +362,7 @@ static int open_slots(struct micro *m)
     return r;
 }
 
-int micro_open(struct micro *m, int kvm, struct err *e)
+int micro_open(struct micro *m, int kvm, bool irqchip, struct err *e)
 {
     int r, bytes;
 
@@ -376,7 +376,9 @@ int micro_open(struct micro *m, int kvm, struct err *e)
         r = err_set(e, ENOMEM, "cannot test this host's KVM: no memory for the test guest");
         goto fail;
     }
-    r = open_slots(m);
+    r = irqchip ? kvm_create_irqchip(m->vm) : 0;
+    if (!r)
+        r = open_slots(m);
     if (!r)
         r = m->vcpu = kvm_create_vcpu(m->vm, 0);
     bytes = kvm_vcpu_mmap_bytes(kvm);

@@ -61,7 +61,8 @@ struct micro_exit {
     uint64_t rip;
 };
 
-int micro_open(struct micro *m, int kvm, struct err *e);
+/* With the kernel's interrupt chips, or with none. */
+int micro_open(struct micro *m, int kvm, bool irqchip, struct err *e);
 void micro_close(struct micro *m);
 
 /* Everything to a known state and `code` at MICRO_CODE, followed by the end of the mode's programs.

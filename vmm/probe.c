@@ -571,12 +571,41 @@ static void ask_counter(struct micro *m, struct probe *p)
         close(fd);
 }
 
-static void ask_caps(struct micro *m, int kvm, struct probe *p)
+static void ask_caps(int kvm, struct probe *p)
 {
     int want = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
 
     p->sync_regs = (kvm_cap(kvm, KVM_CAP_SYNC_REGS) & want) == want;
-    p->block_irq = kvm_cap(m->vm, KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ;
+}
+
+/* Does an interrupt of the kernel's chips wait for the end of steps, in a guest that is open to it?
+ * `m` has these chips. */
+static bool ask_block_irq(struct micro *m)
+{
+    /* The first 8259 ends interrupts by itself, begins at vector 16, and lets IRQ 1 through. */
+    static const char chip[] = "\xb0\x11\xe6\x20\xb0\x10\xe6\x21\xb0\x04\xe6\x21"
+                               "\xb0\x03\xe6\x21\xb0\xfd\xe6\x21";
+    static const char code[] = "\xfb\x90\xeb\xfe"; /* STI; NOP; JMP to itself */
+    const uint64_t end = MICRO_CODE + 2;
+    struct micro_exit x = {.rip = 0};
+
+    micro_load(m, PM_REAL, chip, sizeof chip - 1);
+    if (!micro_run(m).ended)
+        return false;
+    micro_load(m, PM_REAL, code, sizeof code - 1);
+    if (kvm_irq_line(m->vm, 1, true) || micro_run(m).vector != 17)
+        return false; /* it does not come without steps either */
+    micro_load(m, PM_REAL, code, sizeof code - 1);
+    if (kvm_irq_line(m->vm, 1, false) || kvm_irq_line(m->vm, 1, true))
+        return false;
+    for (unsigned i = 0; i < 5; i++) {
+        micro_debug(m, KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_BLOCKIRQ, NULL, 0);
+        x = micro_run(m);
+        if (x.reason != KVM_EXIT_DEBUG || x.rip <= MICRO_CODE || x.rip > end)
+            return false;
+    }
+    micro_debug(m, 0, NULL, 0);
+    return x.rip == end && micro_run(m).vector == 17;
 }
 
 static void ask_msr_filter(struct micro *m, struct probe *p)
@@ -605,10 +634,10 @@ int probe_run(int kvm, struct probe *out, struct err *e)
     int r;
 
     memset(out, 0, sizeof *out);
-    r = micro_open(&m, kvm, e);
+    r = micro_open(&m, kvm, false, e);
     if (r)
         return r;
-    ask_caps(&m, kvm, out);
+    ask_caps(kvm, out);
     for (enum probe_mode mode = 0; mode < PROBE_MODES; mode++)
         ask_mode(&m, mode, out);
     for (enum probe_insn i = 0; i < PROBE_INSNS; i++)
@@ -633,6 +662,10 @@ int probe_run(int kvm, struct probe *out, struct err *e)
     x = micro_run(&m);
     out->step_hlt = x.reason == KVM_EXIT_DEBUG ? HOW_DEBUG : other(&m, &x);
     micro_close(&m);
+    if (!micro_open(&m, kvm, true, NULL)) {
+        out->block_irq = ask_block_irq(&m);
+        micro_close(&m);
+    }
     out->took_ns = clock_ns() - start;
     return 0;
 }

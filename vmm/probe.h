@@ -95,7 +95,7 @@ struct probe {
     bool hidden_idt;           /* IDT limit 0 makes a usable exception trap, rings 0 and 3 */
     bool out_exit_past;        /* RIP is past the instruction at an OUT exit */
     bool sync_regs;            /* KVM_CAP_SYNC_REGS with all three parts */
-    bool block_irq;            /* KVM_GUESTDBG_BLOCKIRQ offered */
+    bool block_irq;            /* KVM_GUESTDBG_BLOCKIRQ holds back what the kernel's chips have */
     bool insn_counter_exact;   /* stat insn_emulation counts every ring-0 instruction */
     int inject_bp_rip_delta;   /* pushed RIP minus RIP for INJECT_BP; PROBE_NO_DELTA: no event */
     bool emulated;             /* ring 0 runs in KVM's emulator */

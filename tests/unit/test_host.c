@@ -35,7 +35,7 @@ static bool open_bench(void)
         snprintf(test_why, sizeof test_why, "%.500s", e.msg);
         return false;
     }
-    rc = micro_open(&bench, kvm, &e);
+    rc = micro_open(&bench, kvm, false, &e);
     close(kvm);
     if (rc < 0)
         test_fail(__FILE__, __LINE__, "%.500s", e.msg);
