@@ -87,7 +87,7 @@ const struct cmd cmd_table[] = {
  "It waits (pending) where no page is mapped yet, and after `set breakpoint pending on` also for a\n"
  "symbol that `symbol-file` brings later. `help catch` explains ACTION, `help commands` what can run\n"
  "at its stop. vCPUs are counted from 0; `vcpu N` is the same as `thread N`.\n"
- "Example: break timer_isr if ticks > 100 && $rdi == 0x20",
+ "Example: break timer_isr if *(u32*)ticks > 100 && $rdi == 0x20",
  0, cmd_break_run, cmd_complete_expr},
 {PTS, "tbreak", "tb thbreak", "[LOCATION] [thread N] [if EXPR]",
  "Set a breakpoint that is deleted when it stopped the guest.\n"
@@ -272,6 +272,7 @@ const struct cmd cmd_table[] = {
  0, cmd_info_breakpoints_run, NULL},
 {STA, "info watchpoints", NULL, "[N…]",
  "List watchpoints, with their hits and how they are made here.\n"
+ "Below each: by which method each of its pages is covered, and when changed mappings are noticed.\n"
  "Example: info watchpoints",
  0, cmd_info_watchpoints_run, NULL},
 {STA, "info catchpoints", "catch", "[N…]",

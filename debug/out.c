@@ -282,9 +282,34 @@ void out_records(struct out *o, const char *name, const char *const columns[])
     table_open(o, name, NULL, columns, true);
 }
 
+/* Behind the usual value, if the column has one. */
+static const char *column_head(const struct out_table *t, unsigned i)
+{
+    const char *s = t->columns[i];
+
+    return *s == '~' ? strchr(s + 1, '~') + 1 : s;
+}
+
 static const char *column_name(const struct out_table *t, unsigned i)
 {
-    return t->columns[i] + (t->columns[i][0] == '>');
+    const char *s = column_head(t, i);
+
+    return s + (*s == '>');
+}
+
+/* Does the column say nothing in any row? */
+static bool column_is_usual(const struct out_table *t, unsigned i)
+{
+    const char *usual = t->columns[i] + 1;
+    size_t len = (size_t)(column_head(t, i) - t->columns[i]);
+
+    for (size_t r = 0; len && r < t->rows; r++) {
+        const char *cell = t->text[r * t->count + i];
+
+        if (strlen(cell) != len - 2 || strncmp(cell, usual, len - 2) != 0)
+            return false;
+    }
+    return len != 0;
 }
 
 static void cell_text(struct out_table *t, const char *s, size_t len)
@@ -452,13 +477,18 @@ static size_t cells_of(const char *s)
     return n;
 }
 
+#define LEFT_OUT SIZE_MAX /* for a width */
+
 static void line_of_cells(struct buf *line, const struct out_table *t, const size_t width[],
                           const char *const cells[])
 {
     buf_clear(line);
     for (unsigned c = 0; c < t->count; c++) {
         size_t pad = width[c] - cells_of(cells[c]);
-        bool right = t->columns[c][0] == '>';
+        bool right = column_head(t, c)[0] == '>';
+
+        if (width[c] == LEFT_OUT)
+            continue;
 
         for (size_t i = 0; right && i < pad; i++)
             buf_addc(line, ' ');
@@ -486,6 +516,8 @@ static void table_text(struct out *o, const struct out_table *t)
             if (n > width[c])
                 width[c] = n;
         }
+        if (column_is_usual(t, c))
+            width[c] = LEFT_OUT;
     }
     line_of_cells(&line, t, width, heads);
     buf_addf(&o->text, "%s\n", buf_str(&line));

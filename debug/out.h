@@ -54,8 +54,9 @@ void out_json_hex(struct out *o, const char *key, uint64_t value);
 void out_json_bool(struct out *o, const char *key, bool value);
 
 /* A table: out_table names it (JSON key of the array) and its columns ("address", ">count" aligns
- * right); then rows of cells; out_table_end aligns and prints it. An empty table prints `empty`
- * (nothing when that is NULL). `columns` ends with NULL and must live until out_table_end. */
+ * right, "~0~>count" is left out of the text when all its cells are the usual "0"); then rows of
+ * cells; out_table_end aligns and prints it. An empty table prints `empty` (nothing when that is
+ * NULL). `columns` ends with NULL and must live until out_table_end. */
 void out_table(struct out *o, const char *name, const char *empty, const char *const columns[]);
 /* A table of JSON alone: its text is made by out_text beside the cells. */
 void out_records(struct out *o, const char *name, const char *const columns[]);

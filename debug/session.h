@@ -312,6 +312,10 @@ char *session_take_commands(struct session *s, bool *silent);
 bool session_has_commands(const struct session *s);
 /* By id; NULL when there is none. Valid until the next change of points. */
 const struct point *session_point(const struct session *s, int id);
+/* A watchpoint's coverage in words: pages by method, what is not mapped, and how a page that is
+ * mapped there instead is noticed. Empty for others. Any time; parks a running machine for a
+ * moment. */
+void session_point_coverage(struct session *s, int id, struct buf *out);
 /* The next visible point after `id` (0: the first), or NULL. */
 const struct point *session_point_next(const struct session *s, int id);
 

@@ -17,11 +17,6 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 
-/* How often running vCPUs are looked at from outside: dead and stuck ones are found, pending points
- * placed. Often while gate hooks wait for the guest to set up its IDT (hooks.h). */
-#define WATCH_NS      200000000
-#define WATCH_FAST_NS 2000000
-
 #define LINGER_NS 100000u
 
 /* In epoll's data a row of client_fd is its number, above it how often it was used: what was ready
@@ -140,8 +135,9 @@ void session_set_watch(struct session *s)
     long ns = 0;
 
     if (s->state == SS_RUNNING)
-        ns = hooks_wanted(&s->engine) || watch_waits(&s->engine.points.watches) ? WATCH_FAST_NS
-                                                                                : WATCH_NS;
+        ns = hooks_wanted(&s->engine) || watch_waits(&s->engine.points.watches)
+                 ? SESSION_WATCH_FAST_NS
+                 : SESSION_WATCH_NS;
     if (ns == s->watch_ns)
         return;
     s->watch_ns = ns;

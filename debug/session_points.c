@@ -48,6 +48,31 @@ int session_point_add(struct session *s, const struct point_spec *spec, struct e
     return id;
 }
 
+/* Points do not change by this, so nobody is told. */
+void session_point_coverage(struct session *s, int id, struct buf *out)
+{
+    const struct bp *b = points_get(&s->engine.points, id);
+    bool held;
+
+    if (!b || b->pub.spec.kind != POINT_WATCH || !b->pub.enabled)
+        return;
+    held = session_hold(s);
+    watch_coverage(&s->engine.points.watches, b, out);
+    if (held)
+        session_unhold(s);
+    if (b->watch.drs)
+        buf_adds(out, ": in every address space");
+    else if (b->pub.spec.space == SPACE_PHYS)
+        buf_adds(out, "; wherever they are mapped");
+    else if (b->pub.pending && s->vm->probe.emulated)
+        buf_adds(out, "; noticed when a page table comes to map it");
+    else if (b->pub.pending)
+        buf_addf(out, "; the address is looked up every %u ms", SESSION_WATCH_FAST_NS / 1000000);
+    else
+        buf_addf(out, "; the address is looked up at each start and every %u ms",
+                 SESSION_WATCH_NS / 1000000);
+}
+
 int session_point_del(struct session *s, int id)
 {
     bool held = hold(s);

@@ -125,6 +125,11 @@ void session_launch(struct session *s, uint32_t mask);
 void session_launch_all(struct session *s);
 /* What names mean in expressions of this session. */
 struct expr_names session_names(struct session *s);
+/* How often running vCPUs are looked at from outside: dead and stuck ones are found, pending points
+ * placed. Often while gate hooks wait for the guest to set up its IDT (hooks.h), or a watchpoint
+ * for its page. */
+#define SESSION_WATCH_NS      200000000u
+#define SESSION_WATCH_FAST_NS 2000000u
 void session_set_watch(struct session *s);
 /* Calls fn(arg, events) from session_dispatch when `fd` has what `events` (EPOLLIN, EPOLLOUT) asks
  * for. Again for the same fd changes the events; 0 forgets it, before it is closed. 0 or -errno. */

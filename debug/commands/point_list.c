@@ -50,6 +50,17 @@ static void action_cell(const struct point *p, struct out *o)
                  spec->action_text ? spec->action_text : "");
 }
 
+/* How the bytes of a watchpoint are covered, under its row. */
+static void coverage_note(struct cmd_client *c, int id, struct out *o)
+{
+    struct buf text = {0};
+
+    session_point_coverage(c->s, id, &text);
+    if (text.len)
+        out_row_note(o, "Coverage", "%s", buf_str(&text));
+    buf_fini(&text);
+}
+
 static void point_row(struct cmd_client *c, const struct point *p, struct out *o)
 {
     char name[200];
@@ -120,9 +131,9 @@ static bool is_wanted(const struct wanted *w, int id)
 static int list_points(struct cmd_client *c, const char *args, enum which which, const char *none,
                        struct out *o)
 {
-    static const char *const columns[] = {"Num",  "Type",    "Disp",   "Enb", "Address",
-                                          "What", ">Hits",   "How",    "Do",  "If",
-                                          "Cpus", ">Ignore", ">False", NULL};
+    static const char *const columns[] = {
+        "Num", "Type",     "Disp", "Enb",       "Address",    "What",      ">Hits",
+        "How", "~stop~Do", "~~If", "~all~Cpus", "~0~>Ignore", "~0~>False", NULL};
     static const char *const keys[] = {"breakpoints", "watchpoints", "catchpoints"};
     struct wanted w = {0};
     int id = 0, r = *args ? cmd_each_point(c, args, o, want, &w) : 0;
@@ -130,8 +141,11 @@ static int list_points(struct cmd_client *c, const char *args, enum which which,
     if (!r) {
         out_table(o, keys[which], none, columns);
         for (const struct point *p; (p = session_point_next(c->s, id)); id = p->id)
-            if (is_wanted(&w, p->id) && (which == ALL_POINTS || (int)p->spec.kind == (int)which))
+            if (is_wanted(&w, p->id) && (which == ALL_POINTS || (int)p->spec.kind == (int)which)) {
                 point_row(c, p, o);
+                if (which == WATCHPOINTS)
+                    coverage_note(c, p->id, o);
+            }
         out_table_end(o);
     }
     free(w.id);

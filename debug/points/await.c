@@ -68,13 +68,28 @@ static unsigned add_way(struct points *p, const struct vcpu *v, uint64_t linear,
     return n;
 }
 
+static unsigned add_ways(struct points *p, uint64_t linear, struct entry want[AWAIT_MAX],
+                         unsigned n)
+{
+    for (unsigned k = 0; k < p->vm->cpus && n < AWAIT_MAX; k++)
+        n = add_way(p, p->vm->cpu[k], linear, want, n);
+    return n;
+}
+
 static unsigned add_point(struct points *p, const struct bp *b, struct entry want[AWAIT_MAX],
                           unsigned n)
 {
-    bool is_waiting = waits(p, b);
+    return waits(p, b) ? add_ways(p, b->pub.spec.addr, want, n) : n;
+}
 
-    for (unsigned k = 0; is_waiting && k < p->vm->cpus && n < AWAIT_MAX; k++)
-        n = add_way(p, p->vm->cpu[k], b->pub.spec.addr, want, n);
+/* Pages of a watchpoint that are not mapped. */
+static unsigned add_watch(struct points *p, const struct bp *b, struct entry want[AWAIT_MAX],
+                          unsigned n)
+{
+    for (unsigned i = 0; b->pub.pending && i < b->watch.pages && n < AWAIT_MAX; i++)
+        if (b->watch.gpa[i] == UINT64_MAX)
+            n = add_ways(p, (b->pub.spec.addr & ~(uint64_t)(PAGE_BYTES - 1)) + i * PAGE_BYTES, want,
+                         n);
     return n;
 }
 
@@ -89,6 +104,9 @@ static unsigned collect(struct points *p, struct entry want[AWAIT_MAX])
     for (unsigned i = 0; p->pending && i < p->count && n < AWAIT_MAX; i++)
         if (p->bp[i] && p->bp[i]->method == BP_PENDING)
             n = add_point(p, p->bp[i], want, n);
+    for (unsigned i = 0; watch_waits(&p->watches) && i < p->count && n < AWAIT_MAX; i++)
+        if (p->bp[i] && p->bp[i]->method == BP_WATCH)
+            n = add_watch(p, p->bp[i], want, n);
     return n;
 }
 

@@ -1,7 +1,7 @@
 /*
- * Points whose page is not mapped yet, where a debug register would not reach ring 3. On a KVM that
- * interprets ring 0 a page can be mapped and executed without any exit in between, so the entries
- * of page tables that must change first are watched.
+ * Points whose page is not mapped yet: breakpoints that no debug register holds in ring 3, and
+ * watchpoints. On a KVM that interprets ring 0 a page can be mapped and touched without any exit in
+ * between, so the entries of page tables that must change first are watched.
  */
 #ifndef DEBUG_AWAIT_H
 #define DEBUG_AWAIT_H

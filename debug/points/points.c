@@ -602,7 +602,7 @@ bool points_stale(struct points *p)
     for (unsigned i = 0; i < p->dr_usable; i++)
         if (p->dr_owner[i] && outgrew_dr(p, p->dr_owner[i]))
             return true;
-    return p->pending || await_stale(p);
+    return p->pending || watch_stale(&p->watches) || await_stale(p);
 }
 
 bool points_refresh(struct points *p)

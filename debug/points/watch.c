@@ -433,8 +433,6 @@ static void tell_methods(struct watches *w)
 
 static int check(const struct watches *w, const struct point_spec *spec, struct err *e)
 {
-    const char *what = spec->space == SPACE_PHYS ? "physical " : "";
-
     if (!spec->len || spec->addr + spec->len - 1 < spec->addr)
         return err_set(e, EINVAL, "a watchpoint needs a length of at least 1 that does not wrap");
     if (spec->len > w->vm->mem.ram_bytes)
@@ -442,14 +440,23 @@ static int check(const struct watches *w, const struct point_spec *spec, struct 
                        (unsigned long long)spec->len);
     if (!(spec->access & (WATCH_ACCESS | WATCH_CHANGE)))
         return err_set(e, EINVAL, "a watchpoint needs a kind: write, read, access or change");
-    if (spec->space == SPACE_PHYS)
-        for (unsigned i = 0; i < page_count(spec); i++)
-            if (!mem_ptr(&w->vm->mem, page_of(spec->addr) + (uint64_t)i * PAGE_BYTES, 1))
-                return err_set(e, EFAULT,
-                               "cannot watch %s0x%llx: there is no memory there (the guest has "
-                               "%llu MiB)",
-                               what, (unsigned long long)spec->addr,
-                               (unsigned long long)(w->vm->mem.ram_bytes >> 20));
+    for (unsigned i = 0; spec->space == SPACE_PHYS && i < page_count(spec); i++) {
+        uint64_t gpa = page_of(spec->addr) + (uint64_t)i * PAGE_BYTES;
+
+        if (mem_ptr(&w->vm->mem, gpa, 1))
+            continue;
+        if (bus_mmio_dev(&w->vm->m, gpa, NULL))
+            return err_set(e, EFAULT,
+                           "cannot watch physical 0x%llx: a device answers there, not memory; "
+                           "`catch mmio 0x%llx-0x%llx` stops at accesses to it",
+                           (unsigned long long)spec->addr, (unsigned long long)spec->addr,
+                           (unsigned long long)(spec->addr + spec->len - 1));
+        return err_set(e, EFAULT,
+                       "cannot watch physical 0x%llx: there is no memory there (the guest has "
+                       "%llu MiB)",
+                       (unsigned long long)spec->addr,
+                       (unsigned long long)(w->vm->mem.ram_bytes >> 20));
+    }
     return 0;
 }
 
@@ -519,6 +526,17 @@ static bool mapping_changed(const struct watches *w, const struct bp *b)
 
         /* What is not mapped now may be in another address space: keep what was found. */
         if (now != NOT_MAPPED && now != b->watch.gpa[i])
+            return true;
+    }
+    return false;
+}
+
+bool watch_stale(const struct watches *w)
+{
+    for (unsigned i = 0; watch_waits(w) && i < w->points->count; i++) {
+        const struct bp *b = w->points->bp[i];
+
+        if (b && b->method == BP_WATCH && b->pub.pending && mapping_changed(w, b))
             return true;
     }
     return false;

@@ -29,6 +29,7 @@
 #include "vmm/vcpu.h"
 
 struct bp;
+struct buf;
 struct dev;
 struct disasm;
 struct points;
@@ -150,6 +151,11 @@ void watch_unplace(struct watches *w, struct bp *b);
 /* Looks at page tables anew: moves watchpoints whose address maps elsewhere now, and chooses the
  * methods of pages again. True when something changed. */
 bool watch_refresh(struct watches *w);
+/* How a placed watchpoint's bytes are covered now, for people: registers, or pages by method, with
+ * the reason where one takes the slowest, and what is not mapped. Parked. */
+void watch_coverage(const struct watches *w, const struct bp *b, struct buf *out);
+/* Has an address come to be mapped that a watchpoint waits for? As watch_refresh. */
+bool watch_stale(const struct watches *w);
 /* Memory may have been changed by a person: compared values start from now. */
 void watch_resync(struct watches *w);
 

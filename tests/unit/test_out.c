@@ -74,6 +74,29 @@ static void tables_align(void)
     out_fini(&o);
 }
 
+/* Left out of the text when no cell says anything, never of the JSON. */
+static void usual_columns(void)
+{
+    static const char *const columns[] = {"a", "~~b", "~all~c", "~0~>d", NULL};
+    struct out o = {0};
+
+    for (unsigned i = 0; i < 3; i++) {
+        out_table(&o, "t", NULL, columns);
+        for (unsigned row = 0; row < 2; row++) {
+            out_row(&o);
+            out_cell(&o, "x");
+            out_cell(&o, "%s", i == 2 && row ? "y" : "");
+            out_cell(&o, i == 1 && !row ? "al" : "all");
+            out_cell_u64(&o, i == 2 ? 10 : 0);
+        }
+        out_table_end(&o);
+    }
+    out_end(&o);
+    CHECK_STR(buf_str(&o.text), "a\nx\nx\na  c\nx  al\nx  all\na  b   d\nx     10\nx  y  10\n");
+    CHECK_HAS(buf_str(&o.json), "{\"t\":[{\"a\":\"x\",\"b\":\"\",\"c\":\"all\",\"d\":0},");
+    out_fini(&o);
+}
+
 static void empty_and_short_rows(void)
 {
     static const char *const columns[] = {"a", "b c", NULL};
@@ -142,6 +165,7 @@ static const struct test tests[] = {
     {"empty_answer_is_an_object", empty_answer_is_an_object},
     {"an_error_is_the_last_line", an_error_is_the_last_line},
     {"tables_align", tables_align},
+    {"usual_columns", usual_columns},
     {"empty_and_short_rows", empty_and_short_rows},
     {"records_have_no_text_of_their_own", records_have_no_text_of_their_own},
     {"guest_text_cannot_drive_the_terminal", guest_text_cannot_drive_the_terminal},
