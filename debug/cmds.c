@@ -53,6 +53,8 @@ const struct cmd cmd_table[] = {
  CONTROL, cmd_nexti_run, NULL},
 {RUN, "finish", "fin", "",
  "Run until the present function returned to its caller.\n"
+ "Out of an interrupt handler, whatever its language: to the instruction that was interrupted, which\n"
+ "the processor's frame on the stack names (`until` when the handler returns elsewhere).\n"
  "Example: finish",
  CONTROL, cmd_finish_run, NULL},
 {RUN, "until", "u advance", "LOCATION",
@@ -240,6 +242,7 @@ const struct cmd cmd_table[] = {
  STOPPED, cmd_disassemble_run, cmd_complete_expr},
 {COD, "backtrace", "bt where", "[N]",
  "Show the callers of the present function, at most N.\n"
+ "Of an interrupt handler: what it interrupted.\n"
  "Example: backtrace 5",
  STOPPED, cmd_backtrace_run, NULL},
 {COD, "symbol-file", NULL, "[FILE [SLIDE]]",

@@ -333,7 +333,8 @@ size_t session_backtrace(struct session *s, unsigned vcpu, struct unwind_frame *
                          char end[160])
 {
     struct eval_arg arg = {.s = s, .vcpu = vcpu};
-    struct unwind_env env = {.arg = &arg, .symbols = s->symbols, .reg = eval_reg, .mem = eval_mem};
+    struct unwind_env env = {
+        .arg = &arg, .symbols = s->symbols, .disasm = s->disasm, .reg = eval_reg, .mem = eval_mem};
     size_t n;
 
     env.bits = cpu_mode_bits(session_mode(s, vcpu));

@@ -16,7 +16,8 @@
 struct walker {
     struct unwind_env *env;
     struct unwind_regs regs; /* of the present frame; RIP and RSP relative to their segments */
-    uint64_t cs_base, ss_base;
+    struct unwind_bases base;
+    struct unwind_gates *gates;
     unsigned width; /* bytes of a stack slot */
 };
 
@@ -36,14 +37,14 @@ static uint64_t clip(const struct walker *w, uint64_t v)
 
 static uint64_t linear_pc(const struct walker *w)
 {
-    return w->cs_base + w->regs.v[DW_RIP];
+    return w->base.cs + w->regs.v[DW_RIP];
 }
 
 static bool read_slot(const struct walker *w, uint64_t offset, uint64_t *v)
 {
     uint8_t raw[8] = {0};
 
-    if (!w->env->mem(w->env->arg, w->ss_base + clip(w, offset), raw, w->width))
+    if (!w->env->mem(w->env->arg, w->base.ss + clip(w, offset), raw, w->width))
         return false;
     *v = le_load(raw, w->width);
     return true;
@@ -66,9 +67,9 @@ static bool begin(struct walker *w)
             unwind_set(&w->regs, map[i].dwarf, clip(w, v));
     /* In 64-bit code CS and SS have no base. */
     if (env->bits != 64 && env->reg(env->arg, REG_cs_base, &v))
-        w->cs_base = v;
+        w->base.cs = v;
     if (env->bits != 64 && env->reg(env->arg, REG_ss_base, &v))
-        w->ss_base = v;
+        w->base.ss = v;
     return unwind_knows(&w->regs, DW_RIP) && unwind_knows(&w->regs, DW_RSP);
 }
 
@@ -83,19 +84,19 @@ static enum step return_from(struct walker *w, uint64_t slot, bool saves_fp)
 
     if (!read_slot(w, slot, &pc))
         return END(w, "the return address at 0x%llx cannot be read",
-                   ull(w->ss_base + clip(w, slot)));
+                   ull(w->base.ss + clip(w, slot)));
     if (saves_fp) {
         if (!read_slot(w, slot - w->width, &fp))
             return END(w, "the saved frame pointer at 0x%llx cannot be read",
-                       ull(w->ss_base + clip(w, slot - w->width)));
+                       ull(w->base.ss + clip(w, slot - w->width)));
         unwind_set(&out, DW_RBP, fp);
     } else if (unwind_knows(&w->regs, DW_RBP)) {
         unwind_set(&out, DW_RBP, w->regs.v[DW_RBP]);
     }
     if (pc == 0)
         return END(w, "the return address is 0: the outermost frame");
-    if (!w->env->mem(w->env->arg, w->cs_base + pc, &byte, 1))
-        return END(w, "the return address 0x%llx is not mapped", ull(w->cs_base + pc));
+    if (!w->env->mem(w->env->arg, w->base.cs + pc, &byte, 1))
+        return END(w, "the return address 0x%llx is not mapped", ull(w->base.cs + pc));
     unwind_set(&out, DW_RIP, pc);
     unwind_set(&out, DW_RSP, clip(w, slot + w->width));
     w->regs = out;
@@ -175,6 +176,18 @@ static enum step by_information(struct walker *w, uint64_t pc, bool *tried, bool
     return STEP_OK;
 }
 
+/* A handler that a compiler made returns through what the processor pushed, of which its frame
+ * information knows the first slot only: the others follow. */
+static bool was_handler(struct walker *w, uint64_t symbol_pc)
+{
+    const struct symbol *s = w->env->symbols && !w->env->foreign_thread
+                                 ? symbols_lookup(w->env->symbols, symbol_pc)
+                                 : NULL;
+
+    return s && unwind_is_handler(w->gates, s->addr) &&
+           unwind_take_frame(w->env, w->regs.v[DW_RSP] - w->width, &w->regs, &w->base);
+}
+
 static enum step outwards(struct walker *w, uint64_t symbol_pc, bool first, bool *is_signal,
                           enum unwind_how *how)
 {
@@ -183,13 +196,21 @@ static enum step outwards(struct walker *w, uint64_t symbol_pc, bool first, bool
     int slots;
 
     *how = UNWIND_EVENT;
-    *is_signal = first && unwind_event(w->env, linear_pc(w), &w->regs);
+    *is_signal = first && unwind_event(w->env, w->gates, linear_pc(w), &w->regs, &w->base);
     if (*is_signal)
         return STEP_OK;
     *how = UNWIND_CFI;
     s = by_information(w, symbol_pc, &tried, is_signal);
+    if (tried && s == STEP_OK && !*is_signal && was_handler(w, symbol_pc)) {
+        *how = UNWIND_EVENT;
+        *is_signal = true;
+    }
     if (tried)
         return s;
+    *how = UNWIND_EVENT;
+    *is_signal = unwind_stub(w->env, w->gates, linear_pc(w), &w->regs, &w->base);
+    if (*is_signal)
+        return STEP_OK;
     slots = first ? frameless_slots(w) : -1;
     if (slots < 0) {
         *how = UNWIND_POINTER;
@@ -210,7 +231,7 @@ static bool seen(const struct unwind_frame *frames, size_t n, const struct unwin
 static struct unwind_frame frame_of(const struct walker *w, enum unwind_how how, bool exact)
 {
     struct unwind_frame f = {.pc = linear_pc(w),
-                             .sp = w->ss_base + w->regs.v[DW_RSP],
+                             .sp = w->base.ss + w->regs.v[DW_RSP],
                              .fp = w->regs.v[DW_RBP],
                              .how = how};
 
@@ -231,19 +252,22 @@ size_t unwind(struct unwind_env *env, struct unwind_frame *frames, size_t max)
     snprintf(env->end, sizeof env->end, "RIP or RSP is not known");
     if (max == 0 || !begin(&w))
         return 0;
+    w.gates = unwind_gates_new(env);
     frames[0] = frame_of(&w, how, true);
     for (; n < max; n++) {
         bool is_signal = false;
 
         if (outwards(&w, frames[n - 1].symbol_pc, n == 1, &is_signal, &how) == STEP_END)
-            return n;
+            break;
         frames[n] = frame_of(&w, how, is_signal);
         if (seen(frames, n, &frames[n])) {
             snprintf(env->end, sizeof env->end, "the frames repeat");
-            return n;
+            break;
         }
     }
-    snprintf(env->end, sizeof env->end, "only %zu frames were asked for", max);
+    if (n == max)
+        snprintf(env->end, sizeof env->end, "only %zu frames were asked for", max);
+    unwind_gates_free(w.gates);
     return n;
 }
 

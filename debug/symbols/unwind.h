@@ -1,9 +1,10 @@
 /*
  * Backtraces: who called whom, as far as it can be known. Each frame is found by DWARF call frame
  * information of the loaded ELF files, else by the frame pointer, else (in the first frame) by a
- * look at the code where the function has just begun or ends, or by the frame that the processor
- * pushed where a handler has. The stack is never searched for
- * things that look like addresses: where knowledge ends the trace ends, and says why.
+ * look at the code where the function has just begun or ends. Out of an interrupt handler it is
+ * the frame that the processor pushed, found where the handler begins or by what its code has
+ * pushed since. The stack is never searched for things that look like addresses: where knowledge
+ * ends the trace ends, and says why.
  */
 #ifndef DEBUG_UNWIND_H
 #define DEBUG_UNWIND_H
@@ -12,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct disasm;
 struct symbols;
 
 enum unwind_how {
@@ -19,7 +21,7 @@ enum unwind_how {
     UNWIND_CFI,     /* .debug_frame or .eh_frame */
     UNWIND_POINTER, /* RBP chain */
     UNWIND_ENTRY,   /* the callee had just begun, or was about to return */
-    UNWIND_EVENT,   /* interrupted here, or SYSCALL was right before: the handler had just begun */
+    UNWIND_EVENT,   /* interrupted here, or SYSCALL was right before */
     UNWIND_HOWS,
 };
 
@@ -35,6 +37,7 @@ struct unwind_env {
     void *arg;
     unsigned bits;                 /* code size: 16, 32 or 64; fixed for the whole trace */
     const struct symbols *symbols; /* for frame information; may be NULL */
+    struct disasm *disasm;         /* to read handlers without frame information; may be NULL */
     bool foreign_thread;           /* names are not asked for: that is for the main thread */
     /* Registers by enum reg_id; at least RIP, RSP and RBP, and the bases of CS and SS where they
      * are not 0. False: unknown. */

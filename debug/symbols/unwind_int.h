@@ -38,8 +38,37 @@ enum cfi_result {
 enum cfi_result unwind_cfi(const struct unwind_env *env, uint64_t pc, struct unwind_regs *r,
                            bool *is_signal);
 
-/* When an event or SYSCALL has just led to `pc`, the first instruction of its handler: makes *r
- * that of what it came from, whose pc must be taken as it is, and says true. */
-bool unwind_event(const struct unwind_env *env, uint64_t pc, struct unwind_regs *r);
+/* Linear addresses of the segments; an interrupt in real mode changes the code's. */
+struct unwind_bases {
+    uint64_t cs, ss;
+};
+
+#define UNWIND_VECTORS 256u
+
+/* The guest's handlers, read once a trace. Given back with unwind_gates_free. */
+struct unwind_gates {
+    struct {
+        uint64_t to; /* linear */
+        bool with_code;
+    } gate[UNWIND_VECTORS];
+    unsigned count;
+    struct unwind_stub *stub; /* unwind_stub.c's, NULL until it is asked */
+};
+struct unwind_gates *unwind_gates_new(const struct unwind_env *env);
+void unwind_gates_free(struct unwind_gates *g);
+/* Does a gate lead to this address? */
+bool unwind_is_handler(const struct unwind_gates *g, uint64_t start);
+/* The frame that the processor pushed at `sp` (an offset in SS), when it can be one: makes *r that
+ * of what was interrupted, whose pc must be taken as it is, and says true. Registers other than RIP
+ * and RSP are left alone. */
+bool unwind_take_frame(const struct unwind_env *env, uint64_t sp, struct unwind_regs *r,
+                       struct unwind_bases *bases);
+/* The same when an event or SYSCALL has just led to `pc`, the first instruction of its handler. */
+bool unwind_event(const struct unwind_env *env, const struct unwind_gates *g, uint64_t pc,
+                  struct unwind_regs *r, struct unwind_bases *bases);
+/* The same when `pc` is further into a handler that has no frame information: the code between a
+ * gate and `pc` says what it has pushed. */
+bool unwind_stub(const struct unwind_env *env, struct unwind_gates *g, uint64_t pc,
+                 struct unwind_regs *r, struct unwind_bases *bases);
 
 #endif
