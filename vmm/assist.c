@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "vmm/assist_system.h"
+#include "vmm/base/le.h"
+#include "vmm/far.h"
+#include "vmm/guest_access.h"
 #include "vmm/insn_head.h"
 #include "vmm/insn_shape.h"
 #include "vmm/native.h"
-#include "vmm/transfer.h"
 #include "vmm/vcpu.h"
 
 #define CR0_PE       1u
@@ -35,9 +37,11 @@ static const struct {
     const char *name, *help;
 } kinds[] = {
     /* clang-format off */
-    [ASSIST_INT]      = {"int n", "software interrupts and int3 outside real mode"},
+    [ASSIST_INT]      = {"int n", "software interrupts, int3 and into outside real mode"},
     [ASSIST_IRET]     = {"iret", "interrupt returns of 16- and 32-bit protected mode"},
     [ASSIST_RETF]     = {"retf", "far returns, also to an outer ring"},
+    [ASSIST_GATE]     = {"call gate", "far calls and jumps through gates"},
+    [ASSIST_TASK]     = {"task switch", "calls, jumps and returns to another task state"},
     [ASSIST_SYSCALL]  = {"syscall", "SYSCALL from ring 3, which this KVM leaves in ring 3"},
     [ASSIST_USER_INT] = {"int n from ring 3", "software interrupts from ring 3, which arrive as #UD"},
     [ASSIST_SYSENTER] = {"sysenter", "SYSENTER and SYSEXIT"},
@@ -116,34 +120,135 @@ static bool raises(struct assist_event *e, int vector, bool has_ec, uint32_t ec)
 
 /* ---- control transfers ----------------------------------------------------------------------- */
 
+static uint64_t behind(const struct vcpu *v, unsigned len)
+{
+    uint64_t rip = v->regs->rip + len;
+
+    if (far_is_64(v->sregs))
+        return rip;
+    return v->sregs->cs.db ? (uint32_t)rip : (uint16_t)rip;
+}
+
+static unsigned operand_size(const struct vcpu *v, bool rexw, bool opsize)
+{
+    if (far_is_64(v->sregs))
+        return rexw ? 8 : opsize ? 2 : 4;
+    return v->sregs->cs.db != opsize ? 4 : 2;
+}
+
+/* An NMI's handler is over with any IRET. */
+static void nmi_over(struct vcpu *v)
+{
+    if (!v->events->nmi.masked)
+        return;
+    v->events->nmi.masked = 0;
+    vcpu_dirty(v, VS_EVENTS);
+}
+
 static bool transfer(struct vcpu *v, const struct insn_head *h, struct assist_event *raise)
 {
-    if (h->special != SP_INT)
-        return far_return(v, h, h->special == SP_IRET);
-    if (!h->icebp && !soft_int_allowed(v, h->vector))
-        return raises(raise, VECTOR_GP, true, (uint32_t)h->vector << 3 | 2);
-    v->regs->rip += h->len;
+    unsigned size = operand_size(v, h->rexw, h->opsize);
+    uint64_t next = behind(v, h->len);
+
+    if (h->special == SP_RETF)
+        return far_return(v, size, h->imm, raise);
+    if (h->special == SP_IRET) {
+        nmi_over(v);
+        return far_iret(v, size, next, raise);
+    }
+    v->regs->rip = next;
     vcpu_dirty(v, VS_REGS);
-    *raise = (struct assist_event){.vector = h->vector, .is_interrupt = h->is_int_n};
+    *raise = (struct assist_event){.vector = h->vector,
+                                   .is_interrupt = h->is_int_n,
+                                   .is_soft = !h->icebp,
+                                   .insn_len = (uint8_t)h->len};
     return true;
+}
+
+/* The far pointer of a CALL or JMP: in the instruction, or in memory. */
+static bool far_pointer(struct vcpu *v, const struct insn_shape *s, unsigned size,
+                        uint16_t *selector, uint64_t *offset, struct assist_event *raise)
+{
+    uint8_t raw[10];
+
+    if (!insn_has_memory(s))
+        memcpy(raw, s->b + s->len - size - 2, size + 2);
+    else if (!guest_read(v, insn_linear(s, v->regs, v->sregs), raw, size + 2, raise))
+        return false;
+    *offset = le_load(raw, size);
+    *selector = (uint16_t)le_load(raw + size, 2);
+    return true;
+}
+
+static bool call_or_jump(struct vcpu *v, const struct insn_shape *s, struct assist_event *raise)
+{
+    unsigned size = operand_size(v, s->rex & 8, s->opsize);
+    bool call = s->opcode == 0x9a || (s->opcode == 0xff && (s->modrm >> 3 & 7) == 3);
+    uint16_t selector;
+    uint64_t offset;
+
+    return far_pointer(v, s, size, &selector, &offset, raise) &&
+           far_call(v, selector, offset, size, behind(v, s->len), call, raise);
+}
+
+/* A trap flag of the guest's own is honoured after the instruction, and the shadow of an STI or
+ * MOV SS before it is over. */
+static void finish(struct vcpu *v, uint64_t flags, struct assist_event *raise)
+{
+    struct kvm_debugregs d;
+
+    if (raise->vector >= 0)
+        return;
+    if (v->events->interrupt.shadow) {
+        v->events->interrupt.shadow = 0;
+        vcpu_dirty(v, VS_EVENTS);
+    }
+    if (!(flags & FLAG_TF) || kvm_get_debugregs(v->fd, &d) < 0)
+        return;
+    d.dr6 |= DR6_BS;
+    (void)kvm_set_debugregs(v->fd, &d);
+    raises(raise, VECTOR_DB, false, 0);
+}
+
+/* What kind of far transfer stands at RIP; ASSIST_KINDS: none. */
+static enum assist_kind transfer_kind(const struct insn_head *h, const struct insn_shape *s)
+{
+    switch (h->special) {
+    case SP_INT:
+        return ASSIST_INT;
+    case SP_IRET:
+        return ASSIST_IRET;
+    case SP_RETF:
+        return ASSIST_RETF;
+    default:
+        return s->len && insn_classify(s) == IC_FAR ? ASSIST_GATE : ASSIST_KINDS;
+    }
 }
 
 static bool assist_transfer(struct vcpu *v, struct exit_event *ev, struct assist_event *raise)
 {
+    uint16_t task = v->sregs->tr.selector;
+    uint64_t flags = v->regs->rflags;
     struct exit_event record = *ev;
+    struct insn_shape s;
     enum assist_kind what;
     struct insn_head h;
+    bool done;
 
     insn_head_read(v, &h);
-    if (h.special == SP_INT)
-        what = ASSIST_INT;
-    else if (h.special == SP_IRET || h.special == SP_RETF)
-        what = h.special == SP_IRET ? ASSIST_IRET : ASSIST_RETF;
-    else
+    if (!insn_shape(&s, cpu_mode_bits((enum cpu_mode)ev->mode), h.b, h.n))
+        s.len = 0;
+    what = transfer_kind(&h, &s);
+    if (what == ASSIST_KINDS)
         return false;
-    fill_record(v, &record, what, h.len);
-    if (!transfer(v, &h, raise))
+    fill_record(v, &record, what, what == ASSIST_GATE ? s.len : h.len);
+    done = what == ASSIST_GATE ? call_or_jump(v, &s, raise) : transfer(v, &h, raise);
+    if (!done && raise->vector < 0)
         return false;
+    if (done)
+        finish(v, flags, raise);
+    if (v->sregs->tr.selector != task)
+        record.u.assist.what = what = ASSIST_TASK;
     *ev = record;
     count(v, what);
     return true;
@@ -185,6 +290,7 @@ static const struct {
     [IC_ENTER]        = {BY_US,     ASSIST_ENTER},
     [IC_ARPL]         = {BY_US,     ASSIST_ARPL},
     [IC_UNDEFINED]    = {BY_US,     ASSIST_UNDEFINED},
+    [IC_FAR]          = {BY_NOBODY,        0}, /* assist_transfer */
     [IC_VMCALL]       = {BY_NOBODY,        0},
     /* clang-format on */
 };
@@ -270,25 +376,6 @@ static bool native(struct vcpu *v, struct insn_shape *s, enum insn_class c,
     if (f.vector >= 0)
         return raises(raise, f.vector, f.has_ec, f.ec);
     return true;
-}
-
-/* A trap flag of the guest's own is honoured after the instruction, and the shadow of an STI or
- * MOV SS before it is over. */
-static void finish(struct vcpu *v, uint64_t flags, struct assist_event *raise)
-{
-    struct kvm_debugregs d;
-
-    if (raise->vector >= 0)
-        return;
-    if (v->events->interrupt.shadow) {
-        v->events->interrupt.shadow = 0;
-        vcpu_dirty(v, VS_EVENTS);
-    }
-    if (!(flags & FLAG_TF) || kvm_get_debugregs(v->fd, &d) < 0)
-        return;
-    d.dr6 |= DR6_BS;
-    (void)kvm_set_debugregs(v->fd, &d);
-    raises(raise, VECTOR_DB, false, 0);
 }
 
 /* Classes that a batch may hold: what the processor does and CR0, CR4 and XCR0 allow. The answers

@@ -23,6 +23,8 @@ enum assist_kind {
     ASSIST_INT,
     ASSIST_IRET,
     ASSIST_RETF,
+    ASSIST_GATE,
+    ASSIST_TASK,
     ASSIST_SYSCALL,
     ASSIST_USER_INT,
     ASSIST_SYSENTER,
@@ -50,11 +52,13 @@ enum assist_kind {
     ASSIST_KINDS,
 };
 
-/* An event that the guest must take now: its RIP and flags already are what the handler's frame
- * shall hold. vector -1: none. */
+/* An event that the guest must take now: its RIP already is what the handler's frame shall hold.
+ * vector -1: none. */
 struct assist_event {
     int vector;
-    bool is_interrupt; /* int n: no exception */
+    bool is_interrupt; /* from outside, or int n: no exception */
+    bool is_soft;      /* int n, int3, into: the gate's privilege counts */
+    uint8_t insn_len;  /* RIP is so far behind the instruction that a fault on the way is of */
     bool has_ec;
     uint32_t ec;
 };

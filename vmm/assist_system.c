@@ -5,6 +5,7 @@
 
 #include "vmm/assist.h"
 #include "vmm/base/le.h"
+#include "vmm/far.h"
 #include "vmm/guest_access.h"
 #include "vmm/transfer.h"
 #include "vmm/vcpu.h"
@@ -173,23 +174,22 @@ static bool do_sysexit(struct vcpu *v, const struct insn_shape *s, struct assist
 
 /* ---- selectors ------------------------------------------------------------------------------- */
 
-struct descriptor {
-    uint32_t low, high;
-};
-
-static bool read_descriptor(struct vcpu *v, uint16_t selector, struct descriptor *d)
+/* The descriptor of a selector that the guest asks about. False with `raise`->vector at -1 or #PF:
+ * that cannot be told; else `*found` says whether there is one that it may see. */
+static bool ask_descriptor(struct vcpu *v, uint16_t selector, struct descriptor *d, bool *found,
+                           struct assist_event *raise)
 {
-    uint64_t base = selector & 4 ? v->sregs->ldt.base : v->sregs->gdt.base;
-    uint32_t limit = selector & 4 ? v->sregs->ldt.limit : v->sregs->gdt.limit;
-    struct walk_regs r;
-    uint8_t raw[8];
+    unsigned cpl = cpu_cpl(v->sregs);
+    bool conforming;
+    struct far f;
 
-    vcpu_walk_regs(v, &r);
-    if (!(selector & 0xfffc) || (selector | 7u) > limit ||
-        walk_read(&v->vm->mem, &r, base + (selector & 0xfff8u), raw, 8) != 8)
+    far_begin(&f, v, raise);
+    *found = far_descriptor(&f, selector, VECTOR_GP, d);
+    if (!*found && raise->vector != VECTOR_GP)
         return false;
-    d->low = (uint32_t)le_load(raw, 4);
-    d->high = (uint32_t)le_load(raw + 4, 4);
+    raise->vector = -1;
+    conforming = d->seg.s && (d->seg.type & 12) == 12;
+    *found = *found && (conforming || (cpl <= d->seg.dpl && (selector & 3u) <= d->seg.dpl));
     return true;
 }
 
@@ -205,35 +205,19 @@ static bool system_type_valid(const struct vcpu *v, unsigned type, bool limit)
     return types >> type & 1;
 }
 
-static bool selector_visible(const struct vcpu *v, const struct descriptor *d, uint16_t selector)
-{
-    unsigned dpl = d->high >> 13 & 3;
-    bool conforming = (d->high & 0x1c00) == 0x1c00;
-
-    return conforming || (cpu_cpl(v->sregs) <= dpl && (selector & 3u) <= dpl);
-}
-
-static uint64_t descriptor_limit(const struct descriptor *d)
-{
-    uint32_t limit = (d->low & 0xffff) | (d->high & 0xf0000);
-
-    return d->high & 0x800000 ? limit << 12 | 0xfff : limit;
-}
-
 static bool do_lar_lsl(struct vcpu *v, const struct insn_shape *s, struct assist_event *raise)
 {
     bool limit = s->opcode == 3, ok;
-    struct descriptor d = {0};
     uint16_t selector;
+    struct descriptor d;
 
-    if (!read_word(v, s, &selector, raise))
+    if (!read_word(v, s, &selector, raise) || !ask_descriptor(v, selector, &d, &ok, raise))
         return raise->vector >= 0;
-    ok = read_descriptor(v, selector, &d) && selector_visible(v, &d, selector);
-    if (ok && !(d.high & 0x1000))
-        ok = system_type_valid(v, d.high >> 8 & 15, limit);
+    if (ok && !d.seg.s)
+        ok = system_type_valid(v, d.seg.type, limit);
     if (ok)
         set_reg(v, reg_field(s), operand_bytes(s),
-                limit ? descriptor_limit(&d) : d.high & 0xffff00);
+                limit ? d.seg.limit : le_load(d.raw + 4, 4) & 0xffff00);
     set_flag(v, FLAG_ZF, ok);
     return past(v, s);
 }
@@ -241,17 +225,13 @@ static bool do_lar_lsl(struct vcpu *v, const struct insn_shape *s, struct assist
 static bool do_verify(struct vcpu *v, const struct insn_shape *s, struct assist_event *raise)
 {
     bool write = (s->modrm >> 3 & 7) == 5, ok, code;
-    struct descriptor d = {0};
     uint16_t selector;
+    struct descriptor d;
 
-    if (!read_word(v, s, &selector, raise))
+    if (!read_word(v, s, &selector, raise) || !ask_descriptor(v, selector, &d, &ok, raise))
         return raise->vector >= 0;
-    ok = read_descriptor(v, selector, &d) && (d.high & 0x1000) && selector_visible(v, &d, selector);
-    code = d.high & 0x800;
-    if (write)
-        ok = ok && !code && (d.high & 0x200);
-    else
-        ok = ok && (!code || (d.high & 0x200));
+    code = d.seg.type & 8;
+    ok = ok && d.seg.s && (write ? (d.seg.type & 10) == 2 : !code || (d.seg.type & 2));
     set_flag(v, FLAG_ZF, ok);
     return past(v, s);
 }

@@ -14,10 +14,9 @@
 #define PTE_A    0x20u
 #define PTE_D    0x40u
 
-int guest_verdict_as(const struct vcpu *v, const struct walk *w, bool write, unsigned cpl,
-                     bool implicit)
+static int verdict_as(const struct vcpu *v, const struct walk *w, bool write, unsigned as)
 {
-    bool user = cpl == 3, bad;
+    bool user = (as & 3) == 3, bad;
     int ec = (write ? 2 : 0) | (user ? 4 : 0);
 
     if (w->result == WALK_RESERVED_BIT)
@@ -30,13 +29,13 @@ int guest_verdict_as(const struct vcpu *v, const struct walk *w, bool write, uns
     bad |= write && !w->writable && (user || (v->sregs->cr0 & CR0_WP));
     /* SMAP: a supervisor keeps off user pages unless AC is set. */
     bad |= !user && w->user && (v->sregs->cr4 & CR4_SMAP) &&
-           (implicit || !(v->regs->rflags & FLAG_AC));
+           ((as & GUEST_IMPLICIT) || !(v->regs->rflags & FLAG_AC));
     return bad ? ec | 1 : -1;
 }
 
 int guest_verdict(const struct vcpu *v, const struct walk *w, bool write)
 {
-    return guest_verdict_as(v, w, write, cpu_cpl(v->sregs), false);
+    return verdict_as(v, w, write, cpu_cpl(v->sregs));
 }
 
 static void set_entry_bits(const struct mem *m, const struct walk_step *s, unsigned bits)
@@ -59,8 +58,8 @@ void guest_mark(const struct vcpu *v, const struct walk *w, bool write)
 }
 
 /* Where one piece of an access within a page lies. */
-static uint8_t *find(struct vcpu *v, uint64_t linear, size_t len, bool write,
-                     struct assist_event *raise)
+static uint8_t *find(struct vcpu *v, unsigned as, uint64_t linear, size_t len, bool write,
+                     uint64_t *gpa, struct assist_event *raise)
 {
     struct walk_regs r;
     struct walk w;
@@ -75,7 +74,7 @@ static uint8_t *find(struct vcpu *v, uint64_t linear, size_t len, bool write,
     }
     if (w.result == WALK_TABLE_NOT_RAM)
         return NULL;
-    ec = guest_verdict(v, &w, write);
+    ec = verdict_as(v, &w, write, as);
     if (ec >= 0) {
         *raise = (struct assist_event){.vector = 14, .has_ec = true, .ec = (uint32_t)ec};
         v->sregs->cr2 = linear;
@@ -83,45 +82,90 @@ static uint8_t *find(struct vcpu *v, uint64_t linear, size_t len, bool write,
         return NULL;
     }
     guest_mark(v, &w, write);
+    *gpa = w.gpa;
     return mem_ptr(&v->vm->mem, w.gpa, len);
 }
 
-/* Both pieces of an access of at most one page. */
-static bool pieces(struct vcpu *v, uint64_t linear, size_t len, bool write, uint8_t *at[2],
-                   size_t *first, struct assist_event *raise)
+/* An access of at most one page: its two pieces. */
+struct pieces {
+    uint8_t *at[2];
+    uint64_t gpa[2];
+    size_t len[2];
+};
+
+static bool find_pieces(struct vcpu *v, unsigned as, uint64_t linear, size_t len, bool write,
+                        struct pieces *p, struct assist_event *raise)
 {
-    *first = PAGE_BYTES - (linear & (PAGE_BYTES - 1));
-    *first = *first < len ? *first : len;
-    at[0] = find(v, linear, *first, write, raise);
-    at[1] = NULL;
-    if (at[0] && *first < len)
-        at[1] = find(v, linear + *first, len - *first, write, raise);
-    return at[0] && (*first == len || at[1]);
+    size_t room = PAGE_BYTES - (linear & (PAGE_BYTES - 1));
+
+    *p = (struct pieces){.len = {room < len ? room : len, room < len ? len - room : 0}};
+    p->at[0] = find(v, as, linear, p->len[0], write, &p->gpa[0], raise);
+    if (p->at[0] && p->len[1])
+        p->at[1] = find(v, as, linear + p->len[0], p->len[1], write, &p->gpa[1], raise);
+    return p->at[0] && (!p->len[1] || p->at[1]);
+}
+
+bool guest_read_as(struct vcpu *v, unsigned as, uint64_t linear, void *dst, size_t len,
+                   struct assist_event *raise)
+{
+    struct pieces p;
+
+    if (!find_pieces(v, as, linear, len, false, &p, raise))
+        return false;
+    memcpy(dst, p.at[0], p.len[0]);
+    if (p.at[1])
+        memcpy((uint8_t *)dst + p.len[0], p.at[1], p.len[1]);
+    return true;
+}
+
+/* As the exit would at which a trapped page is served (vcpu.c): in pieces of at most 8 bytes. */
+static void store_told(struct vcpu *v, uint64_t gpa, const uint8_t *src, size_t len)
+{
+    struct vm *vm = v->vm;
+    uint8_t bytes[8];
+
+    pthread_mutex_lock(&vm->m.lock);
+    for (size_t i = 0; i < len; i += sizeof bytes) {
+        size_t n = len - i < sizeof bytes ? len - i : sizeof bytes;
+
+        memcpy(bytes, src + i, n);
+        vm->cfg.trapped(vm->cfg.arg, v, gpa + i, (unsigned)n, true, bytes);
+    }
+    pthread_mutex_unlock(&vm->m.lock);
+}
+
+static void store(struct vcpu *v, unsigned as, uint8_t *at, uint64_t gpa, const uint8_t *src,
+                  size_t len)
+{
+    const struct slot_page *page =
+        (as & GUEST_TOLD) && v->vm->cfg.trapped ? slots_page(&v->vm->slots, gpa) : NULL;
+
+    if (page && !page->lifted)
+        store_told(v, gpa, src, len);
+    else
+        memcpy(at, src, len);
+}
+
+bool guest_write_as(struct vcpu *v, unsigned as, uint64_t linear, const void *src, size_t len,
+                    struct assist_event *raise)
+{
+    struct pieces p;
+
+    if (!find_pieces(v, as, linear, len, true, &p, raise))
+        return false;
+    store(v, as, p.at[0], p.gpa[0], src, p.len[0]);
+    if (p.at[1])
+        store(v, as, p.at[1], p.gpa[1], (const uint8_t *)src + p.len[0], p.len[1]);
+    return true;
 }
 
 bool guest_read(struct vcpu *v, uint64_t linear, void *dst, size_t len, struct assist_event *raise)
 {
-    uint8_t *at[2];
-    size_t first;
-
-    if (!pieces(v, linear, len, false, at, &first, raise))
-        return false;
-    memcpy(dst, at[0], first);
-    if (at[1])
-        memcpy((uint8_t *)dst + first, at[1], len - first);
-    return true;
+    return guest_read_as(v, cpu_cpl(v->sregs), linear, dst, len, raise);
 }
 
 bool guest_write(struct vcpu *v, uint64_t linear, const void *src, size_t len,
                  struct assist_event *raise)
 {
-    uint8_t *at[2];
-    size_t first;
-
-    if (!pieces(v, linear, len, true, at, &first, raise))
-        return false;
-    memcpy(at[0], src, first);
-    if (at[1])
-        memcpy(at[1], (const uint8_t *)src + first, len - first);
-    return true;
+    return guest_write_as(v, cpu_cpl(v->sregs), linear, src, len, raise);
 }

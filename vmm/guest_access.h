@@ -16,13 +16,16 @@
 struct vcpu;
 struct assist_event;
 
+/* How an access is made: the privilege in the low two bits, and what follows. */
+enum guest_as {
+    GUEST_SUPERVISOR = 0,
+    GUEST_IMPLICIT = 4, /* to descriptor tables and task states: RFLAGS.AC lets none through */
+    GUEST_TOLD = 8,     /* stores to trapped pages are told to vm_config.trapped */
+};
+
 /* The guest's verdict on a data access to what `w` has walked: -1 it may, else the error code of
  * its page fault. Not for WALK_NON_CANONICAL and WALK_TABLE_NOT_RAM. */
 int guest_verdict(const struct vcpu *v, const struct walk *w, bool write);
-/* The same with the privilege `cpl`; `implicit` accesses (to descriptor tables, stacks of a new
- * ring) are a supervisor's and never let through by RFLAGS.AC. */
-int guest_verdict_as(const struct vcpu *v, const struct walk *w, bool write, unsigned cpl,
-                     bool implicit);
 /* Sets accessed and (write) dirty bits as the processor does on its way down. */
 void guest_mark(const struct vcpu *v, const struct walk *w, bool write);
 
@@ -31,5 +34,10 @@ void guest_mark(const struct vcpu *v, const struct walk *w, bool write);
 bool guest_read(struct vcpu *v, uint64_t linear, void *dst, size_t len, struct assist_event *raise);
 bool guest_write(struct vcpu *v, uint64_t linear, const void *src, size_t len,
                  struct assist_event *raise);
+/* The same, made as `as` says: a privilege or'ed with flags of enum guest_as. */
+bool guest_read_as(struct vcpu *v, unsigned as, uint64_t linear, void *dst, size_t len,
+                   struct assist_event *raise);
+bool guest_write_as(struct vcpu *v, unsigned as, uint64_t linear, const void *src, size_t len,
+                    struct assist_event *raise);
 
 #endif

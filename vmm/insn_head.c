@@ -76,6 +76,12 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
         h->vector = b[i + 1];
         h->len = i + 2;
         break;
+    case 0xce: /* into: no instruction in 64-bit mode */
+        if ((v->regs->rflags & 0x800) && !(v->sregs->cs.l && (v->sregs->efer & 0x400))) {
+            h->special = SP_INT;
+            h->vector = 4;
+        }
+        break;
     case 0xfb: /* sti */
     case 0x17: /* pop ss; no instruction in 64-bit mode */
         h->special = SP_SHADOW;

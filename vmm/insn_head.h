@@ -13,7 +13,7 @@ struct vcpu;
 enum special {
     SP_NONE,
     SP_HLT,
-    SP_INT, /* int n, int3, int1: operand is the vector */
+    SP_INT, /* int n, int3, int1, into that overflows: operand is the vector */
     SP_IRET,
     SP_SYSRET,
     SP_SYSCALL,

@@ -134,6 +134,8 @@ static uint8_t immediate_bytes(const struct insn_shape *s)
 {
     uint8_t o = s->opcode;
 
+    if (s->map == 0 && s->bits != 64 && (o == 0x9a || o == 0xea)) /* a far pointer */
+        return (s->bits == 16) == s->opsize ? 6 : 4;
     if (s->map == 0)
         return o == 0xc8 ? 3 : s->bits == 64 ? plain_immediate(s) : 0;
     if (s->map == 3)
@@ -243,8 +245,12 @@ static enum insn_class classify_one_byte(const struct insn_shape *s)
         return IC_ENTER;
     if (o == 0x27 || o == 0x2f || o == 0x37 || o == 0x3f)
         return s->bits == 64 ? IC_UNDEFINED : IC_BCD;
+    if (o == 0xff && insn_has_memory(s) && ((s->modrm >> 3 & 7) == 3 || (s->modrm >> 3 & 7) == 5))
+        return IC_FAR;
     if (s->bits == 64)
         return IC_NONE;
+    if (o == 0x9a || o == 0xea)
+        return IC_FAR;
     return o == 0x62 ? IC_BOUND : o == 0x63 ? IC_ARPL : IC_NONE;
 }
 

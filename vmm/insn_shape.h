@@ -42,6 +42,7 @@ enum insn_class {
     IC_ENTER,
     IC_ARPL,
     IC_UNDEFINED, /* raises #UD on every processor */
+    IC_FAR,       /* call and jmp with a far pointer */
     IC_VMCALL,
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "vmm/base/le.h"
+#include "vmm/deliver.h"
 #include "vmm/insn_head.h"
 #include "vmm/insn_plain.h"
 #include "vmm/step_guard.h"
@@ -165,17 +166,36 @@ bool vcpu_forget_ud(struct vcpu *v)
     return true;
 }
 
-enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops, int vector, bool has_ec,
-                          uint32_t error_code, bool is_interrupt, struct onestep_info *out)
+/* A shutdown that no entry has told of. */
+static void note_shutdown(struct vcpu *v, const struct onestep_ops *ops,
+                          const struct assist_event *ev, struct exit_event *last)
 {
+    last->reason = KVM_EXIT_SHUTDOWN;
+    last->u.shutdown.vector = ev->vector;
+    last->u.shutdown.error_code = ev->ec;
+    if (ops->saw)
+        ops->saw(ops->arg, v, last);
+}
+
+enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops,
+                          const struct assist_event *event, struct onestep_info *out)
+{
+    struct assist_event ev = *event;
+    enum delivered done;
     uint64_t target;
-    bool known;
 
     vcpu_show_idt(v);
-    known = vcpu_gate_target(v, vector, &target);
-    queue_event(v, vector, is_interrupt, has_ec, error_code);
-    out->vector = vector;
-    if (known) {
+    done = event_give(v, &ev);
+    out->vector = ev.vector;
+    if (done == DELIVER_ENTERED) {
+        vcpu_forget_bp(v);
+        return ONE_DONE;
+    }
+    if (done == DELIVER_SHUTDOWN) {
+        note_shutdown(v, ops, &ev, &out->last);
+        return ONE_OTHER;
+    }
+    if (vcpu_gate_target(v, ev.vector, &target)) {
         enum onestep r = run_to(v, ops, target, out);
 
         vcpu_forget_bp(v);
@@ -204,10 +224,13 @@ static enum onestep step_halt(struct vcpu *v, const struct insn_head *h)
 static enum onestep step_int(struct vcpu *v, const struct onestep_ops *ops,
                              const struct insn_head *h, struct onestep_info *out)
 {
-    if (!h->icebp && !soft_int_allowed(v, h->vector))
-        return vcpu_deliver(v, ops, 13, true, (uint32_t)h->vector << 3 | 2, false, out);
+    struct assist_event ev = {.vector = h->vector,
+                              .is_interrupt = h->is_int_n,
+                              .is_soft = !h->icebp,
+                              .insn_len = (uint8_t)h->len};
+
     v->regs->rip += h->len;
-    return vcpu_deliver(v, ops, h->vector, false, 0, h->is_int_n, out);
+    return vcpu_deliver(v, ops, &ev, out);
 }
 
 static enum onestep step_iretq(struct vcpu *v, const struct onestep_ops *ops,
@@ -295,10 +318,11 @@ static enum onestep step_sysret(struct vcpu *v)
 static enum onestep step_own_int3(struct vcpu *v, const struct onestep_ops *ops,
                                   struct onestep_info *out)
 {
-    if (!soft_int_allowed(v, 3))
-        return vcpu_deliver(v, ops, 13, true, 3 << 3 | 2, false, out);
+    const struct assist_event bp = {
+        .vector = 3, .is_interrupt = true, .is_soft = true, .insn_len = 1};
+
     v->regs->rip++;
-    return vcpu_deliver(v, ops, 3, false, 0, true, out);
+    return vcpu_deliver(v, ops, &bp, out);
 }
 
 /* ---- the step that KVM makes ------------------------------------------------------------------
@@ -323,7 +347,7 @@ static enum onestep own_debug(struct vcpu *v, const struct onestep_ops *ops, uin
 {
     vcpu_dr6_add(v, dr6);
     out->trapped = behind;
-    return vcpu_deliver(v, ops, 1, false, 0, false, out);
+    return vcpu_deliver(v, ops, &(struct assist_event){.vector = 1}, out);
 }
 
 /* Which of the guest's own breakpoint registers a step has met. They are in force while none of
@@ -350,8 +374,9 @@ static enum onestep after_hidden(struct vcpu *v, const struct onestep_ops *ops, 
                                  struct onestep_info *out)
 {
     int nr = v->events->exception.nr;
-    bool has_ec = v->events->exception.has_error_code;
-    uint32_t ec = v->events->exception.error_code;
+    const struct assist_event fault = {.vector = nr,
+                                       .has_ec = v->events->exception.has_error_code,
+                                       .ec = v->events->exception.error_code};
     struct assist_event raise;
 
     if (nr == 1 && cpl == 3)
@@ -363,9 +388,9 @@ static enum onestep after_hidden(struct vcpu *v, const struct onestep_ops *ops, 
     if (nr == 6 && ops->undefined && ops->undefined(ops->arg, v, &out->last, &raise)) {
         if (raise.vector < 0)
             return ONE_DONE;
-        return vcpu_deliver(v, ops, raise.vector, raise.has_ec, raise.ec, raise.is_interrupt, out);
+        return vcpu_deliver(v, ops, &raise, out);
     }
-    return vcpu_deliver(v, ops, nr, has_ec, ec, false, out);
+    return vcpu_deliver(v, ops, &fault, out);
 }
 
 /* The debug register for that: one that no watchpoint has. -1: there is none, or it would not fire.

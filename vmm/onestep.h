@@ -49,12 +49,11 @@ enum onestep vcpu_onestep(struct vcpu *v, const struct onestep_ops *ops, struct 
  * disasm/access.h knows of? */
 bool vcpu_steps_by_hand(struct vcpu *v);
 
-/* Injects an exception (with error code where has_ec) or, `is_interrupt`, a software or external
- * interrupt, and runs the vCPU up to the first instruction of its handler. RIP and RFLAGS must
- * already be what the handler's frame shall hold. ONE_DONE, or ONE_OTHER when the guest cannot
- * take it (then `last` tells: usually a triple fault). */
-enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops, int vector, bool has_ec,
-                          uint32_t error_code, bool is_interrupt, struct onestep_info *out);
+/* Gives the guest an event (deliver.h), up to the first instruction of its handler. RIP must
+ * already be what the handler's frame shall hold. ONE_DONE, or ONE_OTHER when the guest cannot take
+ * it (then `last` tells: usually a triple fault). */
+enum onestep vcpu_deliver(struct vcpu *v, const struct onestep_ops *ops,
+                          const struct assist_event *event, struct onestep_info *out);
 
 /* The vCPU stands at the handler of an exception: where a #BP leaves its number in the events, it
  * goes, so that a number found there later is that of one still to be delivered. */

@@ -5,8 +5,8 @@
 
 #include "debug/points/watch_run.h"
 #include "vmm/assist.h"
+#include "vmm/deliver.h"
 #include "vmm/onestep.h"
-#include "vmm/transfer.h"
 
 /* The assist, seen by watchpoints: what it touches passes no trap, so they want to see each
  * instruction `singly`, as steps do. */
@@ -28,14 +28,27 @@ static bool assist(struct engine *g, struct vcpu *v, struct exit_event *ev, bool
     return done;
 }
 
-bool engine_assisted(struct engine *g, struct vcpu *v, struct exit_event *ev)
+enum verdict engine_give(struct engine *g, struct vcpu *v, struct assist_event *event,
+                         const struct exit_event *ev)
+{
+    struct exit_event down = *ev;
+
+    if (event_give(v, event) != DELIVER_SHUTDOWN)
+        return GO;
+    down.reason = KVM_EXIT_SHUTDOWN;
+    down.u.shutdown.vector = event->vector;
+    down.u.shutdown.error_code = event->ec;
+    engine_report_shutdown(g, v, &down);
+    return STOPPED;
+}
+
+bool engine_assisted(struct engine *g, struct vcpu *v, struct exit_event *ev, enum verdict *next)
 {
     struct assist_event raise;
 
     if (!assist(g, v, ev, false, &raise))
         return false;
-    if (raise.vector >= 0)
-        queue_event(v, raise.vector, raise.is_interrupt, raise.has_ec, raise.ec);
+    *next = raise.vector >= 0 ? engine_give(g, v, &raise, ev) : GO;
     return true;
 }
 
@@ -60,6 +73,5 @@ bool engine_assisted_step(struct engine *g, struct vcpu *v, const struct onestep
     if ((pl && pl != lifted) || !assist(g, v, &info->last, true, &raise))
         return false;
     vcpu_commit(v, &info->last);
-    return raise.vector < 0 || vcpu_deliver(v, ops, raise.vector, raise.has_ec, raise.ec,
-                                            raise.is_interrupt, info) != ONE_OTHER;
+    return raise.vector < 0 || vcpu_deliver(v, ops, &raise, info) != ONE_OTHER;
 }

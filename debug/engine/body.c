@@ -217,8 +217,8 @@ static void body_once(struct engine *g, struct vcpu *v)
     }
     if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
         next = STOPPED;
-    if (v->ram_stored)
-        engine_trap_store(v);
+    if (v->ram_stored && engine_trap_store(g, v, &ev) == STOPPED)
+        next = STOPPED;
     if (next == STOPPED)
         ev.flags |= EXIT_F_STOPPED;
     if (!string)

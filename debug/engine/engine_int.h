@@ -72,9 +72,13 @@ void engine_check_kernel_halt(struct engine *g, struct vcpu *v);
 
 /* -- assists.c -- */
 
-/* The instruction that KVM refused is carried out; an event that it raises is queued, for KVM to
- * deliver with the next entry. */
-bool engine_assisted(struct engine *g, struct vcpu *v, struct exit_event *ev);
+/* The guest takes an event (vmm/deliver.h), because of the exit `ev`. A shutdown on the way is as one
+ * that KVM tells of. */
+enum verdict engine_give(struct engine *g, struct vcpu *v, struct assist_event *event,
+                         const struct exit_event *ev);
+/* The instruction that KVM refused is carried out, and an event that it raises is given: then
+ * `next` says whether that ended the guest. */
+bool engine_assisted(struct engine *g, struct vcpu *v, struct exit_event *ev, enum verdict *next);
 /* The same for a step (onestep_ops.undefined): an #UD under it is a refusal, too, when the
  * processor has the instruction. */
 bool engine_undefined(void *arg, struct vcpu *v, struct exit_event *ev, struct assist_event *raise);
@@ -91,7 +95,7 @@ enum verdict engine_on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
                             struct exit_event *ev);
 /* KVM forgets the guest's own trap flag when a store leaves the guest, which no store to memory
  * does unless its page is trapped: it traps after all. */
-void engine_trap_store(struct vcpu *v);
+enum verdict engine_trap_store(struct engine *g, struct vcpu *v, const struct exit_event *ev);
 /* The vCPU's last instruction entered (`yes`) a handler on purpose: a gate hook there is not to
  * take it back. Another handler's hook may be reached as soon as that one has returned, without an
  * exit in between. */

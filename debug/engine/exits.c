@@ -15,29 +15,27 @@
 /* The guest's own int3, seen because ours leave the guest too: it takes its #BP. As an interrupt,
  * past the byte: a KVM without the processor's help at the next RIP gives the exception itself at
  * the byte now and then, which then happens twice. */
-static void give_back_int3(struct vcpu *v)
+static enum verdict give_back_int3(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 {
-    if (!soft_int_allowed(v, 3)) {
-        queue_event(v, 13, false, true, 3 << 3 | 2);
-        return;
-    }
+    struct assist_event bp = {.vector = 3, .is_interrupt = true, .is_soft = true, .insn_len = 1};
+
     v->regs->rip++;
-    queue_event(v, 3, true, false, 0);
+    return engine_give(g, v, &bp, ev);
 }
 
 /* The guest's own trap flag has had its instruction. */
-static void give_trap(struct vcpu *v)
+static enum verdict give_trap(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 {
     vcpu_dr6_add(v, DR6_BS);
-    queue_event(v, 1, false, false, 0);
+    return engine_give(g, v, &(struct assist_event){.vector = 1}, ev);
 }
 
-void engine_trap_store(struct vcpu *v)
+enum verdict engine_trap_store(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 {
     if (!(v->regs->rflags & RFLAGS_TF))
-        return;
+        return GO;
     vcpu_settle(v);
-    give_trap(v);
+    return give_trap(g, v, ev);
 }
 
 void engine_note_delivered(struct engine *g, struct vcpu *v, bool yes)
@@ -105,15 +103,12 @@ static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu
         pl = engine_plant_here(g, v);
         if (pl)
             return on_plant(g, v, pl, ev);
-        give_back_int3(v);
-        return GO;
+        return give_back_int3(g, v, ev);
     }
     /* The guest steps itself, which is seen because points of ours are on. One at the instruction
      * that comes next has its turn when the guest is back from its handler. */
-    if ((ev->u.debug.dr6 & DR6_BS) && !want->step) {
-        give_trap(v);
-        return GO;
-    }
+    if ((ev->u.debug.dr6 & DR6_BS) && !want->step)
+        return give_trap(g, v, ev);
     if (ev->u.debug.dr6 & (want->dr7 ? 0xf : 0) & ~data) {
         if (engine_points_hit(g, v))
             return STOPPED;
@@ -180,6 +175,7 @@ enum verdict engine_on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
 {
     struct onestep_ops ops = {.arg = g, .saw = engine_saw};
     struct onestep_info info;
+    enum verdict next;
     const char *kind;
     struct plant *pl;
 
@@ -210,8 +206,8 @@ enum verdict engine_on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
         if (!ev->u.internal.insn_len && g->points.watches.trapped &&
             (engine_register_here(g, v) || engine_stepped_here(g, v)))
             return engine_points_hit(g, v) ? STOPPED : GO_PAST;
-        if (engine_assisted(g, v, ev))
-            return GO;
+        if (engine_assisted(g, v, ev, &next))
+            return next;
         if (watch_recover(g, v, ev, &ops, &info))
             return GO;
         engine_report_exit(g, v, STOP_INTERNAL_ERROR, ev);

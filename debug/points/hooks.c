@@ -10,6 +10,7 @@
 #include "debug/points/watch_run.h"
 #include "vmm/assist.h"
 #include "vmm/base/le.h"
+#include "vmm/deliver.h"
 #include "vmm/insn_shape.h"
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
@@ -225,6 +226,13 @@ static bool plant_at(struct engine *g, struct vcpu *v, uint64_t linear)
     return pl && pl->byte == 0xcc;
 }
 
+/* What ends in a shutdown is KVM's to tell. */
+static void give(struct vcpu *v, struct assist_event *ev)
+{
+    if (event_give(v, ev) == DELIVER_SHUTDOWN)
+        event_queue(v, ev);
+}
+
 /* `int n` of ring 3 that arrived as #UD: done over with its own vector. */
 static bool retry_int(struct engine *g, struct vcpu *v, const struct user_frame *f,
                       struct exit_event *ev)
@@ -238,12 +246,9 @@ static bool retry_int(struct engine *g, struct vcpu *v, const struct user_frame 
     if (!frame_load(v, f))
         return false;
     vcpu_assist_note(v, ev, false);
-    if (!soft_int_allowed(v, b[1])) {
-        queue_event(v, 13, false, true, (uint32_t)b[1] << 3 | 2);
-        return true;
-    }
     v->regs->rip += 2;
-    queue_event(v, b[1], true, false, 0);
+    give(v, &(struct assist_event){
+                .vector = b[1], .is_interrupt = true, .is_soft = true, .insn_len = 2});
     return true;
 }
 
@@ -276,7 +281,7 @@ static bool retry_undefined(struct engine *g, struct vcpu *v, const struct user_
     ev->cs_base = v->sregs->cs.base;
     if (vcpu_assist(v, ev, true, &raise, &why) && raise.vector != 6) {
         if (raise.vector >= 0)
-            queue_event(v, raise.vector, raise.is_interrupt, raise.has_ec, raise.ec);
+            give(v, &raise);
         return true;
     }
     *v->regs = regs;

@@ -189,8 +189,12 @@ static enum onestep lifted_step(struct watches *w, struct vcpu *v, const struct 
     info->vector = -1;
     info->last.reason = EXIT_RUN; /* no exit yet */
     if (event_waits(v, ev, &event))
-        return vcpu_deliver(v, ops, event.vector, event.has_ec, event.error_code,
-                            event.is_interrupt, info);
+        return vcpu_deliver(v, ops,
+                            &(struct assist_event){.vector = event.vector,
+                                                   .is_interrupt = event.is_interrupt,
+                                                   .has_ec = event.has_ec,
+                                                   .ec = event.error_code},
+                            info);
     watch_expect(w, v);
     r = vcpu_onestep(v, ops, info);
     watch_expected(w, v, r != ONE_OTHER && (info->vector < 0 || info->trapped));
