@@ -7,7 +7,8 @@
 #include "vmm/far.h"
 #include "vmm/vcpu.h"
 
-#define CR0_PE 1u
+#define CR0_PE  1u
+#define CR4_VME 1u
 
 #define VECTOR_DF 8
 #define VECTOR_PF 14
@@ -202,6 +203,16 @@ static bool enter_task(struct far *f, const struct assist_event *ev, uint16_t se
     return true;
 }
 
+/* INT n of virtual-8086 mode wants IOPL 3, which INT3 and INTO do not. (With CR4.VME it may go to
+ * the program's own table instead: left to KVM.) */
+static bool may_ask(struct far *f, const struct assist_event *ev)
+{
+    if (!(f->regs.rflags & FAR_FLAG_VM) || !ev->is_soft || !ev->is_interrupt ||
+        (f->regs.rflags & FAR_FLAG_IOPL) == FAR_FLAG_IOPL)
+        return true;
+    return f->sregs.cr4 & CR4_VME ? false : far_fault(f, FAR_GP, 0);
+}
+
 /* ---- an event, and the fault that it may end in ---------------------------------------------- */
 
 /* One try. True: entered, and committed. */
@@ -221,7 +232,7 @@ static bool enter(struct vcpu *v, const struct assist_event *ev, struct assist_e
         far_commit(&f);
         return true;
     }
-    if (!read_gate(&f, ev, &g))
+    if (!may_ask(&f, ev) || !read_gate(&f, ev, &g))
         return false;
     if (g.type == GATE_TASK)
         return enter_task(&f, ev, g.selector);

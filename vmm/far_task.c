@@ -166,7 +166,7 @@ static void load_plain(struct far *f, const struct layout *l, const uint8_t *t)
     for (unsigned i = 0; i < 8; i++) {
         uint64_t *r = insn_reg(&f->regs, i), x = le_load(t + l->ip + (2 + i) * l->word, l->word);
 
-        *r = l->word == 2 ? x | 0xffff0000u : x;
+        *r = l->word == 2 ? (*r & 0xffff0000u) | x : x;
     }
     for (unsigned i = 0; i < 6; i++) {
         uint16_t selector = i < l->count ? (uint16_t)le_load(t + l->segments + i * l->word, 2) : 0;
