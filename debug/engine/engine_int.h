@@ -72,8 +72,8 @@ void engine_check_kernel_halt(struct engine *g, struct vcpu *v);
 
 /* -- assists.c -- */
 
-/* The guest takes an event (vmm/deliver.h), because of the exit `ev`. A shutdown on the way is as one
- * that KVM tells of. */
+/* The guest takes an event (vmm/deliver.h), because of the exit `ev`. A shutdown on the way is as
+ * one that KVM tells of. */
 enum verdict engine_give(struct engine *g, struct vcpu *v, struct assist_event *event,
                          const struct exit_event *ev);
 /* The instruction that KVM refused is carried out, and an event that it raises is given: then
