@@ -86,9 +86,9 @@ const struct cmd cmd_table[] = {
  "Set a breakpoint.\n" LOCATION_HELP "\n"
  "Without LOCATION: at the next instruction. How it is made on this host (int3, debug register,\n"
  "stepping) is chosen by what works here; `info breakpoints` says. `hbreak` is the same command.\n"
- "It waits (pending) where no page is mapped yet, and after `set breakpoint pending on` also for a\n"
- "symbol that `symbol-file` brings later. `help catch` explains ACTION, `help commands` what can run\n"
- "at its stop. vCPUs are counted from 0; `vcpu N` is the same as `thread N`.\n"
+ "It waits (pending) where no page is mapped yet: `info breakpoints` says how. After `set breakpoint\n"
+ "pending on` also for a symbol that `symbol-file` brings later. `help catch` explains ACTION, `help\n"
+ "commands` what can run at its stop. vCPUs are counted from 0; `vcpu N` is the same as `thread N`.\n"
  "Example: break timer_isr if *(u32*)ticks > 100 && $rdi == 0x20",
  0, cmd_break_run, cmd_complete_expr},
 {PTS, "tbreak", "tb thbreak", "[LOCATION] [thread N] [if EXPR]",

@@ -131,18 +131,19 @@ int session_point_ignore(struct session *s, int id, uint64_t count)
     return 0;
 }
 
-static const struct point *public_of(struct bp *b)
+static const struct point *public_of(const struct session *s, struct bp *b)
 {
     if (!b)
         return NULL;
     b->pub.hits = atomic_load(&b->hits);
     b->pub.false_hits = atomic_load(&b->false_hits);
+    b->pub.method = points_how(&s->engine.points, b);
     return &b->pub;
 }
 
 const struct point *session_point(const struct session *s, int id)
 {
-    return public_of(points_get(&s->engine.points, id));
+    return public_of(s, points_get(&s->engine.points, id));
 }
 
 const struct point *session_point_next(const struct session *s, int id)
@@ -151,7 +152,7 @@ const struct point *session_point_next(const struct session *s, int id)
 
     while (b && b->pub.spec.hidden)
         b = points_next(&s->engine.points, b->pub.id);
-    return public_of(b);
+    return public_of(s, b);
 }
 
 int session_point_commands(struct session *s, int id, const char *lines)

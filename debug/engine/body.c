@@ -197,7 +197,7 @@ static void body_once(struct engine *g, struct vcpu *v)
     }
     /* Before the entry, not after the exit: the instructions since the last free run may have been
      * stepped, and the guest's tables come to be meanwhile. */
-    if (g->vm->probe.emulated || g->points.pending ||
+    if (g->vm->probe.emulated || g->points.pending || g->points.movable ||
         (g->points.catch_vectors | g->hooks.look[v->id].vectors))
         hooks_refresh(g, v);
     if (watch_deliver(g, v))

@@ -69,6 +69,7 @@ struct hooks {
         bool paged; /* CR0.PG, and the tables then */
         uint64_t cr3;
         unsigned countdown;
+        unsigned cursor; /* of points_moved */
     } look[MACHINE_CPUS_MAX];
     _Atomic unsigned steps;   /* made because a caught exception had no handler yet */
     _Atomic uint32_t planted; /* vectors; with `at`, changed by a vCPU that is alone */

@@ -1,45 +1,65 @@
 /*
- * Watching page tables for points that wait. See await.h.
+ * Watching page tables for points. See await.h.
  */
 #include "debug/points/await.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "debug/points/points.h"
+#include "vmm/base/le.h"
+#include "vmm/base/x.h"
 #include "vmm/vcpu.h"
 
-struct entry {
-    uint64_t gpa;
-    unsigned size;
-};
+#define PTE_PRESENT  1u
+#define PTE_WRITABLE 2u
+#define PTE_USER     4u
+#define PTE_ACCESSED 0x20u
+#define PTE_DIRTY    0x40u
+#define PTE_LARGE    0x80u
 
-static enum hook_answer on_write(void *arg, struct hook_call *c)
+void await_init(struct points *p)
 {
-    (void)c;
-    atomic_store(&((struct points *)arg)->look, 1);
-    return HOOK_GO;
+    p->await = (struct await){.complete = true};
 }
 
+void await_fini(struct points *p)
+{
+    free(p->await.entry);
+    p->await.entry = NULL;
+}
+
+/* ---- which entries -----------------------------------------------------------------------------
+ */
+
+/* Only where KVM itself walks the guest's tables: processors write Accessed and Dirty bits, which a
+ * read-only page turns into nonsense. */
+static bool can_watch(const struct points *p)
+{
+    return p->vm->probe.emulated &&
+           method_usable(&p->vm->methods, MF_WATCH_WRITE, PM_LONG0, METHOD_RO_SLOT);
+}
+
+/* A debug register fires wherever the page is, but on such hosts not in ring 3. */
 static bool waits(const struct points *p, const struct bp *b)
+{
+    return b->method == BP_PENDING ||
+           (b->method == BP_DR &&
+            !method_usable(&p->vm->methods, MF_BREAK, PM_LONG3, METHOD_DEBUG_REG));
+}
+
+/* Trapped pages make several vCPUs take turns: worth it for points that wait, not for good. */
+static bool may_move(const struct points *p, const struct bp *b)
+{
+    return b->places && p->vm->cpus == 1 && !b->pub.spec.hidden;
+}
+
+static bool depends(const struct points *p, const struct bp *b)
 {
     const struct point_spec *spec = &b->pub.spec;
 
     return spec->kind == POINT_BREAK && spec->space == SPACE_LINEAR && !spec->unresolved &&
-           (b->method == BP_PENDING ||
-            (b->method == BP_DR &&
-             !method_usable(&p->vm->methods, MF_BREAK, PM_LONG3, METHOD_DEBUG_REG)));
-}
-
-static unsigned add(struct entry want[AWAIT_MAX], unsigned n, const struct walk_step *s)
-{
-    unsigned i = 0;
-
-    while (i < n && want[i].gpa != s->entry_gpa)
-        i++;
-    if (i < n || n == AWAIT_MAX)
-        return n;
-    want[n] = (struct entry){.gpa = s->entry_gpa, .size = s->entry_size};
-    return n + 1;
+           (waits(p, b) || may_move(p, b));
 }
 
 /* Is the point's page where it is going to be? One that is mapped for ring 0 alone may become ring
@@ -48,120 +68,351 @@ static unsigned add(struct entry want[AWAIT_MAX], unsigned n, const struct walk_
 static bool has_come(const struct points *p, const struct walk *w)
 {
     return w->result == WALK_OK && mem_ptr(&p->vm->mem, w->gpa, 1) &&
-           (w->user || !(w->step[w->steps - 1].entry & 4));
+           (w->user || !(w->step[w->steps - 1].entry & PTE_USER));
 }
 
-/* Each of the entries on the way may be the one that is changed. */
-static unsigned add_way(struct points *p, const struct vcpu *v, uint64_t linear,
-                        struct entry want[AWAIT_MAX], unsigned n)
+static void add_entry(struct points *p, const struct walk_step *s, bool is_wanted, bool is_live)
+{
+    struct await *a = &p->await;
+
+    if (!mem_ptr(&p->vm->mem, s->entry_gpa, s->entry_size))
+        return;
+    if (a->entries == a->cap) {
+        a->cap = a->cap ? a->cap * 2 : 64;
+        a->entry = xrealloc(a->entry, a->cap, sizeof *a->entry);
+    }
+    a->entry[a->entries++] = (struct await_entry){
+        .gpa = s->entry_gpa, .level = s->level, .is_wanted = is_wanted, .is_live = is_live};
+}
+
+static bool is_place(const struct bp *b, uint64_t gpa)
+{
+    for (unsigned i = 0; i < b->places; i++)
+        if (b->at[i].gpa == gpa)
+            return true;
+    return false;
+}
+
+enum way {
+    WAY_PLACE,   /* led to a place of the point */
+    WAY_SPACE,   /* of another address space */
+    WAY_PRESENT, /* of one that a vCPU is in */
+};
+
+/* Each of the entries on the way may be the one that is changed. Of the present tables, where they
+ * lead to a place of the point, those that are not on the way there are left out: kernels are the
+ * same in each address space, and a watch on each one's uppermost table would change with each. */
+static void add_way(struct points *p, const struct bp *b, const struct walk_regs *r, enum way way)
+{
+    bool known;
+    struct walk w;
+
+    walk(&p->vm->mem, r, b->pub.spec.addr, &w);
+    known = w.result == WALK_OK && is_place(b, w.gpa);
+    if (w.mode == PAGING_NONE || (b->method == BP_DR && has_come(p, &w)) ||
+        (known ? way == WAY_SPACE : way == WAY_PLACE))
+        return;
+    for (unsigned i = 0; i < w.steps; i++)
+        add_entry(p, &w.step[i], way != WAY_PRESENT || !known, way == WAY_PRESENT);
+}
+
+static void add_point(struct points *p, const struct bp *b)
+{
+    struct walk_regs r;
+
+    vcpu_walk_regs(p->vm->cpu[0], &r);
+    for (unsigned i = 0; i < b->places; i++) {
+        r.cr3 = b->at[i].cr3;
+        add_way(p, b, &r, WAY_PLACE);
+    }
+    for (unsigned i = 0; i < p->await.spaces; i++) {
+        r.cr3 = p->await.space[i];
+        add_way(p, b, &r, WAY_SPACE);
+    }
+    for (unsigned i = 0; i < p->vm->cpus; i++) {
+        vcpu_walk_regs(p->vm->cpu[i], &r);
+        add_way(p, b, &r, WAY_PRESENT);
+    }
+}
+
+static int by_gpa(const void *x, const void *y)
+{
+    const struct await_entry *a = x, *b = y;
+
+    return a->gpa < b->gpa ? -1 : a->gpa > b->gpa;
+}
+
+/* The same entry of several points becomes one. */
+static void merge(struct await *a)
+{
+    size_t n = 0, to;
+
+    qsort(a->entry, a->entries, sizeof *a->entry, by_gpa);
+    for (size_t i = 0; i < a->entries; i = to) {
+        struct await_entry e = a->entry[i];
+
+        for (to = i; to < a->entries && a->entry[to].gpa == e.gpa; to++) {
+            e.is_wanted |= a->entry[to].is_wanted;
+            e.is_live |= a->entry[to].is_live;
+        }
+        if (e.is_wanted)
+            a->entry[n++] = e;
+    }
+    a->entries = n;
+}
+
+/* Pages of a watchpoint that are not mapped. */
+static void add_watch(struct points *p, const struct bp *b)
 {
     struct walk_regs r;
     struct walk w;
 
-    vcpu_walk_regs(v, &r);
-    walk(&p->vm->mem, &r, linear, &w);
-    if (w.mode == PAGING_NONE || has_come(p, &w))
-        return n;
-    for (unsigned i = 0; i < w.steps; i++)
-        if (mem_ptr(&p->vm->mem, w.step[i].entry_gpa, w.step[i].entry_size))
-            n = add(want, n, &w.step[i]);
-    return n;
-}
-
-static unsigned add_ways(struct points *p, uint64_t linear, struct entry want[AWAIT_MAX],
-                         unsigned n)
-{
-    for (unsigned k = 0; k < p->vm->cpus && n < AWAIT_MAX; k++)
-        n = add_way(p, p->vm->cpu[k], linear, want, n);
-    return n;
-}
-
-static unsigned add_point(struct points *p, const struct bp *b, struct entry want[AWAIT_MAX],
-                          unsigned n)
-{
-    return waits(p, b) ? add_ways(p, b->pub.spec.addr, want, n) : n;
-}
-
-/* Pages of a watchpoint that are not mapped. */
-static unsigned add_watch(struct points *p, const struct bp *b, struct entry want[AWAIT_MAX],
-                          unsigned n)
-{
-    for (unsigned i = 0; b->pub.pending && i < b->watch.pages && n < AWAIT_MAX; i++)
-        if (b->watch.gpa[i] == UINT64_MAX)
-            n = add_ways(p, (b->pub.spec.addr & ~(uint64_t)(PAGE_BYTES - 1)) + i * PAGE_BYTES, want,
-                         n);
-    return n;
-}
-
-/* Thousands of points that are in their place cost nothing here. */
-static unsigned collect(struct points *p, struct entry want[AWAIT_MAX])
-{
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < p->dr_usable; i++)
-        if (p->dr_owner[i])
-            n = add_point(p, p->dr_owner[i], want, n);
-    for (unsigned i = 0; p->pending && i < p->count && n < AWAIT_MAX; i++)
-        if (p->bp[i] && p->bp[i]->method == BP_PENDING)
-            n = add_point(p, p->bp[i], want, n);
-    for (unsigned i = 0; watch_waits(&p->watches) && i < p->count && n < AWAIT_MAX; i++)
-        if (p->bp[i] && p->bp[i]->method == BP_WATCH)
-            n = add_watch(p, p->bp[i], want, n);
-    return n;
-}
-
-static void forget(struct points *p)
-{
-    while (p->awaits)
-        (void)points_del(p, p->await_id[--p->awaits]);
-}
-
-static bool is_same(const struct points *p, const struct entry *want, unsigned n)
-{
-    for (unsigned i = 0; i < n && n == p->awaits; i++) {
-        const struct bp *b = points_get(p, p->await_id[i]);
-
-        if (!b || b->pub.spec.addr != want[i].gpa)
-            return false;
+    for (unsigned i = 0; i < b->watch.pages; i++) {
+        if (b->watch.gpa[i] != UINT64_MAX)
+            continue;
+        for (unsigned k = 0; k < p->vm->cpus; k++) {
+            vcpu_walk_regs(p->vm->cpu[k], &r);
+            walk(&p->vm->mem, &r, b->pub.spec.addr + (uint64_t)i * PAGE_BYTES, &w);
+            for (unsigned s = 0; s < w.steps; s++)
+                add_entry(p, &w.step[s], true, true);
+        }
     }
-    return n == p->awaits;
 }
 
-static unsigned wanted(struct points *p, struct entry want[AWAIT_MAX])
+static void collect(struct points *p)
 {
-    return p->vm->probe.emulated ? collect(p, want) : 0;
+    bool watches = watch_waits(&p->watches);
+
+    p->await.entries = 0;
+    for (unsigned i = 0; i < p->count; i++) {
+        if (depends(p, p->bp[i]))
+            add_point(p, p->bp[i]);
+        else if (watches && p->bp[i]->method == BP_WATCH && p->bp[i]->pub.pending)
+            add_watch(p, p->bp[i]);
+    }
+    if (p->await.entries)
+        merge(&p->await);
+}
+
+static bool knows_space(const struct await *a, uint64_t cr3)
+{
+    for (unsigned i = 0; i < a->spaces; i++)
+        if (a->space[i] == cr3)
+            return true;
+    return false;
+}
+
+static void note_spaces(struct points *p)
+{
+    struct await *a = &p->await;
+
+    for (unsigned i = 0; i < p->vm->cpus; i++) {
+        uint64_t cr3 = p->vm->cpu[i]->sregs->cr3;
+
+        if (knows_space(a, cr3))
+            continue;
+        a->spaces += a->spaces < AWAIT_SPACES;
+        memmove(&a->space[1], &a->space[0], (a->spaces - 1) * sizeof a->space[0]);
+        a->space[0] = cr3;
+    }
+}
+
+/* ---- watching them -----------------------------------------------------------------------------
+ */
+
+/* KVM leaves Accessed and Dirty bits alone in read-only memory, and a guest that relies on them
+ * would lose what it wrote: here they are set before they are due, which processors may do for the
+ * one and guests must bear for the other. */
+static void set_bits(struct points *p, uint64_t gpa, unsigned level)
+{
+    uint8_t *raw = mem_ptr(&p->vm->mem, gpa, 8);
+    uint64_t e = raw ? le_load(raw, 8) : 0;
+    bool is_leaf = level == 1 || (level <= 3 && (e & PTE_LARGE));
+
+    if (e & PTE_PRESENT)
+        le_store(raw, 8, e | PTE_ACCESSED | (is_leaf && (e & PTE_WRITABLE) ? PTE_DIRTY : 0));
+}
+
+/* The first entry that ends above `gpa`. */
+static size_t lower(const struct await *a, uint64_t gpa)
+{
+    size_t lo = 0, hi = a->entries;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (a->entry[mid].gpa + 8 <= gpa)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* In whichever table of the page `gpa` is. */
+static void set_bits_from(struct points *p, uint64_t gpa, uint64_t len)
+{
+    const struct await *a = &p->await;
+    uint64_t page = gpa & ~(uint64_t)(PAGE_BYTES - 1);
+    size_t i = lower(a, page);
+
+    while (i < a->entries && a->entry[i].gpa - page < PAGE_BYTES && !a->entry[i].is_live)
+        i++;
+    if (i == a->entries || a->entry[i].gpa - page >= PAGE_BYTES)
+        return;
+    for (uint64_t at = gpa & ~7ull; at < gpa + len; at += 8)
+        set_bits(p, at, a->entry[i].level);
+}
+
+/* Watches the pages of the entries, and those no longer that were watched before. */
+static void choose_pages(struct points *p)
+{
+    struct await *a = &p->await;
+    uint64_t old[AWAIT_PAGES];
+    unsigned olds = a->pages, o = 0;
+
+    memcpy(old, a->page, olds * sizeof old[0]);
+    a->pages = 0;
+    a->complete = true;
+    for (size_t i = 0; i < a->entries; i++) {
+        uint64_t page = a->entry[i].gpa & ~(uint64_t)(PAGE_BYTES - 1);
+
+        if (a->pages && a->page[a->pages - 1] == page)
+            continue;
+        if (a->pages == AWAIT_PAGES) {
+            a->complete = false;
+            break;
+        }
+        a->page[a->pages++] = page;
+    }
+    for (unsigned i = 0; i < a->pages; i++) {
+        while (o < olds && old[o] < a->page[i])
+            watch_table(&p->watches, old[o++], false);
+        if (o < olds && old[o] == a->page[i])
+            o++;
+        else
+            watch_table(&p->watches, a->page[i], true);
+        set_bits_from(p, a->page[i], PAGE_BYTES);
+    }
+    while (o < olds)
+        watch_table(&p->watches, old[o++], false);
+    watch_guard_apply(&p->watches);
+}
+
+static uint64_t mix(uint64_t h, uint64_t x)
+{
+    return (h ^ x) * 0x9e3779b97f4a7c15ull + (h >> 29);
+}
+
+/* Points in debug registers whose page has come are not watched for: where they lead may change
+ * unseen. */
+static uint64_t mix_registers(const struct points *p, uint64_t h)
+{
+    struct walk_regs r;
+    struct walk w;
+
+    vcpu_walk_regs(p->vm->cpu[0], &r);
+    for (unsigned i = 0; i < p->dr_usable; i++) {
+        const struct bp *b = p->dr_owner[i];
+
+        if (!b || !depends(p, b))
+            continue;
+        walk(&p->vm->mem, &r, b->pub.spec.addr, &w);
+        h = mix(h, has_come(p, &w));
+        for (unsigned k = 0; k < w.steps; k++)
+            h = mix(h, w.step[k].entry_gpa);
+    }
+    return h;
+}
+
+/* What the choice depends on, but for the entries that are watched. */
+static uint64_t signature(const struct points *p)
+{
+    uint64_t h = mix_registers(p, mix(p->changes + 1, p->watches.changes));
+
+    for (unsigned i = 0; i < p->vm->cpus; i++) {
+        struct walk_regs r;
+
+        vcpu_walk_regs(p->vm->cpu[i], &r);
+        h = mix(mix(mix(mix(h, r.cr0 & 0x80000001), r.cr3), r.cr4 & 0x1030), r.efer);
+    }
+    return h;
 }
 
 bool await_stale(struct points *p)
 {
-    struct entry want[AWAIT_MAX] = {{0, 0}};
-
-    return !is_same(p, want, wanted(p, want));
+    return can_watch(p) && (p->await.seen != signature(p));
 }
 
 void await_refresh(struct points *p)
 {
-    struct entry want[AWAIT_MAX] = {{0, 0}};
-    unsigned n = wanted(p, want);
+    struct await *a = &p->await;
+    uint64_t now = signature(p);
 
-    if (is_same(p, want, n))
+    if (!can_watch(p) || a->seen == now)
         return;
-    forget(p);
-    for (unsigned i = 0; i < n; i++) {
-        struct point_spec spec = {
-            .kind = POINT_WATCH,
-            .space = SPACE_PHYS,
-            .addr = want[i].gpa,
-            .len = want[i].size,
-            .access = WATCH_WRITE,
-            .hidden = true,
-            .vcpu = -1,
-            .hit = on_write,
-            .hit_arg = p,
-        };
-        int id = points_add(p, &spec, NULL, NULL);
+    note_spaces(p);
+    collect(p);
+    choose_pages(p);
+    a->seen = now;
+}
 
-        if (id > 0) /* else this host cannot watch: the next kick has to do */
-            p->await_id[p->awaits++] = id;
+/* ---- asking ------------------------------------------------------------------------------------
+ */
+
+static bool is_watched(const struct points *p, uint64_t gpa)
+{
+    const struct watch_page *w = watch_page_at(&p->watches, gpa);
+
+    return w && w->tables && w->how != WATCH_OPEN;
+}
+
+bool await_covers(const struct points *p)
+{
+    const struct await *a = &p->await;
+
+    if (!can_watch(p) || !a->complete || p->vm->cpus > 1)
+        return false;
+    for (unsigned i = 0; i < a->pages; i++)
+        if (!is_watched(p, a->page[i]))
+            return false;
+    return true;
+}
+
+bool await_has(const struct points *p, const struct bp *b)
+{
+    struct walk_regs r;
+    struct walk w;
+
+    if (!can_watch(p) || !p->await.complete || p->watches.no_guards)
+        return false;
+    vcpu_walk_regs(p->vm->cpu[0], &r);
+    walk(&p->vm->mem, &r, b->pub.spec.addr, &w);
+    for (unsigned i = 0; i < w.steps; i++) {
+        const struct watch_page *page = watch_page_at(&p->watches, w.step[i].entry_gpa);
+
+        if (page && (page->idle >= WATCH_IDLE_MAX || page->parts))
+            return false;
     }
+    return w.steps != 0;
+}
+
+bool await_written(struct points *p, uint64_t gpa, uint64_t len)
+{
+    struct await *a = &p->await;
+    size_t i = lower(a, gpa);
+    bool counts = i < a->entries && a->entry[i].gpa < gpa + len;
+
+    if (counts) {
+        a->seen = 0;
+        atomic_store(&p->look, 1);
+    }
+    return counts;
+}
+
+bool await_stored(struct points *p, uint64_t gpa, uint64_t len)
+{
+    if (!await_stale(p)) /* else what is live is looked at anew before the guest goes on */
+        set_bits_from(p, gpa, len);
+    return await_written(p, gpa, len);
 }

@@ -114,11 +114,13 @@ static void note_often(struct engine *g)
 static void refresh_points(struct engine *g, struct vcpu *v)
 {
     bool several = g->vm->cpus > 1;
+    bool moved =
+        !await_covers(&g->points) && points_moved(&g->points, v, &g->hooks.look[v->id].cursor);
 
-    if (several ? !points_may_move(&g->points) : !points_stale(&g->points))
+    if (!moved && (several ? !points_may_move(&g->points) : !points_stale(&g->points)))
         return;
     engine_alone_begin(g, v);
-    if (!several || points_stale(&g->points))
+    if (moved || !several || points_stale(&g->points))
         points_refresh(&g->points);
     engine_alone_end(g);
 }

@@ -16,6 +16,7 @@
 #include "debug/session.h"
 #include "vmm/base/buf.h"
 
+struct vcpu;
 struct vm;
 
 enum bp_method {
@@ -32,13 +33,25 @@ enum bp_method {
     BP_WATCH,   /* see watch.h */
 };
 
+/* Where a point's byte is planted, or whose page is out of memory. A linear address may lead to
+ * other frames in other address spaces: all that were seen are kept as long as the tables that led
+ * there still do. */
+struct bp_place {
+    uint64_t gpa;
+    uint64_t cr3, leaf; /* linear points: of these tables, by this last entry; 0: without paging */
+};
+
+#define BP_PLACES 8u
+
 struct bp {
     struct point pub; /* hits and false_hits are copied in when somebody asks */
     struct expr *cond, *filter;
     struct point_log *log; /* DO_LOG with a format */
     enum bp_method method;
-    int dr;           /* BP_DR, BP_BOTH: which */
-    uint64_t gpa;     /* of the planted byte; BP_PAGE: where it would be */
+    int dr;                        /* BP_DR, BP_BOTH: which */
+    struct bp_place at[BP_PLACES]; /* planted bytes; BP_PAGE: where they would be */
+    unsigned places;
+    uint8_t byte;     /* what is planted */
     uint64_t min_rsp; /* hidden ones: counts only when RSP is at least this (finish, over) */
     _Atomic uint64_t hits, false_hits, ignore_left;
     _Atomic uint32_t stopped; /* vCPUs that it stopped and whose stop was not told yet */
@@ -79,13 +92,14 @@ struct points {
     unsigned catch_steps;   /* of them, such that need a look after each instruction */
     unsigned catch_texts, catch_cpuids;
     unsigned pending;
+    unsigned movable;  /* linear points with places: the guest may map another page there */
+    uint64_t changes;  /* how often a point was placed or taken away */
     unsigned icebps;   /* points by 0xF1, which ring 3 does not give up */
     unsigned gates;    /* by an int3 for both rings, which real mode does not give up */
     bool int3_planted; /* some 0xCC needs USE_SW_BP */
     struct watches watches;
-    int await_id[AWAIT_MAX]; /* hidden watchpoints of await.h */
-    unsigned awaits;
-    _Atomic int look; /* an entry that a point waits for was written */
+    struct await await;
+    _Atomic int look; /* an entry of a page table that a point depends on was written */
 };
 
 void points_init(struct points *p, struct vm *vm);
@@ -123,6 +137,9 @@ bool points_overwritten(const struct points *p, unsigned *cursor);
 /* Would a refresh place a point, or move it to another method? Looks at the registers of vCPUs: as
  * points_refresh. */
 bool points_stale(struct points *p);
+/* Do this vCPU's page tables lead from some point to another page than where it is planted? Looks
+ * at some points, at others with each call. Any thread while points do not change. */
+bool points_moved(struct points *p, const struct vcpu *v, unsigned *cursor);
 /* Is there any that could? Cheap; any thread while points do not change. */
 bool points_may_move(const struct points *p);
 /* Forgets what is in memory (it was cleared and loaded anew) and places everything again. */
@@ -154,5 +171,7 @@ int points_spare_dr(struct points *p);
 bool points_leave_dr(struct points *p, unsigned dr);
 
 const char *bp_method_name(enum bp_method m);
+/* How a point is placed, or waits for its page to be mapped. Main thread. */
+const char *points_how(const struct points *p, const struct bp *b);
 
 #endif

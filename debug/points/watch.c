@@ -115,6 +115,11 @@ static struct watch_page *page_get(struct watches *w, uint64_t gpa)
     return p;
 }
 
+static bool is_used(const struct watch_page *p)
+{
+    return p->parts || p->plants || p->tables;
+}
+
 static void page_drop(struct watches *w, struct watch_page *p)
 {
     size_t at = lower(w, p->gpa);
@@ -213,7 +218,6 @@ static void add_part(struct watches *w, struct bp *b, uint64_t gpa, unsigned fro
     }
     p->parts++;
     p->readers += (b->pub.spec.access & WATCH_READ) != 0;
-    p->hidden += b->pub.spec.hidden;
 }
 
 static void drop_part(struct watches *w, struct bp *b, uint64_t gpa)
@@ -230,8 +234,7 @@ static void drop_part(struct watches *w, struct bp *b, uint64_t gpa)
         return;
     p->parts--;
     p->readers -= (b->pub.spec.access & WATCH_READ) != 0;
-    p->hidden -= b->pub.spec.hidden;
-    if (!p->parts && !p->plants)
+    if (!is_used(p))
         page_drop(w, p);
 }
 
@@ -243,7 +246,19 @@ void watch_guard(struct watches *w, uint64_t gpa, bool on)
         return;
     w->guards_stale = true;
     p->plants += on ? 1 : -1u;
-    if (!p->parts && !p->plants)
+    if (!is_used(p))
+        page_drop(w, p);
+}
+
+void watch_table(struct watches *w, uint64_t gpa, bool on)
+{
+    struct watch_page *p = on ? page_get(w, page_of(gpa)) : watch_page_at(w, gpa);
+
+    if (!p)
+        return;
+    w->guards_stale = true;
+    p->tables += on ? 1 : -1u;
+    if (!is_used(p))
         page_drop(w, p);
 }
 
@@ -256,7 +271,7 @@ void watch_fetch(struct watches *w, uint64_t gpa, bool on)
     w->guards_stale = true;
     p->parts += on ? 1 : -1u;
     p->readers += on ? 1 : -1u;
-    if (!p->parts && !p->plants)
+    if (!is_used(p))
         page_drop(w, p);
 }
 
@@ -265,6 +280,7 @@ static void put_on_pages(struct watches *w, struct bp *b)
     const struct point_spec *spec = &b->pub.spec;
     unsigned pages = page_count(spec);
 
+    w->changes++;
     b->watch.pages = pages;
     b->watch.gpa = xcalloc(pages, sizeof *b->watch.gpa);
     for (unsigned i = 0; i < pages; i++) {
@@ -287,6 +303,7 @@ static void take_off_pages(struct watches *w, struct bp *b)
     free(b->watch.gpa);
     b->watch.gpa = NULL;
     b->watch.pages = 0;
+    w->changes++;
 }
 
 /* ---- on debug registers -----------------------------------------------------------------------
@@ -725,6 +742,15 @@ static bool is_push(const struct vcpu *v, uint64_t gpa)
     return k.result == WALK_OK && gpa - k.gpa < 8;
 }
 
+static void table_written(struct watches *w, struct watch_page *p, uint64_t gpa, uint64_t len)
+{
+    if (await_stored(w->points, gpa, len)) {
+        p->idle = 0;
+    } else if (++p->idle == WATCH_IDLE_MAX) {
+        atomic_store(&w->stale, 1);
+    }
+}
+
 void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
                    uint8_t *bytes)
 {
@@ -740,6 +766,8 @@ void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len
     if (v->data.dr7)
         note_drs(w, v, gpa, len, write);
     store_bytes(w, gpa, len, write, bytes);
+    if (write && p && p->tables)
+        table_written(w, p, gpa, len);
     if (write)
         take_new_values(w, v);
     if (write && p && watch_pages_suspect(w, p, le_load(bytes, len < 8 ? len : 8)))
@@ -758,6 +786,8 @@ static void dma_part(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned l
     if (v && v->data.dr7)
         note_drs(w, v, gpa, len, write);
     store_bytes(w, gpa, len, write, bytes);
+    if (write && p && p->tables)
+        table_written(w, p, gpa, len);
     if (write && p && p->old) /* it is told of as this, not found by comparing */
         mem_read(&w->vm->mem, gpa, p->old + from, len);
 }
@@ -806,6 +836,8 @@ static void expect(struct watches *w, struct vcpu *v, uint64_t linear, unsigned 
     p = k.result == WALK_OK ? watch_page_at(w, k.gpa) : NULL;
     if (p && (w->cpu[v->id].no_traps || is_open(w, p)))
         note_access(w, v, p, from, from + len, write);
+    if (p && p->tables && write)
+        (void)await_written(w->points, k.gpa, len);
     if (w->cpu[v->id].no_traps && v->data.dr7 && k.result == WALK_OK)
         note_drs(w, v, k.gpa, len, write);
 }
@@ -1099,6 +1131,8 @@ void watch_compare_page(struct watches *w, struct vcpu *v, struct watch_page *p)
 
     if (!now || !p->old || !memcmp(now, p->old, PAGE_BYTES))
         return;
+    if (p->tables)
+        (void)await_written(w->points, p->gpa, PAGE_BYTES);
     for (const struct watch_node *n = p->whole; n; n = n->next)
         compare_node(w, v, p, n, now);
     for (unsigned i = 0; p->line && i < WATCH_LINES; i++) {

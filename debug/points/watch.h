@@ -55,12 +55,17 @@ struct watch_node {
 #define WATCH_LINE_BYTES 64u
 #define WATCH_LINES      (PAGE_BYTES / WATCH_LINE_BYTES)
 
+/* A table that the guest writes so often where no breakpoint looks is given up: it has become
+ * something else, or costs too much. */
+#define WATCH_IDLE_MAX 20000u
+
 struct watch_page {
     uint64_t gpa;
     enum watch_how how;
     unsigned parts, readers; /* watchpoints here; of these, such that want reads (or fetches) */
     unsigned plants;         /* breakpoints' bytes to be guarded here */
-    unsigned hidden;         /* of the watchpoints, such that are not the user's (await.h) */
+    unsigned tables;         /* watched for breakpoints, as a page table (await.h) */
+    unsigned idle;           /* writes to that which no breakpoint depends on, lately */
     bool is_table;           /* a page table of some vCPU, or about to be one */
     bool is_stack;           /* a stack that the processor pushes frames to */
     bool lifted_last;        /* its trap was lifted the last time that one was in the way */
@@ -130,6 +135,7 @@ struct watches {
     size_t pages, cap;
     struct bp *dr[4]; /* owners of data debug registers */
     unsigned placed, by_linear;
+    uint64_t changes;                   /* how often pages of watchpoints came or went */
     _Atomic int waiting;                /* with pages that are not mapped yet */
     unsigned trapped, stepped;          /* pages */
     unsigned unguarded;                 /* pages with planted bytes whose writes pass unseen */
@@ -163,6 +169,10 @@ void watch_resync(struct watches *w);
  * effect with watch_guard_apply. */
 void watch_guard(struct watches *w, uint64_t gpa, bool on);
 void watch_guard_apply(struct watches *w);
+/* The page at `gpa` is a table that breakpoints depend on (or no longer, !on): writes to it are to
+ * leave the guest, and await_written is told. Parked or alone; takes effect with watch_guard_apply.
+ */
+void watch_table(struct watches *w, uint64_t gpa, bool on);
 /* Code is to be fetched from the page of `gpa` no longer without an exit (or again, !on). Parked or
  * alone; takes effect with watch_guard_apply. */
 void watch_fetch(struct watches *w, uint64_t gpa, bool on);

@@ -235,9 +235,8 @@ static enum watch_how choose(const struct watches *w, const struct watch_page *p
     enum method m = p->readers ? on_access : on_write;
 
     /* A KVM that emulates reads a trapped table well, but sets no accessed bits there: good enough
-     * for the short time that a breakpoint waits for its page, too little for a user's watchpoint.
-     */
-    if (p->troubled || (p->is_table && (p->hidden < p->parts || m == METHOD_NO_SLOT)))
+     * for breakpoints, whose await.c sets them, too little for a user's watchpoint. */
+    if (p->troubled || (p->is_table && (p->parts || m == METHOD_NO_SLOT || !w->vm->probe.emulated)))
         return WATCH_STEPS;
     if (p->is_stack && (!is_long(w) || !w->vm->probe.emulated))
         return WATCH_STEPS;
@@ -246,11 +245,18 @@ static enum watch_how choose(const struct watches *w, const struct watch_page *p
                                  : WATCH_STEPS;
 }
 
-/* A page that only planted bytes are in. A read-only slot takes the guest's read-modify-writes
- * apart, so that vCPUs would have to take turns: too much for a guard. */
-static enum watch_how choose_guard(const struct watches *w, enum watch_how how)
+/* A page that only planted bytes are in, or tables. A read-only slot takes the guest's
+ * read-modify-writes apart, so that vCPUs would have to take turns: too much for a guard, but not
+ * while a breakpoint waits. */
+static enum watch_how choose_guard(const struct watches *w, const struct watch_page *p,
+                                   enum watch_how how)
 {
-    return how == WATCH_READ_ONLY && w->vm->cpus == 1 && !w->no_guards ? how : WATCH_OPEN;
+    bool asked = p->tables && p->idle < WATCH_IDLE_MAX;
+
+    return how == WATCH_READ_ONLY && (w->vm->cpus == 1 || asked) && (p->plants || asked) &&
+                   !w->no_guards
+               ? how
+               : WATCH_OPEN;
 }
 
 static bool apply_one(struct watches *w, struct watch_page *p, enum watch_how how)
@@ -292,7 +298,7 @@ int watch_pages_choose(struct watches *w, struct err *e)
         if (table_minds(w, p) && (looks_like_table(w, p, 8) || looks_like_table(w, p, 4)))
             p->is_table = true;
         how = choose(w, p, on_write, on_access);
-        changed |= apply_one(w, p, p->parts ? how : choose_guard(w, how));
+        changed |= apply_one(w, p, p->parts ? how : choose_guard(w, p, how));
         w->stepped += p->how == WATCH_STEPS;
         w->trapped += p->how == WATCH_READ_ONLY || p->how == WATCH_NO_SLOT;
         w->unguarded += p->plants && (p->how == WATCH_STEPS || p->how == WATCH_OPEN);

@@ -1,0 +1,616 @@
+/*
+ * Where each point is placed and by which method, and when that has to change. Main thread with all
+ * vCPUs parked, or a vCPU that is alone.
+ */
+#include <string.h>
+
+#include "debug/points/points_int.h"
+#include "vmm/vcpu.h"
+
+const char *bp_method_name(enum bp_method m)
+{
+    static const char *const names[] = {
+        [BP_NONE] = "disabled",
+        [BP_PENDING] = "waiting: looked for at exits",
+        [BP_DR] = "debug register",
+        [BP_BOTH] = "debug register and int3",
+        [BP_INT3] = "int3",
+        [BP_ICEBP] = "icebp",
+        [BP_GATE] = "int3; in ring 3 caught at the guest's gate",
+        [BP_PAGE] = "page without memory",
+        [BP_STEPS] = "single steps",
+        [BP_CATCH] = "exit",
+        [BP_WATCH] = "watched",
+    };
+
+    return names[m];
+}
+
+/* What lies behind a point's address in the tables of one vCPU. `user`: ring 3 may execute it (and
+ * perhaps ring 0 as well, in kernels that map everything for both). */
+struct spot {
+    bool there, user, real;
+    struct bp_place at;
+};
+
+/* A vCPU that was never started has neither paging nor anything to do with the guest's addresses.
+ */
+static bool has_tables(const struct points *p, unsigned cpu)
+{
+    return !cpu || atomic_load(&p->vm->cpu[cpu]->idle) != VCPU_WAIT_SIPI;
+}
+
+static void look_up(const struct points *p, const struct vcpu *v, uint64_t linear, struct spot *s)
+{
+    struct walk_regs r;
+    struct walk w;
+
+    vcpu_walk_regs(v, &r);
+    walk(&p->vm->mem, &r, linear, &w);
+    *s = (struct spot){.there = w.result == WALK_OK && mem_ptr(&p->vm->mem, w.gpa, 1),
+                       .real = !(r.cr0 & 1)};
+    s->user = s->there && w.mode != PAGING_NONE && w.user;
+    s->at = (struct bp_place){.gpa = w.gpa, .cr3 = r.cr3};
+    if (w.steps)
+        s->at.leaf = w.step[w.steps - 1].entry_gpa;
+}
+
+/* By the page tables of the first vCPU that maps it. */
+static bool locate(const struct points *p, const struct bp *b, struct spot *s)
+{
+    *s = (struct spot){.at.gpa = b->pub.spec.addr};
+    if (b->pub.spec.unresolved)
+        return false;
+    if (b->pub.spec.space == SPACE_PHYS) {
+        s->real = !(p->vm->cpu[0]->sregs->cr0 & 1);
+        s->there = mem_ptr(&p->vm->mem, s->at.gpa, 1) != NULL;
+    }
+    for (unsigned i = 0; b->pub.spec.space == SPACE_LINEAR && i < p->vm->cpus && !s->there; i++)
+        if (has_tables(p, i))
+            look_up(p, p->vm->cpu[i], b->pub.spec.addr, s);
+    if (!s->there)
+        s->user = s->real = false;
+    return s->there;
+}
+
+static int free_dr(const struct points *p)
+{
+    for (unsigned i = 0; i < p->dr_usable; i++)
+        if (!p->dr_owner[i] && !p->watches.dr[i])
+            return (int)i;
+    return -1;
+}
+
+/* The row of the method table that stands for code at such an address. */
+static enum probe_mode mode_there(const struct points *p, const struct spot *s)
+{
+    if (s->real)
+        return PM_REAL;
+    if (!(p->vm->cpu[0]->sregs->cr0 >> 31))
+        return PM_PROT;
+    return s->user ? PM_LONG3 : PM_LONG0;
+}
+
+/* The byte that leaves the guest on this host, or 0 when no byte does. With paging on a page may be
+ * executed by ring 3 one day, where an emulating KVM catches only int3, at the guest's gate; in
+ * ring 0 it refuses int3 with RIP at it, so that this serves both. */
+static uint8_t plant_byte(const struct points *p, enum probe_mode mode, enum bp_method *m)
+{
+    const struct method_pick *pick = &p->vm->methods.pick[MF_BREAK][mode];
+
+    for (unsigned i = 0; i < METHOD_RUNGS_MAX; i++) {
+        switch (pick->ladder[i]) {
+        case METHOD_INT3:
+            *m = BP_INT3;
+            return 0xcc;
+        case METHOD_GATE:
+            *m = BP_GATE;
+            return 0xcc;
+        case METHOD_ICEBP:
+            *m = BP_ICEBP;
+            return 0xf1;
+        default:
+            break;
+        }
+    }
+    return 0;
+}
+
+static bool by_register(const struct points *p, enum probe_mode mode)
+{
+    const struct method_pick *pick = &p->vm->methods.pick[MF_BREAK][mode];
+
+    return pick->is_forced ? pick->ladder[0] == METHOD_DEBUG_REG
+                           : method_usable(&p->vm->methods, MF_BREAK, mode, METHOD_DEBUG_REG);
+}
+
+bool points_plant_hook(struct points *p, uint64_t gpa)
+{
+    struct spot ring0 = {.real = !(p->vm->cpu[0]->sregs->cr0 & 1)};
+    enum bp_method m;
+    uint8_t byte = plant_byte(p, mode_there(p, &ring0), &m);
+
+    if (!byte || !plant_put(p, gpa, byte))
+        return false;
+    p->int3_planted |= m == BP_INT3;
+    points_plant(p, gpa)->hook = true;
+    points_plant(p, gpa)->byte = byte; /* also where a point's own was before */
+    *(uint8_t *)mem_ptr(&p->vm->mem, gpa, 1) = byte;
+    return true;
+}
+
+void points_unplant_hook(struct points *p, uint64_t gpa)
+{
+    struct plant *pl = points_plant(p, gpa);
+
+    if (pl)
+        pl->hook = false;
+    plant_take(p, gpa);
+}
+
+/* The byte that can hold the point at this spot, by what it is called; BP_PENDING: none. */
+static enum bp_method choose_byte(struct points *p, struct bp *b, const struct spot *s)
+{
+    enum bp_method m = BP_PENDING;
+
+    b->byte = s->there && !p->no_bytes ? plant_byte(p, mode_there(p, s), &m) : 0;
+    return b->byte ? m : BP_PENDING;
+}
+
+/* How many points rest on a byte that another mode does not give up. */
+static void count_byte(struct points *p, enum bp_method m, int by)
+{
+    p->icebps += m == BP_ICEBP ? by : 0;
+    p->gates += m == BP_GATE ? by : 0;
+}
+
+static bool has_byte(const struct bp *b)
+{
+    return b->method == BP_INT3 || b->method == BP_ICEBP || b->method == BP_GATE;
+}
+
+/* A byte that holds its point alone is guarded against the guest's writes. Points that live for one
+ * step are not: slots take time. */
+static bool is_guarded(const struct bp *b)
+{
+    return has_byte(b) && !b->pub.spec.hidden;
+}
+
+static void let_go(struct points *p, struct bp *b, unsigned i)
+{
+    uint64_t gpa = b->at[i].gpa;
+
+    b->places--;
+    memmove(&b->at[i], &b->at[i + 1], (b->places - i) * sizeof b->at[0]);
+    if (b->method == BP_PAGE) {
+        watch_fetch(&p->watches, gpa, false);
+        return;
+    }
+    if (is_guarded(b))
+        watch_guard(&p->watches, gpa, false);
+    plant_take(p, gpa);
+}
+
+/* One more place; the oldest goes when there are too many. */
+static void hold(struct points *p, struct bp *b, const struct bp_place *at)
+{
+    if (b->places == BP_PLACES)
+        let_go(p, b, 0);
+    if (b->method == BP_PAGE) {
+        watch_fetch(&p->watches, at->gpa, true);
+    } else {
+        if (!plant_put(p, at->gpa, b->byte))
+            return;
+        p->int3_planted |= b->method == BP_INT3 || b->method == BP_BOTH;
+        if (is_guarded(b))
+            watch_guard(&p->watches, at->gpa, true);
+    }
+    b->at[b->places++] = *at;
+}
+
+bool points_leave_dr(struct points *p, unsigned dr)
+{
+    struct bp *b = p->dr_owner[dr];
+    enum bp_method m = BP_INT3;
+    struct spot s;
+
+    if (!b)
+        return false;
+    if (b->method != BP_BOTH) {
+        locate(p, b, &s);
+        m = choose_byte(p, b, &s);
+    }
+    if (m == BP_PENDING)
+        return false;
+    p->movable += b->method == BP_DR;
+    if (b->method == BP_BOTH) {
+        for (unsigned i = 0; i < b->places && !b->pub.spec.hidden; i++)
+            watch_guard(&p->watches, b->at[i].gpa, true);
+        b->method = m;
+    } else {
+        b->method = m;
+        hold(p, b, &s.at);
+    }
+    b->pub.method = bp_method_name(m);
+    count_byte(p, m, 1);
+    p->dr_owner[dr] = NULL;
+    p->changes++;
+    return true;
+}
+
+/* Frees a debug register for a point that nothing else can hold, by moving a point that a byte can
+ * hold as well. -1 when all holders need theirs. */
+static int evict_dr(struct points *p)
+{
+    for (unsigned i = 0; i < p->dr_usable; i++)
+        if (points_leave_dr(p, i))
+            return (int)i;
+    return -1;
+}
+
+int points_spare_dr(struct points *p)
+{
+    int dr = free_dr(p);
+
+    return dr < 0 ? evict_dr(p) : dr;
+}
+
+/* Processors pass a debug register by when the guest returns there with RFLAGS.RF set, as handlers
+ * of faults do, and right after MOV SS. There the byte is planted as well. */
+static enum bp_method back_dr(struct points *p, struct bp *b, const struct spot *s)
+{
+    return p->vm->methods.rf_skips_break && choose_byte(p, b, s) == BP_INT3 ? BP_BOTH : BP_DR;
+}
+
+/* Where nothing is mapped yet single steps find what comes; but a guest is slowed down for that
+ * only when it has no other breakpoints. */
+static bool steps_to(const struct points *p, const struct bp *b, const struct spot *s)
+{
+    enum probe_mode mode = mode_there(p, s);
+
+    if (s->there)
+        return method_usable(&p->vm->methods, MF_BREAK, mode, METHOD_STEPPING);
+    return b->pub.spec.space == SPACE_LINEAR && !b->pub.spec.unresolved &&
+           method_of(&p->vm->methods, MF_BREAK, mode) == METHOD_STEPPING;
+}
+
+static bool by_page(const struct points *p, const struct spot *s)
+{
+    enum probe_mode mode = mode_there(p, s);
+    bool wanted = p->no_bytes || method_of(&p->vm->methods, MF_BREAK, mode) == METHOD_NO_SLOT;
+
+    return s->there && wanted && method_usable(&p->vm->methods, MF_BREAK, mode, METHOD_NO_SLOT);
+}
+
+/* Chooses a method: a debug register is best (it survives overwriting, needs no page and no byte),
+ * planted bytes come when they are used up. What stays below shows the guest its code unchanged, at
+ * a price. */
+static enum bp_method choose(struct points *p, struct bp *b, struct spot *s)
+{
+    enum bp_method m = BP_PENDING;
+    bool may_dr;
+    int dr;
+
+    locate(p, b, s);
+    may_dr = b->pub.spec.space == SPACE_LINEAR && !b->pub.spec.unresolved &&
+             by_register(p, mode_there(p, s));
+    dr = may_dr ? free_dr(p) : -1;
+    if (dr < 0)
+        m = choose_byte(p, b, s);
+    if (dr < 0 && m == BP_PENDING && may_dr)
+        dr = evict_dr(p);
+    if (dr < 0 && m == BP_PENDING && by_page(p, s))
+        return BP_PAGE;
+    if (dr < 0 && m == BP_PENDING && steps_to(p, b, s))
+        return BP_STEPS;
+    if (dr < 0)
+        return m;
+    p->dr_owner[dr] = b;
+    b->dr = dr;
+    return back_dr(p, b, s);
+}
+
+static bool has_places(const struct bp *b)
+{
+    return has_byte(b) || b->method == BP_BOTH || b->method == BP_PAGE;
+}
+
+static void place_break(struct points *p, struct bp *b)
+{
+    struct spot s;
+
+    b->method = choose(p, b, &s);
+    if (has_places(b))
+        hold(p, b, &s.at);
+    count_byte(p, b->method, 1);
+    p->exec_points++;
+    if (b->pub.spec.space == SPACE_LINEAR)
+        points_index_add(p, b);
+    else
+        p->phys_points++;
+    p->movable += has_places(b) && b->pub.spec.space == SPACE_LINEAR;
+    p->pending += b->method == BP_PENDING;
+    p->step_points += b->method == BP_STEPS;
+    p->page_points += b->method == BP_PAGE;
+    p->changes++;
+}
+
+int point_place(struct points *p, struct bp *b, struct err *e)
+{
+    if (b->pub.spec.kind == POINT_WATCH)
+        return watch_place(&p->watches, b, e);
+    if (b->pub.spec.kind == POINT_CATCH) {
+        b->method = BP_CATCH;
+        catch_add(p, b);
+    } else {
+        place_break(p, b);
+    }
+    b->pub.pending = b->method == BP_PENDING;
+    b->pub.method = b->method == BP_CATCH    ? catch_method(p, &b->pub.spec)
+                    : b->pub.spec.unresolved ? "pending: no symbol says where it is yet"
+                                             : bp_method_name(b->method);
+    return 0;
+}
+
+static void unplace_break(struct points *p, struct bp *b)
+{
+    p->movable -= has_places(b) && b->pub.spec.space == SPACE_LINEAR;
+    while (b->places)
+        let_go(p, b, b->places - 1);
+    if (b->method == BP_DR || b->method == BP_BOTH)
+        p->dr_owner[b->dr] = NULL;
+    count_byte(p, b->method, -1);
+    p->pending -= b->method == BP_PENDING;
+    p->page_points -= b->method == BP_PAGE;
+    p->step_points -= b->method == BP_STEPS;
+    if (b->pub.spec.space == SPACE_LINEAR)
+        points_index_del(p, b);
+    else
+        p->phys_points--;
+    p->exec_points--;
+    p->changes++;
+}
+
+void point_unplace(struct points *p, struct bp *b)
+{
+    switch (b->method) {
+    case BP_NONE:
+        return;
+    case BP_CATCH:
+        catch_del(p, b);
+        break;
+    case BP_WATCH:
+        watch_unplace(&p->watches, b);
+        break;
+    default:
+        unplace_break(p, b);
+        break;
+    }
+    b->method = BP_NONE;
+    b->pub.method = bp_method_name(BP_NONE);
+    b->pub.pending = false;
+}
+
+static void place_again(struct points *p, struct bp *b)
+{
+    point_unplace(p, b);
+    point_place(p, b, NULL);
+}
+
+/* A debug register does not fire in ring 3 of an emulating KVM: is that where the point's page has
+ * come to belong since it was placed? */
+static bool outgrew_dr(struct points *p, const struct bp *b)
+{
+    struct spot s;
+
+    return b->method == BP_DR && !by_register(p, PM_LONG3) && locate(p, b, &s) && s.user;
+}
+
+/* Paging came on since 0xF1 was planted: ring 3 may come to execute it, and does not give it up. Or
+ * it went off since int3 was planted for both rings: real mode gives that to the guest. */
+static bool outgrew_byte(const struct points *p, const struct bp *b)
+{
+    bool paging = p->vm->cpu[0]->sregs->cr0 >> 31;
+    enum bp_method m, old = paging ? BP_ICEBP : BP_GATE;
+    bool any = b ? b->method == old : paging ? p->icebps : p->gates;
+
+    return any && plant_byte(p, paging ? PM_LONG0 : PM_REAL, &m) && m != old;
+}
+
+const char *points_how(const struct points *p, const struct bp *b)
+{
+    struct spot s;
+
+    if (b->pub.spec.kind != POINT_BREAK || b->pub.spec.unresolved)
+        return b->pub.method;
+    if (b->method == BP_PENDING && await_has(p, b))
+        return "waiting: page tables watched";
+    if (b->method == BP_DR && !locate(p, b, &s))
+        return "waiting: debug register";
+    return bp_method_name(b->method);
+}
+
+/* ---- following the guest's page tables --------------------------------------------------------
+ */
+
+/* Does the address still lead there, by the tables by which it did? */
+static bool still_leads(const struct points *p, const struct bp *b, const struct bp_place *at)
+{
+    struct walk_regs r;
+    uint64_t gpa;
+
+    vcpu_walk_regs(p->vm->cpu[0], &r);
+    r.cr3 = at->cr3;
+    return walk_gpa(&p->vm->mem, &r, b->pub.spec.addr, &gpa) && gpa == at->gpa;
+}
+
+/* One more way to the same frame counts as a place of its own where tables are watched. */
+static bool is_known(const struct bp *b, const struct bp_place *at)
+{
+    for (unsigned i = 0; i < b->places; i++)
+        if (b->at[i].gpa == at->gpa && b->at[i].leaf == at->leaf)
+            return true;
+    return false;
+}
+
+static bool follows(const struct bp *b)
+{
+    return b->places && b->pub.spec.space == SPACE_LINEAR;
+}
+
+/* A place that `b` lacks, by the tables of this vCPU. */
+static bool find_new(struct points *p, const struct bp *b, const struct vcpu *v, struct spot *s)
+{
+    const struct bp_place *newest = &b->at[b->places - 1];
+
+    if (v->sregs->cr3 == newest->cr3 && still_leads(p, b, newest))
+        return false;
+    look_up(p, v, b->pub.spec.addr, s);
+    return s->there && !is_known(b, &s->at);
+}
+
+static bool has_moved(struct points *p, const struct bp *b, const struct vcpu *v)
+{
+    struct spot s;
+
+    if (!follows(b))
+        return false;
+    for (unsigned i = 0; i < b->places; i++)
+        if (!still_leads(p, b, &b->at[i]))
+            return true;
+    return find_new(p, b, v, &s);
+}
+
+static bool follow(struct points *p, struct bp *b)
+{
+    struct spot s;
+    bool changed = false;
+
+    for (unsigned i = b->places; i-- > 0;) {
+        if (still_leads(p, b, &b->at[i]))
+            continue;
+        changed = true;
+        if (b->places == 1) { /* nothing is left, perhaps */
+            place_again(p, b);
+            return true;
+        }
+        let_go(p, b, i);
+    }
+    for (unsigned i = 0; i < p->vm->cpus; i++)
+        if (has_tables(p, i) && find_new(p, b, p->vm->cpu[i], &s)) {
+            hold(p, b, &s.at);
+            changed = true;
+        }
+    p->changes += changed;
+    return changed;
+}
+
+/* Of the points that may have moved so many are looked at between two full looks, others each time.
+ */
+#define LOOK_MOVED 64u
+
+bool points_moved(struct points *p, const struct vcpu *v, unsigned *cursor)
+{
+    unsigned n = p->count < LOOK_MOVED ? p->count : LOOK_MOVED;
+
+    for (unsigned i = 0; p->movable && i < n; i++) {
+        const struct bp *b = p->bp[(*cursor)++ % p->count];
+
+        if (b->pub.spec.kind == POINT_BREAK && has_moved(p, b, v))
+            return true;
+    }
+    return false;
+}
+
+bool points_may_move(const struct points *p)
+{
+    bool may = p->pending || p->icebps || p->gates;
+
+    for (unsigned i = 0; i < p->dr_usable && !by_register(p, PM_LONG3); i++)
+        may |= p->dr_owner[i] != NULL;
+    return may;
+}
+
+bool points_stale(struct points *p)
+{
+    if (outgrew_byte(p, NULL))
+        return true;
+    for (unsigned i = 0; i < p->dr_usable; i++)
+        if (p->dr_owner[i] && outgrew_dr(p, p->dr_owner[i]))
+            return true;
+    return p->pending || watch_stale(&p->watches) || await_stale(p);
+}
+
+/* Those in debug registers: out where they do not fire, and with a byte behind where one is needed
+ * and has come to be possible. */
+static bool refresh_registers(struct points *p)
+{
+    bool changed = false;
+
+    for (unsigned i = 0; i < p->dr_usable; i++) {
+        struct bp *b = p->dr_owner[i];
+        struct spot s;
+
+        if (b && outgrew_dr(p, b)) {
+            place_again(p, b);
+            changed = true;
+        } else if (b && b->method == BP_DR && locate(p, b, &s) && back_dr(p, b, &s) == BP_BOTH) {
+            b->method = BP_BOTH;
+            b->pub.method = bp_method_name(BP_BOTH);
+            hold(p, b, &s.at);
+            p->movable++;
+            p->changes++;
+        }
+    }
+    return changed;
+}
+
+bool points_refresh(struct points *p)
+{
+    bool changed = refresh_registers(p), moves = !await_covers(p) || await_stale(p);
+
+    for (unsigned i = 0; i < p->count; i++) {
+        struct bp *b = p->bp[i];
+        bool is_break = b->pub.spec.kind == POINT_BREAK;
+
+        if (is_break && outgrew_byte(p, b)) {
+            place_again(p, b);
+            changed = true;
+        } else if (is_break && moves && follows(b)) {
+            changed |= follow(p, b);
+        }
+        if (b->method == BP_PENDING) {
+            place_again(p, b);
+            changed |= b->method != BP_PENDING;
+        }
+    }
+    changed |= watch_refresh(&p->watches);
+    watch_guard_apply(&p->watches);
+    return changed | points_reassert(p);
+}
+
+bool points_reassert(struct points *p)
+{
+    bool changed = plants_reassert(p);
+
+    await_refresh(p);
+    return changed;
+}
+
+void points_allow(struct points *p, bool registers, bool bytes)
+{
+    p->no_bytes = !bytes;
+    p->dr_usable = registers ? p->vm->probe.hw_exec_count : 0;
+    points_replant(p);
+    watch_guard_apply(&p->watches);
+}
+
+void points_replant(struct points *p)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        struct bp *b = p->bp[i];
+
+        if (b->method != BP_NONE)
+            place_again(p, b);
+    }
+}
