@@ -436,7 +436,7 @@ static void tell_method(struct watches *w, struct bp *b)
     }
     set_pending(w, b, pending);
     if (pending && how == WATCH_BY_DR)
-        b->pub.method = bp_method_name(BP_PENDING);
+        b->pub.method = watch_how_name(WATCH_HOWS);
     else
         b->pub.method = watch_how_name(how);
 }
