@@ -468,6 +468,9 @@ static int function_in_lua(lua_State *L)
     if (luaL_loadbufferx(L, code, strlen(code), "=do script", "t") != LUA_OK)
         return lua_error(L);
     lua_call(L, 0, 1);
+    if (lua_isnil(L, -1))
+        return luaL_error(L, "no script has defined `%s`: `source FILE.lua` runs one that does",
+                          ask->function);
     if (!lua_isfunction(L, -1))
         return luaL_error(L, "`%s` is no function of a script but a %s", ask->function,
                           luaL_typename(L, -1));
@@ -488,8 +491,12 @@ int hooks_point(struct scripts *h, const char *function, hook_fn **fn, void **fn
     h->failed = NULL;
     h->quiet = true;
     good = host_protect(h, function_in_lua, &ask);
-    if (!good)
-        err_set(e, EINVAL, "%.500s", h->failed ? h->failed : "the script failed");
+    if (!good) {
+        const char *why = h->failed ? h->failed : "the script failed";
+        const char *trace = strstr(why, "\nstack traceback:"); /* of one line: it tells nothing */
+
+        err_set(e, EINVAL, "%.*s", trace ? (int)(trace - why) : 500, why);
+    }
     h->quiet = false;
     free(h->failed);
     h->failed = before;

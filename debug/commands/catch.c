@@ -58,13 +58,19 @@ static int number(struct making *m, uint64_t *v)
     return cmd_eval(m->c, word, v, m->e) < 0 ? -EINVAL : 1;
 }
 
+static bool is_direction(const char *p)
+{
+    return cmd_keyword(&p, "in") || cmd_keyword(&p, "out") || cmd_keyword(&p, "read") ||
+           cmd_keyword(&p, "write");
+}
+
 /* A[-B] of `field`, which is no more than `max`; nothing leaves it open. */
 static int range(struct making *m, const char *field, uint64_t max)
 {
     char word[120], *dash;
     uint64_t a, b;
 
-    if (is_over(m) || !cmd_word(&m->rest, word, sizeof word))
+    if (is_over(m) || is_direction(m->rest) || !cmd_word(&m->rest, word, sizeof word))
         return 0;
     dash = strchr(word, '-');
     if (dash)
@@ -88,30 +94,39 @@ static int range(struct making *m, const char *field, uint64_t max)
     return 0;
 }
 
-static void direction(struct making *m, const char *reads, const char *writes)
+static bool direction(struct making *m, const char *reads, const char *writes)
 {
     if (cmd_keyword(&m->rest, reads))
         term(m, "write == 0");
     else if (cmd_keyword(&m->rest, writes))
         term(m, "write == 1");
+    else
+        return false;
+    return true;
+}
+
+/* The direction may stand before the range or behind it. */
+static int directed_range(struct making *m, const char *reads, const char *writes,
+                          const char *field, uint64_t max)
+{
+    bool said = direction(m, reads, writes);
+
+    if (range(m, field, max) < 0)
+        return -EINVAL;
+    if (direction(m, reads, writes) && said)
+        return err_set(m->e, EINVAL, "say `%s` or `%s` once: without either both are meant", reads,
+                       writes);
+    return 0;
 }
 
 static int make_io(struct making *m)
 {
-    direction(m, "in", "out");
-    if (range(m, "port", 0xffff) < 0)
-        return -EINVAL;
-    direction(m, "in", "out");
-    return 0;
+    return directed_range(m, "in", "out", "port", 0xffff);
 }
 
 static int make_mmio(struct making *m)
 {
-    direction(m, "read", "write");
-    if (range(m, "gpa", UINT64_MAX) < 0)
-        return -EINVAL;
-    direction(m, "read", "write");
-    return 0;
+    return directed_range(m, "read", "write", "gpa", UINT64_MAX);
 }
 
 static int make_rdmsr(struct making *m)
@@ -127,15 +142,16 @@ static int make_irq(struct making *m)
 static int make_msr(struct making *m)
 {
     m->spec->catch_reason_last = KVM_EXIT_X86_WRMSR;
-    direction(m, "read", "write");
-    return range(m, "msr", UINT32_MAX);
+    return directed_range(m, "read", "write", "msr", UINT32_MAX);
 }
 
 static int make_cpuid(struct making *m)
 {
-    uint64_t v;
+    uint64_t v = 0;
     int r = number(m, &v);
 
+    if (r > 0 && v > UINT32_MAX)
+        return err_set(m->e, EINVAL, "a leaf of CPUID has 32 bits, 0x%" PRIx64 " has more", v);
     m->spec->catch_has_leaf = r > 0;
     m->spec->catch_leaf = (uint32_t)v;
     return r < 0 ? r : 0;
@@ -199,23 +215,35 @@ static int make_triple(struct making *m)
     return r < 0 ? r : 0;
 }
 
+static int no_mode(struct making *m)
+{
+    struct buf names = {0};
+
+    for (unsigned i = 0; i < CPU_MODES; i++)
+        buf_addf(&names, "%s%s", i ? ", " : "", cpu_mode_name((enum cpu_mode)i));
+    err_set(m->e, EINVAL,
+            "`mode` is followed by `to` and one of %s, by `ring` and a level, or by neither",
+            buf_str(&names));
+    buf_fini(&names);
+    return -EINVAL;
+}
+
 /* [to] MODE, ring N, or both. */
 static int make_mode(struct making *m)
 {
+    bool to = cmd_keyword(&m->rest, "to"), named = false;
     uint64_t ring;
     int r;
 
-    (void)cmd_keyword(&m->rest, "to");
-    for (unsigned i = 0; i < CPU_MODES; i++) {
+    for (unsigned i = 0; i < CPU_MODES && !named; i++) {
         const char *name = cpu_mode_name((enum cpu_mode)i);
 
-        if (cmd_keyword(&m->rest, name)) {
+        named = cmd_keyword(&m->rest, name);
+        if (named)
             term(m, "mode == %s", name);
-            break;
-        }
     }
     if (!cmd_keyword(&m->rest, "ring"))
-        return 0;
+        return (to && !named) || (!named && !is_over(m)) ? no_mode(m) : 0;
     r = number(m, &ring);
     if (r == 0 || (r > 0 && ring > 3))
         return err_set(m->e, EINVAL, "behind `ring` must stand 0, 1, 2 or 3");
@@ -250,7 +278,9 @@ static int make_console(struct making *m)
     if (*p == '"') {
         for (p++; *p && *p != '"'; p++)
             p += *p == '\\' && p[1];
-        p += *p == '"';
+        if (!*p)
+            return err_set(m->e, EINVAL, "the text %s does not end: a `\"` is missing", m->rest);
+        p++;
     } else {
         while (*p && !isspace((unsigned char)*p))
             p++;
@@ -308,6 +338,12 @@ static bool is_caught(unsigned reason)
 {
     return reason != EXIT_KERNEL && reason != EXIT_DEVICE && reason != EXIT_RUN &&
            reason != EXIT_STOP;
+}
+
+/* The table has the exits of all processors that KVM knows. */
+static bool is_foreign(unsigned reason)
+{
+    return strstr(exit_kind_help(reason), " only: ") != NULL;
 }
 
 static const struct kind *kind_named(const char *word)
@@ -383,6 +419,9 @@ static int parse(struct making *m, struct buf *record)
                        "`%s` is a kind of record that nothing can be caught at: `trace filter` and "
                        "`info exits last 20 %s` know it",
                        word, word);
+    if (!k && is_foreign((unsigned)reason))
+        return err_set(m->e, ENOTSUP, "`%s` is no exit of x86 (%s)", word,
+                       exit_kind_help((unsigned)reason));
     if (record && k && !k->record)
         return err_set(
             m->e, ENOTSUP,

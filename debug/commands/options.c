@@ -141,6 +141,30 @@ static unsigned matches(const char *name, const struct option **found)
     return n;
 }
 
+/* Do these words begin the names of several options? Joined in `prefix` then. */
+static bool is_family(const char *text, char *prefix, size_t cap)
+{
+    const struct option *one;
+    const char *rest;
+
+    for (unsigned words = 3; words; words--)
+        if (join(text, words, prefix, cap, &rest))
+            return !*rest && matches(prefix, &one) > 1;
+    return false;
+}
+
+/* Which of those that `name` begins are meant? */
+static void say_ambiguous(const char *name, struct err *e)
+{
+    struct buf list = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        if (!strncmp(options[i].name, name, strlen(name)))
+            buf_addf(&list, "%s%s", list.len ? ", " : "", options[i].name);
+    err_set(e, EINVAL, "`%s` may be %s", name, buf_str(&list));
+    buf_fini(&list);
+}
+
 static const struct option *find(const char **text, struct err *e)
 {
     const struct option *found = NULL;
@@ -152,7 +176,7 @@ static const struct option *find(const char **text, struct err *e)
         unsigned n = join(*text, words, name, sizeof name, &rest) ? matches(name, &found) : 0;
 
         if (n > 1) {
-            err_set(e, EINVAL, "`%s` is ambiguous: `show` lists the options", name);
+            say_ambiguous(name, e);
             return NULL;
         }
         if (n) {
@@ -206,12 +230,13 @@ int cmd_option_show(struct cmd_client *c, const char *text, struct out *o)
     static const char *const columns[] = {"option", "value", "meaning", NULL};
     const struct option *only = NULL;
     struct err e = {0};
+    char prefix[100] = "";
 
-    if (*text && !(only = find(&text, &e)))
+    if (*text && !is_family(text, prefix, sizeof prefix) && !(only = find(&text, &e)))
         return cmd_fail(o, &e);
     out_table(o, "options", NULL, columns);
     for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-        if (!only || only == &options[i])
+        if (only ? only == &options[i] : !strncmp(options[i].name, prefix, strlen(prefix)))
             row(c, &options[i], o);
     }
     out_table_end(o);

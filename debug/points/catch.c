@@ -197,13 +197,15 @@ bool catch_changes(struct engine *g, struct vcpu *v, const struct catch_before *
 
 int catch_of(struct engine *g, struct vcpu *v, enum catch_what what, struct exit_event *ev)
 {
+    int first = -1;
+
     for (unsigned i = 0; i < g->points.catches; i++) {
         struct bp *b = g->points.catch_bp[i];
 
-        if (is_of(b, what) && meant(g, v, b, ev) && hit_told(g, v, b, ev, NULL))
-            return b->pub.id;
+        if (is_of(b, what) && meant(g, v, b, ev) && hit_told(g, v, b, ev, NULL) && first < 0)
+            first = b->pub.id;
     }
-    return -1;
+    return first;
 }
 
 /* Where the channel is after a byte of an escape sequence (ECMA-48, and xterm's title strings). */

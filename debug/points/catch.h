@@ -30,8 +30,8 @@ struct catch_before {
 void catch_look(const struct engine *g, struct vcpu *v, struct catch_before *before);
 /* After a step: CATCH_MODE, CATCH_CR3, CATCH_CPUID. True when the guest stops. */
 bool catch_changes(struct engine *g, struct vcpu *v, const struct catch_before *before);
-/* The id of an enabled catchpoint of that sort that stops the guest now (it counts a hit), or -1.
- * `ev` is the exit that led here, or NULL. */
+/* All enabled catchpoints of that sort: the id of the first that stops the guest now, or -1. `ev`
+ * is the exit that led here, or NULL. */
 int catch_of(struct engine *g, struct vcpu *v, enum catch_what what, struct exit_event *ev);
 /* Output bytes, with the machine lock held: looks for texts. The stop follows from catch_texts, at
  * the end of the access that printed. */

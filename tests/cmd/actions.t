@@ -227,7 +227,7 @@ STATUS: 8
 NAME: do_refuses_3
 RUN: %g/hello64
 CMD: catch io do script no_such_function
-EXPECT: is no function of a script but a nil
+EXPECT: no script has defined `no_such_function`
 STATUS: 8
 
 NAME: do_refuses_4

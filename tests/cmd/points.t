@@ -300,3 +300,62 @@ RUN: %g/hello64
 CMD: break guest_main if rip != 0
 CMD: continue
 EXPECT: ^Breakpoint 1, 
+
+NAME: catch_mode_names_the_modes
+RUN: %g/hello64
+CMD: catch mode to foo
+EXPECT: `to` and one of real, .*long64, by `ring`
+STATUS: 8
+
+NAME: catch_io_in_one_direction
+RUN: %g/hello64
+CMD: catch io in 0x3f8 out
+EXPECT: say `in` or `out` once
+STATUS: 8
+
+NAME: catch_nothing_of_other_processors
+RUN: %g/hello64
+CMD: catch dcr
+EXPECT: `dcr` is no exit of x86 \(PowerPC only
+STATUS: 8
+
+NAME: catch_console_text_ends
+RUN: %g/hello64
+CMD: catch console "abc
+EXPECT: a `"` is missing
+STATUS: 8
+
+NAME: do_script_says_what_is_missing
+RUN: %g/hello64
+CMD: break guest_main do script NOSUCH
+EXPECT: ^no script has defined `NOSUCH`
+REFUSE: traceback
+STATUS: 8
+
+NAME: show_tells_a_family_of_options
+RUN: %g/hello64
+CMD: show breakpoint
+EXPECT: ^breakpoint-bytes +on
+EXPECT: ^breakpoint-pending +off
+
+NAME: an_end_that_was_caught_comes_when_the_guest_goes_on
+RUN: %g/hello64
+CMD: catch debug-exit
+CMD: continue
+CMD: continue
+EXPECT: ^Catchpoint 1 \(debug-exit\), .*: out 0xf4
+EXPECT: ^The guest wrote 16 to the debug-exit port
+STATUS: 33
+
+NAME: a_reset_that_was_caught_comes_when_the_guest_goes_on
+RUN: --on-triple-fault reset --timeout 5 %g/triple
+CMD: tcatch triple
+CMD: catch triple ud do count
+CMD: continue
+CMD: tcatch triple
+CMD: continue
+CMD: info catchpoints
+EXPECT: ^Triple fault at
+EXPECT: The guest resets itself
+EXPECT: ^2 .* 2 +exit +count
+STATUS: 6
