@@ -518,6 +518,9 @@ static enum onestep run_step(struct vcpu *v, const struct onestep_ops *ops,
             if (accesses > ACCESSES_MAX)
                 return ONE_OTHER;
             break;
+        case EXIT_KICK: /* perhaps at the debug register behind a repeated string instruction */
+            return !k->want.step && linear_rip(v) == from + h->len && !event_queued(v) ? ONE_DONE
+                                                                                       : ONE_OTHER;
         default:
             return ONE_OTHER;
         }

@@ -56,11 +56,20 @@ static void hit_while_parking(struct engine *g, struct vcpu *v)
         g->past[v->id] = !engine_points_hit(g, v); /* they have counted */
 }
 
-/* Steps over the instruction at a point that was dealt with. False when a kick came first: then
- * it is still to be stepped over, or the point would count twice. */
+/* After a step from `from`, whose points were dealt with: is it still to be stepped over, or would
+ * they count twice? A kick may come before it, in it, and when only its event is left to deliver.
+ */
+static bool not_past(const struct vcpu *v, uint64_t from, bool made,
+                     const struct onestep_info *info)
+{
+    return (!made || info->partial) && (vcpu_linear_rip(v) == from || engine_event_queued(v));
+}
+
+/* Steps over the instruction at a point that was dealt with. False: not yet. */
 static bool go_past(struct engine *g, struct vcpu *v)
 {
     struct plant *pl = engine_plant_here(g, v);
+    uint64_t from = vcpu_linear_rip(v);
     struct onestep_info info;
     bool held = v->hold_irq, made;
 
@@ -79,7 +88,7 @@ static bool go_past(struct engine *g, struct vcpu *v)
     vcpu_dr6_restore(v);
     if (watch_noted(g, v))
         watch_judge(g, v);
-    return made && !info.partial;
+    return !not_past(v, from, made, &info);
 }
 
 /* One instruction of a run, with a look before and after it. False: it is still to be made. */
@@ -87,6 +96,7 @@ static bool run_one(struct engine *g, struct vcpu *v, enum traps traps, struct o
 {
     struct catch_before before;
     bool past = g->past[v->id], made;
+    uint64_t from = vcpu_linear_rip(v);
 
     info->last.reason = EXIT_RUN;
     info->last.guest_ns = 0;
@@ -100,7 +110,7 @@ static bool run_one(struct engine *g, struct vcpu *v, enum traps traps, struct o
         past = true;
     }
     made = engine_make_steps(g, v, info, NULL, traps);
-    g->past[v->id] = past && (!made || info->partial);
+    g->past[v->id] = past && not_past(v, from, made, info);
     engine_note_delivered(g, v, made && info->vector >= 0);
     if (watch_noted(g, v))
         watch_judge(g, v);
@@ -217,6 +227,7 @@ static void body_once(struct engine *g, struct vcpu *v)
     }
     if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
         next = STOPPED;
+    watch_renew(g, v); /* may settle: a read-modify-write stores then */
     if (v->ram_stored && engine_trap_store(g, v, &ev) == STOPPED)
         next = STOPPED;
     if (next == STOPPED)
@@ -227,11 +238,21 @@ static void body_once(struct engine *g, struct vcpu *v)
         next = on_refused(g, v, &want);
     if (atomic_load_explicit(&g->stack_depth, memory_order_relaxed))
         stacks_put(g, v, &ev);
-    watch_renew(g, v);
     engine_plant_again(g, v);
     g->past[v->id] = next == GO_PAST;
     if (ev.reason != EXIT_KICK || !engine_was_delivered(g, v)) /* or it is there still */
         engine_note_delivered(g, v, false);
+}
+
+/* Completes the access in hand; the rest of a read-modify-write stores. */
+static void settle_parking(struct engine *g, struct vcpu *v)
+{
+    struct exit_event ev = {.reason = EXIT_KICK, .rip = v->regs->rip, .cs_base = v->sregs->cs.base};
+
+    v->ram_stored = false;
+    vcpu_settle(v);
+    if (v->ram_stored)
+        (void)engine_trap_store(g, v, &ev); /* parks anyway */
 }
 
 void engine_body(void *arg, struct vcpu *v)
@@ -261,7 +282,7 @@ void engine_body(void *arg, struct vcpu *v)
             watch_turn_give(g);
         }
     }
-    vcpu_settle(v);
+    settle_parking(g, v);
     if (watch_noted(g, v))
         watch_judge(g, v); /* what the last access did is not lost with the stop */
     if (g->job[v->id].kind == JOB_RUN && !g->past[v->id] && v->injected < 0 &&

@@ -98,7 +98,7 @@ void engine_step_job(struct engine *g, struct vcpu *v, struct cpu_job *job)
     catch_look(g, v, &before);
     made = engine_make_steps(g, v, &info, steps_unseen(g, v, job) ? steps_again : NULL, TRAPS_STAY);
     stopped = watch_noted(g, v) && watch_judge(g, v);
-    if (!made)
+    if (!made || info.partial) /* the rest of a repeated string instruction is not another one */
         return;
     if (!info.told)
         count_step(g, v, job, &before);
