@@ -228,7 +228,7 @@ static void body_once(struct engine *g, struct vcpu *v)
     if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
         next = STOPPED;
     watch_renew(g, v); /* may settle: a read-modify-write stores then */
-    if (v->ram_stored && engine_trap_store(g, v, &ev) == STOPPED)
+    if (v->ram_stored && engine_trap_store(g, v, &ev, next == STOPPED) == STOPPED)
         next = STOPPED;
     if (next == STOPPED)
         ev.flags |= EXIT_F_STOPPED;
@@ -252,7 +252,7 @@ static void settle_parking(struct engine *g, struct vcpu *v)
     v->ram_stored = false;
     vcpu_settle(v);
     if (v->ram_stored)
-        (void)engine_trap_store(g, v, &ev); /* parks anyway */
+        (void)engine_trap_store(g, v, &ev, true);
 }
 
 void engine_body(void *arg, struct vcpu *v)

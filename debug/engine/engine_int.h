@@ -94,8 +94,10 @@ bool engine_assisted_step(struct engine *g, struct vcpu *v, const struct onestep
 enum verdict engine_on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                             struct exit_event *ev);
 /* KVM forgets the guest's own trap flag when a store leaves the guest, which no store to memory
- * does unless its page is trapped: it traps after all. */
-enum verdict engine_trap_store(struct engine *g, struct vcpu *v, const struct exit_event *ev);
+ * does unless its page is trapped: it traps after all. `parks`: with the next entry, so that the
+ * vCPU is shown behind the store. */
+enum verdict engine_trap_store(struct engine *g, struct vcpu *v, const struct exit_event *ev,
+                               bool parks);
 /* The vCPU's last instruction entered (`yes`) a handler on purpose: a gate hook there is not to
  * take it back. Another handler's hook may be reached as soon as that one has returned, without an
  * exit in between. */

@@ -7,6 +7,7 @@
 #include "debug/points/catch.h"
 #include "debug/points/hooks.h"
 #include "debug/points/watch_run.h"
+#include "vmm/deliver.h"
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
 
@@ -30,12 +31,17 @@ static enum verdict give_trap(struct engine *g, struct vcpu *v, const struct exi
     return engine_give(g, v, &(struct assist_event){.vector = 1}, ev);
 }
 
-enum verdict engine_trap_store(struct engine *g, struct vcpu *v, const struct exit_event *ev)
+enum verdict engine_trap_store(struct engine *g, struct vcpu *v, const struct exit_event *ev,
+                               bool parks)
 {
     if (!(v->regs->rflags & RFLAGS_TF))
         return GO;
     vcpu_settle(v);
-    return give_trap(g, v, ev);
+    if (!parks)
+        return give_trap(g, v, ev);
+    vcpu_dr6_add(v, DR6_BS);
+    event_queue(v, &(struct assist_event){.vector = 1});
+    return GO;
 }
 
 void engine_note_delivered(struct engine *g, struct vcpu *v, bool yes)
