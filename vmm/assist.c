@@ -24,6 +24,7 @@
 #define CR4_OSFXSR   0x200u
 #define CR4_OSXSAVE  0x40000u
 #define FLAG_TF      0x100u
+#define FLAG_VM      0x20000u
 #define DR6_BS       0x4000u
 #define XCR0_SSE_AVX 6u
 #define XCR0_AVX512  0xe6u
@@ -51,7 +52,7 @@ static const struct {
     [ASSIST_SSE]      = {"sse", "SSE to SSE4.2, AES and SHA"},
     [ASSIST_AVX]      = {"avx", "AVX, AVX2 and FMA"},
     [ASSIST_AVX512]   = {"avx512", "AVX-512"},
-    [ASSIST_BITS]     = {"bits", "popcnt, crc32, movbe, ADX, BMI1 and BMI2"},
+    [ASSIST_BITS]     = {"bits", "popcnt, crc32, movbe, rdrand, ADX, BMI1 and BMI2"},
     [ASSIST_CX16]     = {"cmpxchg16b", "compare and exchange of 16 bytes"},
     [ASSIST_XSAVE]    = {"xsave", "XSAVE and XRSTOR in all forms, FXSAVE and FXRSTOR"},
     [ASSIST_XGETBV]   = {"xgetbv", "reading XCR0"},
@@ -66,6 +67,7 @@ static const struct {
     [ASSIST_ENTER]    = {"enter", "ENTER with nested frames"},
     [ASSIST_ARPL]     = {"arpl", "ARPL"},
     [ASSIST_UNDEFINED] = {"ud", "#UD at opcodes that no processor has: ud0, ud1, what 64-bit code lost"},
+    [ASSIST_NOP]      = {"nop", "hints that do nothing: endbr, rdssp without shadow stacks"},
     /* clang-format on */
 };
 _Static_assert(sizeof kinds / sizeof kinds[0] == ASSIST_KINDS, "a name for each kind");
@@ -236,6 +238,8 @@ static bool assist_transfer(struct vcpu *v, struct exit_event *ev, struct assist
     bool done;
 
     insn_head_read(v, &h);
+    if (!(v->sregs->cr0 & CR0_PE) && !h.icebp) /* all others KVM knows in real mode */
+        return false;
     if (!insn_shape(&s, cpu_mode_bits((enum cpu_mode)ev->mode), h.b, h.n))
         s.len = 0;
     what = transfer_kind(&h, &s);
@@ -290,6 +294,7 @@ static const struct {
     [IC_ENTER]        = {BY_US,     ASSIST_ENTER},
     [IC_ARPL]         = {BY_US,     ASSIST_ARPL},
     [IC_UNDEFINED]    = {BY_US,     ASSIST_UNDEFINED},
+    [IC_NOP]          = {BY_US,     ASSIST_NOP},
     [IC_FAR]          = {BY_NOBODY,        0}, /* assist_transfer */
     [IC_VMCALL]       = {BY_NOBODY,        0},
     /* clang-format on */
@@ -365,8 +370,12 @@ static bool native(struct vcpu *v, struct insn_shape *s, enum insn_class c,
                    struct assist_event *raise, const char **why)
 {
     int vector = c == IC_XSAVE ? xsave_forbidden(v, s) : fpu_forbidden(v, c);
+    bool knows_vex =
+        cpu_mode_of(v->sregs, v->regs->rflags) != MODE_REAL && !(v->regs->rflags & FLAG_VM);
     struct native_fault f;
 
+    if (s->vex != VEX_NO && !knows_vex)
+        return raises(raise, VECTOR_UD, false, 0);
     if (vector >= 0)
         return raises(raise, vector, vector == VECTOR_GP, 0);
     if (c == IC_XSAVE_SYSTEM)
@@ -444,7 +453,7 @@ bool vcpu_assist(struct vcpu *v, struct exit_event *ev, bool singly, struct assi
     *why = NULL;
     if (ev->u.internal.suberror != KVM_INTERNAL_ERROR_EMULATION)
         return false;
-    if ((v->sregs->cr0 & CR0_PE) && assist_transfer(v, ev, raise))
+    if (assist_transfer(v, ev, raise))
         return true;
     return assist_other(v, ev, singly, raise, why);
 }

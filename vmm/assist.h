@@ -49,6 +49,7 @@ enum assist_kind {
     ASSIST_ENTER,
     ASSIST_ARPL,
     ASSIST_UNDEFINED,
+    ASSIST_NOP,
     ASSIST_KINDS,
 };
 

@@ -387,6 +387,8 @@ bool assist_system(struct vcpu *v, const struct insn_shape *s, enum insn_class c
         return do_bcd(v, s);
     case IC_UNDEFINED:
         return raises(raise, VECTOR_UD);
+    case IC_NOP:
+        return past(v, s);
     case IC_BOUND:
         return do_bound(v, s, raise);
     case IC_ENTER:

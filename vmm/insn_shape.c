@@ -301,8 +301,8 @@ static enum insn_class classify_groups(const struct insn_shape *s)
             return IC_XSAVE;
         return reg == 7 ? IC_CACHE : IC_SSE; /* ldmxcsr, stmxcsr */
     case 0xc7:
-        if (!mem)
-            return s->rep == 0xf3 && reg == 7 ? IC_RDPID : IC_NONE;
+        if (!mem) /* rdpid; rdrand, rdseed */
+            return s->rep == 0xf3 && reg == 7 ? IC_RDPID : reg >= 6 && !s->rep ? IC_BITS : IC_NONE;
         if (reg == 1)
             return IC_CX16;
         if (reg == 3 || reg == 5)
@@ -329,19 +329,21 @@ static bool is_mmx(const struct insn_shape *s)
     return (o >= 0x60 && o <= 0x7f) || o == 0xc4 || o == 0xc5 || (o >= 0xd1 && o <= 0xfe);
 }
 
-/* Opcodes without a meaning on Intel's and AMD's processors, among them UD0 and UD1, at which
+/* Opcodes without a meaning on Intel's and AMD's processors, among them UD0, UD1 and UD2, at which
  * compilers and kernels trap on purpose. (Intel SDM 2, appendix A; AMD APM 3, appendix A.) */
 static bool is_undefined(uint8_t o)
 {
-    return o == 0x04 || o == 0x0a || o == 0x0c || (o >= 0x24 && o <= 0x27) || o == 0x36 ||
-           o == 0x39 || (o >= 0x3b && o <= 0x3f) || o == 0xa6 || o == 0xa7 || o == 0xb9 ||
-           o == 0xff;
+    return o == 0x04 || o == 0x0a || o == 0x0b || o == 0x0c || (o >= 0x24 && o <= 0x27) ||
+           o == 0x36 || o == 0x39 || (o >= 0x3b && o <= 0x3f) || o == 0xa6 || o == 0xa7 ||
+           o == 0xb9 || o == 0xff;
 }
 
 static enum insn_class classify_two_byte(const struct insn_shape *s)
 {
     if (is_undefined(s->opcode))
         return IC_UNDEFINED;
+    if (s->opcode >= 0x19 && s->opcode <= 0x1e) /* KVM knows 18, prefetches, and 1F */
+        return IC_NOP;
     switch (s->opcode) {
     case 0x00:
     case 0x01:
@@ -560,8 +562,9 @@ static int free_register(const struct insn_shape *s)
 static bool want_opsize(const struct insn_shape *s)
 {
     enum insn_class c = insn_classify(s);
+    bool is_adx = s->map == 2 && s->opcode == 0xf6;
 
-    if (s->bits == 16 && s->vex == VEX_NO && (c == IC_BITS || c == IC_X87))
+    if (s->bits == 16 && s->vex == VEX_NO && (c == IC_X87 || (c == IC_BITS && !is_adx)))
         return !s->opsize;
     return s->opsize;
 }
