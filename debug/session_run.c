@@ -114,7 +114,6 @@ int session_stop(struct session *s)
     if (s->state != SS_RUNNING)
         return 0;
     s->user_stop = true;
-    s->over_left = 0;
     vm_park_ask(s->vm);
     return 0;
 }
@@ -284,13 +283,14 @@ void session_all_parked(struct session *s)
         return;
     }
     if (s->over_left && (si.kind == STOP_STEP || si.kind == STOP_TEMPORARY) && --s->over_left) {
-        const struct vcpu *v = s->vm->cpu[si.vcpu];
-
         /* Nobody is shown this stop, but the points here were asked. */
-        s->told_rip[si.vcpu] = vcpu_linear_rip(v);
+        s->told_rip[si.vcpu] = vcpu_linear_rip(s->vm->cpu[si.vcpu]);
         points_drop_hidden(&s->engine.points);
-        session_over_once(s, si.vcpu);
-        return;
+        if (!s->user_stop) {
+            session_over_once(s, si.vcpu);
+            return;
+        }
+        si.kind = STOP_USER; /* between two of the steps */
     }
     if (!r && !s->user_stop) {
         vm_run(s->vm, s->run_mask); /* nobody asked: a stray park */

@@ -171,6 +171,24 @@ int session_step_to(struct session *s, unsigned vcpu, enum step_to to, struct er
     return 0;
 }
 
+/* Does it come back? A call of the next instruction, by which code learns its own address, does
+ * not. */
+static bool comes_back(const struct insn *in)
+{
+    return (in->effects & (INSN_CALL | INSN_INT | INSN_REP | INSN_SYSCALL)) &&
+           !(in->effects & INSN_BAD) &&
+           !((in->effects & INSN_CALL) && in->has_target && in->target == in->addr + in->len);
+}
+
+/* Where the near call at RIP will push its return address. */
+static void note_slot(struct session *s, unsigned vcpu, struct bp *b)
+{
+    const struct vcpu *v = s->vm->cpu[vcpu];
+
+    b->slot_bytes = cpu_mode_bits(session_mode(s, vcpu)) / 8;
+    b->return_slot = v->sregs->ss.base + v->regs->rsp - b->slot_bytes;
+}
+
 void session_over_once(struct session *s, unsigned vcpu)
 {
     struct vcpu *v = s->vm->cpu[vcpu];
@@ -178,10 +196,12 @@ void session_over_once(struct session *s, unsigned vcpu)
     struct insn in;
 
     s->state = SS_STOPPED;
-    if (session_insn(s, vcpu, at, &in) &&
-        (in.effects & (INSN_CALL | INSN_INT | INSN_REP | INSN_SYSCALL)) &&
-        !(in.effects & INSN_BAD)) {
-        if (add_hidden(s, vcpu, at + in.len, v->regs->rsp, false, NULL) > 0) {
+    if (session_insn(s, vcpu, at, &in) && comes_back(&in)) {
+        int id = add_hidden(s, vcpu, at + in.len, v->regs->rsp, false, NULL);
+
+        if (id > 0) {
+            if ((in.effects & (INSN_CALL | INSN_FAR)) == INSN_CALL)
+                note_slot(s, vcpu, points_get(&s->engine.points, id));
             session_launch_all(s);
             return;
         }

@@ -5,8 +5,10 @@
 #include "debug/engine/engine_int.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "debug/points/watch_rest.h"
+#include "vmm/base/le.h"
 
 static enum stop_kind kind_of(const struct point_spec *spec)
 {
@@ -41,6 +43,20 @@ static bool ignored(struct bp *b)
     return false;
 }
 
+/* The stack is lower than it will be: is this a call within the one that is waited for? */
+static bool is_deeper(struct vcpu *v, const struct bp *b)
+{
+    struct walk_regs r;
+    uint8_t now[8], pushed[8];
+
+    if (!b->return_slot)
+        return true;
+    vcpu_walk_regs(v, &r);
+    le_store(pushed, b->slot_bytes, b->pub.spec.addr - v->sregs->cs.base);
+    return walk_read(&v->vm->mem, &r, b->return_slot, now, b->slot_bytes) != b->slot_bytes ||
+           !memcmp(now, pushed, b->slot_bytes);
+}
+
 struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *b,
                                    struct exit_event *ev, const char *detail)
 {
@@ -51,7 +67,7 @@ struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *
 
     if (b->pub.spec.vcpu >= 0 && b->pub.spec.vcpu != (int)v->id)
         return NULL;
-    if (b->min_rsp && v->regs->rsp < b->min_rsp)
+    if (b->min_rsp && v->regs->rsp < b->min_rsp && is_deeper(v, b))
         return NULL;
     if (!engine_holds(g, v, b->cond, ev, &why) ||
         !engine_test_holds(g, v, b->pub.spec.test, &why)) {

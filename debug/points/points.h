@@ -52,7 +52,11 @@ struct bp {
     struct bp_place at[BP_PLACES]; /* planted bytes; BP_PAGE: where they would be */
     unsigned places;
     uint8_t byte;     /* what is planted */
-    uint64_t min_rsp; /* hidden ones: counts only when RSP is at least this (finish, over) */
+    uint64_t min_rsp; /* hidden ones: counts only when RSP is at least this (finish, over) … */
+    /* … or the return address that a step-over's call pushed here (linear; 0: none) is gone: what
+     * it called came back with more on the stack. */
+    uint64_t return_slot;
+    unsigned slot_bytes;
     _Atomic uint64_t hits, false_hits, ignore_left;
     _Atomic uint32_t stopped; /* vCPUs that it stopped and whose stop was not told yet */
     _Atomic unsigned text_seen[MACHINE_CPUS_MAX]; /* CATCH_CONSOLE: came so often, by who printed */

@@ -49,7 +49,7 @@ each_hit_is_told() {
 }
 point_for_one() {
     go 'break work thread 4' continue continue continue 'info breakpoints'
-    says '^1 .*vcpu 4 ' '<work> on vCPU 4$' || return
+    says '^1 .*vcpu 4( |$)' '<work> on vCPU 4$' || return
     ! grep -q 'on vCPU [0-35]' <<<"$out" || fail "another vCPU was reported"
 }
 locking_on() {

@@ -198,6 +198,20 @@ static void steps_are_broken_off(void)
     guest_close(&s);
 }
 
+/* Many steps over, between two of which nobody is told anything. */
+static void steps_over_are_broken_off(void)
+{
+    if (!open_park())
+        return;
+    for (unsigned i = 0; (i || under_way()) && i < 10 && !test_failed; i++) {
+        session_step_over(s, 0, 1000000, NULL);
+        run_a_bit(i);
+        session_stop(s);
+        all_stand("steps over", i, STOP_USER);
+    }
+    guest_close(&s);
+}
+
 /* Memory is read, points are set and taken away while all run. */
 static void held_for_a_moment(void)
 {
@@ -225,6 +239,7 @@ static void held_for_a_moment(void)
 static const struct test tests[] = {
     {"everybody parks", everybody_parks},
     {"steps are broken off", steps_are_broken_off},
+    {"steps over are broken off", steps_over_are_broken_off},
     {"held for a moment", held_for_a_moment},
 };
 TEST_MAIN(tests)
