@@ -68,10 +68,19 @@ static uint8_t segment_of(unsigned reg, int base)
 /* ---- the stack ---------------------------------------------------------------------------------
  */
 
-/* Pushes (negative) and pops, in words; 8 at once for pusha. */
-static int stack_words(unsigned id)
+/* Pushes (negative) and pops, in words; 8 at once for pusha. Far transfers as within a ring. */
+static int stack_words(unsigned id, unsigned bits)
 {
     switch (id) {
+    case X86_INS_LCALL:
+        return -2;
+    case X86_INS_RETF:
+    case X86_INS_RETFQ:
+        return 2;
+    case X86_INS_IRET:
+    case X86_INS_IRETD:
+    case X86_INS_IRETQ:
+        return bits == 64 ? 5 : 3;
     case X86_INS_PUSH:
     case X86_INS_PUSHF:
     case X86_INS_PUSHFD:
@@ -100,7 +109,11 @@ static int stack_words(unsigned id)
 static unsigned word_size(const cs_insn *in, unsigned bits)
 {
     bool small = in->detail->x86.prefix[2] == 0x66;
+    bool is_far = in->id == X86_INS_LCALL || in->id == X86_INS_RETF || in->id == X86_INS_RETFQ ||
+                  in->id == X86_INS_IRET || in->id == X86_INS_IRETD || in->id == X86_INS_IRETQ;
 
+    if (bits == 64 && is_far) /* these do not grow by themselves */
+        return in->detail->x86.rex & 8 ? 8 : small ? 2 : 4;
     if (in->id == X86_INS_CALL || in->id == X86_INS_RET)
         small = small && bits != 64;
     if (bits == 64)
@@ -110,7 +123,7 @@ static unsigned word_size(const cs_insn *in, unsigned bits)
 
 static bool stack_access(const cs_insn *in, unsigned bits, struct access *a)
 {
-    int words = stack_words(in->id);
+    int words = stack_words(in->id, bits);
     unsigned size = word_size(in, bits);
     int move = words * (int)size;
 

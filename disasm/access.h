@@ -1,7 +1,7 @@
 /*
  * The memory that an instruction reads and writes, as formulas over the registers: explicit
- * operands, string elements and the stack. What goes through descriptor tables (far transfers,
- * interrupts) is not here.
+ * operands, string elements and the stack, for far transfers that of one ring. What is read of
+ * descriptor tables, and what goes through gates, is not here.
  */
 #ifndef DISASM_ACCESS_H
 #define DISASM_ACCESS_H

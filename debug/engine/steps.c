@@ -98,6 +98,8 @@ bool engine_make_steps(struct engine *g, struct vcpu *v, struct onestep_info *in
         r = vcpu_onestep(v, &ops, info);
         if (w->stepped || by_hand)
             watch_expected(w, v, r != ONE_OTHER && (info->vector < 0 || info->trapped));
+        if (w->stepped && r == ONE_DONE && info->vector >= 0)
+            watch_entered(w, v);
         made = r != ONE_OTHER || after_odd_step(g, v, &ops, pl, info);
     }
     if ((made && !info->partial && info->vector < 0) ||

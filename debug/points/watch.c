@@ -17,6 +17,7 @@
 #include "vmm/base/x.h"
 #include "vmm/insn_head.h"
 
+#define EFER_LMA   0x400u
 #define NOT_MAPPED UINT64_MAX
 #define INSN_MAX   15
 
@@ -920,6 +921,35 @@ void watch_expected(struct watches *w, struct vcpu *v, bool made)
     take_new_values(w, v);
 }
 
+/* Bytes of the frame of an exception or interrupt at the stack's top; 0 when it cannot be read. An
+ * error code is told by what lies above it, the address of the instruction that faulted: software's
+ * own interrupts of the same vectors have none. */
+static uint64_t frame_bytes(const struct watches *w, const struct vcpu *v, uint64_t fault_at)
+{
+    bool real = !(v->sregs->cr0 & 1), is_long = v->sregs->efer & EFER_LMA;
+    unsigned slot = real ? 2 : is_long ? 8 : 4, code;
+    struct walk_regs r;
+    uint8_t raw[24];
+
+    if (real)
+        return 6;
+    vcpu_walk_regs(v, &r);
+    if (walk_read(&w->vm->mem, &r, v->sregs->ss.base + v->regs->rsp, raw, 3 * slot) != 3 * slot)
+        return 0;
+    code = le_load(raw + slot, slot) == fault_at && le_load(raw, slot) != fault_at;
+    /* Outside long mode SS and SP are there only when the stack was changed. */
+    return (3 + code + (is_long || (raw[(1 + code) * slot] & 3u) > cpu_cpl(v->sregs) ? 2 : 0)) *
+           slot;
+}
+
+void watch_entered(struct watches *w, struct vcpu *v)
+{
+    uint64_t len = frame_bytes(w, v, w->cpu[v->id].step_from);
+
+    expect_range(w, v, v->sregs->ss.base + v->regs->rsp, len, true);
+    take_new_values(w, v);
+}
+
 /* ---- by debug registers ------------------------------------------------------------------------
  */
 
@@ -984,6 +1014,21 @@ static bool made_before(struct watch_cpu *c, struct vcpu *v)
     return false;
 }
 
+/* KVM gathers what INS reads, and stores it at once: the first part of such a block. */
+#define INS_BLOCK 1024u
+static bool may_be_ins(const struct vcpu *v, uint64_t to)
+{
+    uint64_t behind = (to - v->run->mmio.phys_addr) & (PAGE_BYTES - 1);
+
+    return behind <= INS_BLOCK && v->run->mmio.len == (behind < 8 ? behind : 8) &&
+           !(v->regs->rflags >> 10 & 1);
+}
+
+static bool is_ins(const struct insn_head *h)
+{
+    return (h->b[h->opcode_at] & 0xfe) == 0x6c;
+}
+
 /* Not looking at code yet, which most accesses need not pay for: strings are stored at ES:RDI, and
  * in 64-bit code loaded from there or from RSI, with a segment's base or without. */
 static bool may_be_string(const struct vcpu *v)
@@ -1003,7 +1048,7 @@ static bool may_be_string(const struct vcpu *v)
             return true;
     }
     if (run->mmio.is_write)
-        return false;
+        return may_be_ins(v, to);
     for (unsigned i = 0; i < 4 && s->cs.l; i++) {
         const uint64_t from[] = {v->regs->rdi, v->regs->rsi, v->regs->rsi + s->fs.base,
                                  v->regs->rsi + s->gs.base};
@@ -1029,6 +1074,9 @@ bool watch_in_string(struct watches *w, struct vcpu *v)
     for (unsigned i = 0; i < c->hits; i++)
         if (c->hit[i].by) /* a read; or the step that was made began there */
             return c->hit[i].by == at;
+    if (is_ins(&h) && v->run->exit_reason == KVM_EXIT_MMIO && v->run->mmio.is_write &&
+        may_be_ins(v, v->sregs->es.base + v->regs->rdi))
+        return true;
     if (!c->disasm)
         c->disasm = disasm_new();
     return operands_read(c->disasm, v, at, true, &o) && string_made(c, v, &o) && !made_before(c, v);

@@ -201,6 +201,8 @@ void watch_expect(struct watches *w, struct vcpu *v);
 void watch_expect_all(struct watches *w, struct vcpu *v);
 /* After it: forgets that when the instruction was not carried out, else takes the new values. */
 void watch_expected(struct watches *w, struct vcpu *v, bool made);
+/* After that: the step ended at a handler's first instruction, and the processor pushed a frame. */
+void watch_entered(struct watches *w, struct vcpu *v);
 /* Compares pages that are watched by steps, after a step. */
 void watch_compare(struct watches *w, struct vcpu *v);
 /* Remembers a page's bytes, to be compared with watch_compare_page. */

@@ -179,6 +179,22 @@ static void forget_bogus_ud(struct vcpu *v, const struct exit_event *ev)
     vcpu_dirty(v, VS_EVENTS);
 }
 
+/* The instruction behind which an event waits, when that was its cause: INT n or INT3, past which
+ * RIP is already; else where the vCPU stands. */
+static uint64_t event_origin(const struct vcpu *v, int vector)
+{
+    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    struct walk_regs r;
+    uint8_t b[2];
+
+    vcpu_walk_regs(v, &r);
+    if (walk_read(&v->vm->mem, &r, at - 2, b, 2) != 2)
+        return at;
+    if (b[0] == 0xcd && b[1] == vector)
+        return at - 2;
+    return b[1] == 0xcc && vector == 3 ? at - 1 : at;
+}
+
 static enum onestep lifted_step(struct watches *w, struct vcpu *v, const struct exit_event *ev,
                                 const struct onestep_ops *ops, struct onestep_info *info)
 {
@@ -188,16 +204,21 @@ static enum onestep lifted_step(struct watches *w, struct vcpu *v, const struct 
     info->trapped = info->partial = false;
     info->vector = -1;
     info->last.reason = EXIT_RUN; /* no exit yet */
-    if (event_waits(v, ev, &event))
-        return vcpu_deliver(v, ops,
-                            &(struct assist_event){.vector = event.vector,
-                                                   .is_interrupt = event.is_interrupt,
-                                                   .has_ec = event.has_ec,
-                                                   .ec = event.error_code},
-                            info);
-    watch_expect(w, v);
-    r = vcpu_onestep(v, ops, info);
-    watch_expected(w, v, r != ONE_OTHER && (info->vector < 0 || info->trapped));
+    if (event_waits(v, ev, &event)) {
+        w->cpu[v->id].step_from = event_origin(v, event.vector);
+        r = vcpu_deliver(v, ops,
+                         &(struct assist_event){.vector = event.vector,
+                                                .is_interrupt = event.is_interrupt,
+                                                .has_ec = event.has_ec,
+                                                .ec = event.error_code},
+                         info);
+    } else {
+        watch_expect(w, v);
+        r = vcpu_onestep(v, ops, info);
+        watch_expected(w, v, r != ONE_OTHER && (info->vector < 0 || info->trapped));
+    }
+    if (r == ONE_DONE && info->vector >= 0)
+        watch_entered(w, v);
     return r;
 }
 

@@ -123,7 +123,17 @@ __asm__(".macro I ra, ral, rb, rbl, wa, wal, wb, wbl, text\n"
             " W 0xa1a0, 8, \"movhps %xmm0, 0xa1a0\"\n"                                             \
             " W 0xa1b0, 16, \"movntps %xmm0, 0xa1b0\"\n"                                           \
             " W 0xa1c0, 4, \"stmxcsr 0xa1c0\"\n"                                                   \
-            " R 0xa1c0, 4, \"ldmxcsr 0xa1c0\"\n" /* strings */                                     \
+            " R 0xa1c0, 4, \"ldmxcsr 0xa1c0\"\n"                                                   \
+            " R 0xa1c0, 2, \"pinsrw $1, 0xa1c0, %xmm2\"\n"                                         \
+            " R 0xa1c0, 4, \"cvtsi2ssl 0xa1c0, %xmm2\"\n"                                          \
+            " R 0xa1c0, 16, \"pxor 0xa1c0, %xmm1\"\n"                                              \
+            " W 0xa1d0, 16, \"movntdq %xmm0, 0xa1d0\"\n"                                           \
+            " M 0xa024, 8, \"cmpxchg8b 0xa024\"\n"                                                 \
+            " R 0xa020, 4, \"bsfl 0xa020, %eax\"\n"                                                \
+            " R 0xa020, 4, \"cmovel 0xa020, %eax\"\n"                                              \
+            " R 0xa020, 4, \"cmovnel 0xa020, %eax\"\n"                                             \
+            " R 0xa013, 2, \"imulw $3, 0xa013, %ax\"\n"                                            \
+            " N \"prefetcht0 0xa010\"\n" /* strings */                                             \
             " N \"mov $0xa200, %" di "\"\n N \"mov $0xa010, %" si "\"\n"                           \
             " I 0xa010,1,0,0,0xa200,1,0,0,\"movsb\"\n"                                             \
             " N \"mov $0x5a6b, %" ax "\"\n"                                                        \
@@ -176,6 +186,36 @@ __asm__(".macro I ra, ral, rb, rbl, wa, wal, wb, wbl, text\n"
     extern const uint8_t m_##name##_begin[], m_##name##_end[];                                     \
     extern const struct row m_##name##_rows[], m_##name##_last[];
 
+/* Ring 0: an interrupt through vector 64, whose gate is at `vec`, and back; descriptor tables;
+ * ports. `far`, `frame`: bytes of SGDT and of the frame. */
+#define RING0(name, vec, frame, iret, far, cx, si, di, sp)                                         \
+    " N \"movw $(8f - m_" #name "_begin + 0x8000), " vec "\"\n"                                    \
+    " N \"mov $0xb7c0, %" sp "\"\n"                                                                \
+    " I 0,0,0,0,0xb7c0-" frame "," frame ",0,0,\"int $0x40\"\n"                                    \
+    " R 0xa017, 4, \"movl 0xa017, %eax\"\n"                                                        \
+    " N \"jmp 9f\"\n"                                                                              \
+    " 8:\n W 0xa3f0, 2, \"movw $0x1234, 0xa3f0\"\n"                                                \
+    " R 0xb7c0-" frame "," frame ",\"" iret "\"\n"                                                 \
+    " 9:\n R 0xa110, " far ", \"lidt 0xa110\"\n"                                                   \
+    " R 0xa100, " far ", \"lgdt 0xa100\"\n"                                                        \
+    " W 0xa3f4, 2, \"movw %ds, 0xa3f4\"\n N \"invlpg 0xa010\"\n"                                   \
+    " N \"mov $0x9990, %dx\"\n N \"mov $0xa2f0, %" di "\"\n N \"mov $0xa2fe, %" si "\"\n"          \
+    " W 0xa2f0, 1, \"insb\"\n"                                                                     \
+    " R 0xa2fe, 2, \"outsw\"\n"                                                                    \
+    " N \"mov $6, %" cx "\"\n"                                                                     \
+    " W 0xa2f1, 6, \"rep insb\"\n"                                                                 \
+    " N \"mov $3, %" cx "\"\n N \"mov $0xa012, %" si "\"\n"                                        \
+    " R 0xa012, 12, \"rep outsl\"\n"                                                               \
+    " N \"mov $100, %" cx "\"\n N \"mov $0xaf9c, %" di "\"\n"                                      \
+    " W 0xaf9c, 200, \"rep insw\"\n"
+/* A segment that begins elsewhere. */
+#define SEGMENT(si, di)                                                                            \
+    " R 0xa010, 1, \"movb %fs:0x9010, %al\"\n"                                                     \
+    " W 0xa3f8, 4, \"movl %eax, %fs:0x93f8\"\n"                                                    \
+    " M 0xaffe, 4, \"incl %fs:0x9ffe\"\n"                                                          \
+    " N \"mov $0x9013, %" si "\"\n N \"mov $0xa3fc, %" di "\"\n"                                   \
+    " I 0xa013,1,0,0,0xa3fc,1,0,0,\"movsb %fs:(%" si "), %es:(%" di ")\"\n"
+
 #define PUSHA(n)                                                                                   \
     " N \"mov $0xb780, %esp\"\n W 0xb780-" n "," n ",\"pusha\"\n"                                  \
     " R 0xa300, 8, \"movq 0xa300, %xmm3\"\n"
@@ -191,10 +231,22 @@ __asm__(".macro I ra, ral, rb, rbl, wa, wal, wb, wbl, text\n"
     " I 0xa200,32,0,0,0xafe9,32,0,0,\"rep movsq\"\n"                                               \
     " W 0xa350, 8, \"movnti %rax, 0xa350\"\n"
 
-PROGRAM(real16, ".code16", "ax", "bx", "cx", "si", "di", "sp", "bp", "2", "6", "2", PUSHA("16"))
+#define REAL_FAR                                                                                   \
+    " N \"movw $0, 0x102\"\n N \"mov $0x100, %ax\"\n N \"mov %ax, %fs\"\n" SEGMENT(                \
+        "si", "di") " N \"mov $0xb7c0, %sp\"\n"                                                    \
+                    " W 0xb7bc, 4, \"lcall $0, $(6f - m_real16_begin + 0x8000)\"\n"                \
+                    " N \"jmp 7f\"\n 6:\n R 0xb7bc, 4, \"lret\"\n 7:\n"
+#define LONG_FS                                                                                    \
+    " N \"mov $0xc0000100, %ecx\"\n N \"mov $0x1000, %eax\"\n N \"xor %edx, %edx\"\n"              \
+    " N \"wrmsr\"\n" SEGMENT("rsi", "rdi")
+
+PROGRAM(real16, ".code16", "ax", "bx", "cx", "si", "di", "sp", "bp", "2", "6", "2",
+        PUSHA("16") REAL_FAR RING0(real16, "0x100", "6", "iret", "6", "cx", "si", "di", "sp"))
 PROGRAM(prot32, ".code32", "eax", "ebx", "ecx", "esi", "edi", "esp", "ebp", "4", "6", "4",
-        PUSHA("32"))
-PROGRAM(long64, ".code64", "rax", "rbx", "rcx", "rsi", "rdi", "rsp", "rbp", "8", "10", "8", ONLY64)
+        PUSHA("32") RING0(prot32, "0x14200", "12", "iret", "6", "ecx", "esi", "edi", "esp"))
+PROGRAM(long0, ".code64", "rax", "rbx", "rcx", "rsi", "rdi", "rsp", "rbp", "8", "10", "8",
+        ONLY64 LONG_FS RING0(long0, "0x14400", "40", "iretq", "10", "rcx", "rsi", "rdi", "rsp"))
+PROGRAM(long3, ".code64", "rax", "rbx", "rcx", "rsi", "rdi", "rsp", "rbp", "8", "10", "8", ONLY64)
 
 static const struct {
     const uint8_t *begin, *end;
@@ -202,8 +254,8 @@ static const struct {
 } programs[DP_KINDS] = {
     {m_real16_begin, m_real16_end, m_real16_rows, m_real16_last},
     {m_prot32_begin, m_prot32_end, m_prot32_rows, m_prot32_last},
-    {m_long64_begin, m_long64_end, m_long64_rows, m_long64_last},
-    {m_long64_begin, m_long64_end, m_long64_rows, m_long64_last},
+    {m_long0_begin, m_long0_end, m_long0_rows, m_long0_last},
+    {m_long3_begin, m_long3_end, m_long3_rows, m_long3_last},
 };
 
 static struct program prog;
