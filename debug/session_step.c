@@ -14,13 +14,27 @@
 #include "vmm/kvm.h"
 #include "vmm/onestep.h"
 
+/* Nothing will start it as things stand. */
+static bool waits_for_start(struct session *s, unsigned vcpu)
+{
+    struct machine *m = &s->vm->m;
+    bool started;
+
+    if (vcpu_waits(s->vm->cpu[vcpu]) != VCPU_WAIT_SIPI)
+        return false;
+    pthread_mutex_lock(&m->lock);
+    started = m->cpu[vcpu].sipi_vector >= 0; /* sent while it stood */
+    pthread_mutex_unlock(&m->lock);
+    return !started;
+}
+
 static int check(struct session *s, unsigned vcpu, struct err *e)
 {
     int rc = session_can_run(s, e);
 
     if (rc == 0 && vcpu >= s->vm->cpus)
         rc = err_set(e, EINVAL, "there is no vCPU %u", vcpu);
-    if (rc == 0 && vcpu_waits(s->vm->cpu[vcpu]) == VCPU_WAIT_SIPI)
+    if (rc == 0 && waits_for_start(s, vcpu))
         rc = err_set(e, EINVAL, "vCPU %u waits for its start-up IPI: it has nothing to step", vcpu);
     return rc;
 }

@@ -176,7 +176,9 @@ void stop_describe(struct session *s, struct stop_info *si, const struct exit_ev
         say(si, "Stopped before the first instruction at %s", at);
         break;
     case STOP_STEP:
-        if (si->vector >= 0)
+        if (*detail)
+            say(si, "%.400s", detail);
+        else if (si->vector >= 0)
             say(si, "Entered the handler of vector %d (%s) at %s", si->vector,
                 exception_name(si->vector), at);
         else

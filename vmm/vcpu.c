@@ -130,6 +130,8 @@ static void take_init(struct vcpu *v)
     v->events->exception.injected = v->events->exception.pending = 0;
     v->events->interrupt.injected = 0;
     v->events->nmi.injected = v->events->nmi.pending = v->events->nmi.masked = 0;
+    v->idt_hidden = false; /* the one that a step hid is gone */
+    v->inits++;
     x86_reset_state(v->vm->signature, v->sregs, v->regs);
     vcpu_dirty(v, VS_REGS | VS_SREGS | VS_EVENTS);
     atomic_store(&v->idle, v->id == 0 ? VCPU_ACTIVE : VCPU_WAIT_SIPI);

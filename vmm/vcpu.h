@@ -93,6 +93,7 @@ struct vcpu {
     struct exit_event refused;
     uint16_t idt_limit_real; /* while idt_hidden */
     bool idt_hidden;         /* sregs->idt.limit is 0 by us */
+    unsigned inits;          /* INITs that it took: it stands elsewhere since the last */
     bool idt_shown;          /* it is not, but in KVM it is: all that the registers differ in */
 
     bool dr6_kept; /* dr6 holds the guest's value from before our steps */

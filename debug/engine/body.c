@@ -3,6 +3,8 @@
  */
 #include "debug/engine/engine_int.h"
 
+#include <stdio.h>
+
 #include "debug/points/catch.h"
 #include "debug/points/hooks.h"
 #include "debug/points/pass.h"
@@ -255,6 +257,24 @@ static void settle_parking(struct engine *g, struct vcpu *v)
         (void)engine_trap_store(g, v, &ev, true);
 }
 
+/* An INIT took the vCPU away from where it stood; who stepped it is told when it does not start
+ * again at once. */
+static void took_init(struct engine *g, struct vcpu *v)
+{
+    struct stop_info *si;
+
+    g->inits[v->id] = v->inits;
+    g->past[v->id] = false;
+    g->judged[v->id] = UINT64_MAX;
+    engine_note_delivered(g, v, false);
+    if (g->job[v->id].kind != JOB_STEP || atomic_load(&v->idle) != VCPU_WAIT_SIPI)
+        return;
+    si = engine_stop(g, v, STOP_STEP);
+    if (si->kind == STOP_STEP)
+        snprintf(si->text, sizeof si->text, "An INIT reset vCPU %u: it waits for its start-up IPI",
+                 v->id);
+}
+
 void engine_body(void *arg, struct vcpu *v)
 {
     struct engine *g = arg;
@@ -267,7 +287,11 @@ void engine_body(void *arg, struct vcpu *v)
             engine_alone_pause(g);
         int injected = v->injected;
 
-        if (!vcpu_ready(v)) {
+        bool ready = vcpu_ready(v);
+
+        if (v->inits != g->inits[v->id])
+            took_init(g, v);
+        if (!ready) {
             engine_check_dead(g, v);
             continue;
         }

@@ -98,6 +98,7 @@ struct engine {
     bool past[MACHINE_CPUS_MAX]; /* the points at the vCPU's RIP were dealt with: step over them */
     unsigned looked[MACHINE_CPUS_MAX]; /* points_overwritten's */
     bool stands[MACHINE_CPUS_MAX];     /* kicks find the vCPU where it was: make a step */
+    unsigned inits[MACHINE_CPUS_MAX];  /* vcpu.inits when the vCPU was looked at last */
     uint64_t judged[MACHINE_CPUS_MAX]; /* linear RIP whose points were looked at; UINT64_MAX none */
     /* The step past a point entered a handler on purpose: its gate hook is not to take it back. */
     struct {

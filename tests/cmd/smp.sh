@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 names="states states_known_to_the_kernel each_hit_is_told point_for_one locking_on locking_step locking_off steps_one_that_waits
-nexti_over_a_halt"
+nexti_over_a_halt init_ends_a_step started_while_it_stands points_after_an_init"
 [[ -r /dev/kvm && -w /dev/kvm ]] || { for n in $names; do echo "SKIP $n: no usable /dev/kvm"; done; exit 0; }
 status=0
 # Emulated processors (tests/svm-rig) stop some hundred times a second: less is asked of them.
@@ -13,6 +13,11 @@ less=1
 { ${CC:-gcc} -m32 -c -o "$TEST_DIR/crowd.o" tests/cmd/crowd.S &&
     ld -m elf_i386 -Ttext 0x7000 -o "$TEST_DIR/crowd.elf" "$TEST_DIR/crowd.o" &&
     objcopy -O binary "$TEST_DIR/crowd.elf" "$TEST_DIR/crowd.bin"; } >"$TEST_DIR/build" 2>&1 ||
+    { echo "FAIL states: $(cat "$TEST_DIR/build")"; exit 1; }
+
+{ ${CC:-gcc} -m32 -c -o "$TEST_DIR/restart.o" tests/cmd/restart.S &&
+    ld -m elf_i386 -Ttext 0x7000 -o "$TEST_DIR/restart.elf" "$TEST_DIR/restart.o" &&
+    objcopy -O binary "$TEST_DIR/restart.elf" "$TEST_DIR/restart.bin"; } >"$TEST_DIR/build" 2>&1 ||
     { echo "FAIL states: $(cat "$TEST_DIR/build")"; exit 1; }
 
 # go COMMAND...: runs them; $out is what was said.
@@ -81,6 +86,29 @@ steps_one_that_waits() {
 nexti_over_a_halt() {
     go 'break asleep thread 1' continue 'set scheduler-locking off' 'nexti 3'
     says '^Breakpoint 1, .* on vCPU 1$' 'debug-exit port'
+}
+# Processor 0 starts processor 1 over and over.
+restart() {
+    local args=() c
+    for c; do args+=(-e "$c"); done
+    out=$(timeout 60 "$VMSCOPE" run --cpus 2 --mode prot --load-addr 0x7000 --symbols "$TEST_DIR/restart.elf" \
+        "$TEST_DIR/restart.bin" "${args[@]}" 2>&1)
+}
+init_ends_a_step() {
+    restart 'tbreak work' continue 'vcpu 0' 'set scheduler-locking on' 'until sipi' 'vcpu 1' 'stepi 5' 'info vcpus'
+    says '^An INIT reset vCPU 1: it waits for its start-up IPI$' '^\* +1 .* waiting for SIPI'
+}
+started_while_it_stands() {
+    restart 'tbreak work' continue 'vcpu 0' 'set scheduler-locking on' 'until sipi' 'vcpu 1' stepi 'vcpu 0' stepi \
+        'vcpu 1' 'stepi 2'
+    says '^An INIT reset vCPU 1' '^Stepped to 0x[0-9a-f]+ <work> on vCPU 1$'
+}
+# A point where it starts is hit although it stood at another, whose turn was over.
+points_after_an_init() {
+    restart 'break work' 'break ap' continue continue 'vcpu 0' 'set scheduler-locking on' 'until sent' \
+        'set scheduler-locking off' 'vcpu 1' continue
+    says 'Breakpoint 2, 0x[0-9a-f]+ <ap> on vCPU 1$' 'Breakpoint 1, 0x[0-9a-f]+ <work> on vCPU 1$' '^Arrived at' \
+        'Breakpoint 2, 0x[0-9a-f]+ <ap> on vCPU 1$'
 }
 for name in $names; do "$name" && echo "ok $name"; done
 exit $status
