@@ -127,7 +127,9 @@ static const struct rung rungs[] = {
     {MF_BREAK, METHOD_INT3,       ALL,   {PER(int3, HOW_DEBUG, "int3")}},
     /* A page of ring 0 may be executed by ring 3 one day: the same byte for both. */
     {MF_BREAK, METHOD_GATE,       LONG,  {ONE(int3[PM_LONG0], HOW_INTERNAL, "int3 in ring 0"), ONE(int3[PM_LONG3], HOW_GUEST, "int3 in ring 3")}},
-    {MF_BREAK, METHOD_ICEBP,      ALL,   {PER(icebp, HOW_INTERNAL, "icebp")}},
+    /* In real mode int3 is the guest's; protected mode may go back there. */
+    {MF_BREAK, METHOD_ICEBP,      REAL | PROT, {PER(icebp, HOW_INTERNAL, "icebp")}},
+    {MF_BREAK, METHOD_ICEBP,      LONG,  {PER(icebp, HOW_INTERNAL, "icebp"), ONE(icebp[PM_LONG3], HOW_INTERNAL, "icebp in ring 3")}},
     {MF_BREAK, METHOD_STEPPING,   ALL,   {SYM(T_STEPS, "single step")}},
     /* For who wants no bytes in the guest's code. On a processor such a page gets in the way of
      * events whose handlers are in it. */
@@ -305,11 +307,25 @@ static void complain(struct buf *out, const char *item, size_t len, const char *
         log_warn("VMSCOPE_FORCE_METHODS: \"%s\" is ignored: %s", text, why);
 }
 
+/* It holds in other modes; nobody is to take the next rung there for the one that was asked for. */
+static void complain_modes(struct buf *out, const char *item, size_t len, unsigned modes)
+{
+    char why[120];
+    size_t n = 0;
+
+    n += (size_t)snprintf(why, sizeof why, "this host cannot do that in");
+    for (unsigned i = 0; i < PROBE_MODES; i++)
+        if (modes >> i & 1)
+            n += (size_t)snprintf(why + n, sizeof why - n, " %s", probe_mode_key(i));
+    complain(out, item, len, why);
+}
+
 /* One "feature[.mode]=method". */
 static void force_item(struct methods *m, const char *item, size_t len, struct buf *complaints)
 {
     const char *eq = memchr(item, '=', len), *dot;
     int feature, mode = -1, how, done = 0;
+    unsigned applies = 0;
     size_t left;
 
     if (!eq) {
@@ -332,10 +348,14 @@ static void force_item(struct methods *m, const char *item, size_t len, struct b
         return;
     }
     for (int i = 0; i < PROBE_MODES; i++)
-        if (mode < 0 || mode == i)
-            done += force_pick(&m->pick[feature][i], (enum method)how);
+        if ((mode < 0 || mode == i) && method_applies((enum method_feature)feature, i)) {
+            applies |= 1u << i;
+            done |= force_pick(&m->pick[feature][i], (enum method)how) << i;
+        }
     if (!done)
         complain(complaints, item, len, "this host cannot do that");
+    else if (applies & ~(unsigned)done & LONG)
+        complain_modes(complaints, item, len, applies & ~(unsigned)done);
 }
 
 void methods_choose_forced(const struct probe *p, const char *force, struct methods *out,

@@ -191,15 +191,24 @@ static void forcing(void)
     struct buf b = {0};
 
     make_sw(&p);
-    methods_choose_forced(&p, "step=trap,break.long0=icebp,break.long3=stepping", &m, &b);
-    CHECK_STR(buf_str(&b), "");
+    methods_choose_forced(&p, "step=trap,break.prot=icebp,break.long3=stepping", &m, &b);
+    CHECK_STR(buf_str(&b),
+              "VMSCOPE_FORCE_METHODS: \"step=trap\" is ignored: this host cannot do that "
+              "in long3\n");
+    buf_clear(&b);
     CHECK_STR(PICK(STEP, LONG0), "trap");
     CHECK_STR(PICK(STEP, LONG3), "exact"); /* the guest gets the trap there: unchanged */
-    CHECK_STR(PICK(BREAK, LONG0), "icebp");
-    CHECK(!method_usable(&m, MF_BREAK, PM_LONG0, METHOD_DEBUG_REG));
-    CHECK_STR(PICK(BREAK, PROT), "debug-register");
+    CHECK_STR(PICK(BREAK, PROT), "icebp");
+    CHECK(!method_usable(&m, MF_BREAK, PM_PROT, METHOD_DEBUG_REG));
+    CHECK_STR(PICK(BREAK, LONG0), "debug-register");
     CHECK_STR(PICK(BREAK, LONG3), "stepping");
-    CHECK(m.pick[MF_BREAK][PM_LONG0].is_forced && !m.pick[MF_BREAK][PM_PROT].is_forced);
+    CHECK(m.pick[MF_BREAK][PM_PROT].is_forced && !m.pick[MF_BREAK][PM_LONG0].is_forced);
+    /* A page of ring 0 may come to be executed by ring 3, where the guest gets icebp. */
+    methods_choose_forced(&p, "break.long0=icebp", &m, &b);
+    CHECK_STR(buf_str(&b),
+              "VMSCOPE_FORCE_METHODS: \"break.long0=icebp\" is ignored: this host cannot "
+              "do that\n");
+    buf_clear(&b);
     make_hw(&p);
     methods_choose_forced(&p, "watch-write=read-only-slot,watch-access=no-slot", &m, &b);
     CHECK_STR(buf_str(&b), "");
