@@ -124,11 +124,23 @@ static bool by_register(const struct points *p, enum probe_mode mode)
                            : method_usable(&p->vm->methods, MF_BREAK, mode, METHOD_DEBUG_REG);
 }
 
+/* Hooks are bytes also where breakpoints are to be something else. */
+static uint8_t hook_byte(const struct points *p, enum probe_mode mode, enum bp_method *m)
+{
+    const struct probe *probe = &p->vm->probe;
+    uint8_t byte = plant_byte(p, mode, m);
+
+    if (byte)
+        return byte;
+    *m = probe->int3[mode] == HOW_DEBUG || probe->int3[mode] == HOW_INTERNAL ? BP_INT3 : BP_ICEBP;
+    return *m == BP_INT3 ? 0xcc : probe->icebp[mode] == HOW_INTERNAL ? 0xf1 : 0;
+}
+
 bool points_plant_hook(struct points *p, uint64_t gpa)
 {
     struct spot ring0 = {.real = !(p->vm->cpu[0]->sregs->cr0 & 1)};
     enum bp_method m;
-    uint8_t byte = plant_byte(p, mode_there(p, &ring0), &m);
+    uint8_t byte = hook_byte(p, mode_there(p, &ring0), &m);
 
     if (!byte || !plant_put(p, gpa, byte))
         return false;
