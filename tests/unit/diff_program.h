@@ -890,6 +890,9 @@ static void dp_to_ring3(struct program *p)
     dp_put(p, DP_TABLES, 4);
     DP_CODE_BYTES(p, 0x0f, 0x22, 0xd8);                    /* mov cr3 */
     DP_CODE_BYTES(p, 0x66, 0xb8, DP_TR, 0, 0x0f, 0, 0xd8); /* ltr */
+    /* Data segments of ring 3: a processor's iretq clears those of ring 0, an emulating KVM's does
+     * not, but for the ones that are stepped. */
+    DP_CODE_BYTES(p, 0x66, 0xb8, DP_USER_SS, 0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xe0, 0x8e, 0xe8);
 }
 
 static void dp_set_up(struct program *p)

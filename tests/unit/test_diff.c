@@ -724,7 +724,6 @@ static const char *const forces[] = {
     "no registers, no bytes",
 };
 #define FORCES         (sizeof forces / sizeof forces[0])
-#define FORCE_ICEBP    4
 #define FORCE_NO_BYTES 6
 
 /* ---- one program
@@ -891,9 +890,6 @@ static void programs(enum dp_kind kind)
     for (; made < least || clock_ns() < until; seed++, made++) {
         unsigned force = getenv("DIFF_FORCE") ? (unsigned)number("DIFF_FORCE", 0) % FORCES
                                               : (unsigned)(seed % FORCES);
-
-        if (kind == DP_LONG3 && (force == FORCE_ICEBP || force == FORCE_NO_BYTES))
-            force = 0; /* for ring 0 alone */
 
         if (try_program(kind, seed, force, failed < 3))
             continue;
