@@ -671,6 +671,21 @@ static bool way_watch_pages(void)
     return go_on(0);
 }
 
+/* What the processor reads and writes by itself when an event comes: its tables, and stacks. */
+static bool way_watch_tables(void)
+{
+    bool real = prog.kind == DP_REAL;
+
+    if (!set_up())
+        return false;
+    watch(real ? 0 : DP_IDT, real ? 0x400 : 0x1000, below(2) ? WATCH_ACCESS : WATCH_WRITE, true);
+    if (!real && below(2))
+        watch(DP_GDT, 0x80, below(2) ? WATCH_ACCESS : WATCH_WRITE, true);
+    if (below(2))
+        watch(DP_STACK_TOP - 0x100, 0x100, below(2) ? WATCH_ACCESS : WATCH_WRITE, true);
+    return go_on(below(2) ? GO_STOPS : 0);
+}
+
 static bool way_watch_stepped(void)
 {
     watch(DP_WATCHED, 8, (const enum watch_access[]){1, 3, 4}[below(3)], below(2));
@@ -709,6 +724,7 @@ static const struct way {
     {"watch stack", way_watch_stack},
     {"watch code", way_watch_code},
     {"watch pages", way_watch_pages},
+    {"watch tables", way_watch_tables},
     {"watch while stepping", way_watch_stepped},
     {"all", way_all},
 };
