@@ -68,6 +68,7 @@ struct watch_page {
     unsigned idle;           /* writes to that which no breakpoint depends on, lately */
     bool is_table;           /* a page table of some vCPU, or about to be one */
     bool is_stack;           /* a stack that the processor pushes frames to */
+    bool is_vectors;         /* task state, or real mode's vectors (watch_pages.c) */
     bool lifted_last;        /* its trap was lifted the last time that one was in the way */
     bool troubled;           /* its trap is in the way too often: compare instead */
     uint8_t *old;            /* compared pages: as last seen */
