@@ -10,6 +10,7 @@
 #include "debug/session_priv.h"
 #include "debug/stop_error.h"
 #include "debug/symbols/sym.h"
+#include "disasm/disasm.h"
 
 const char *stop_kind_name(enum stop_kind k)
 {
@@ -108,6 +109,15 @@ static void say_error(struct session *s, struct stop_info *si, const struct exit
     buf_fini(&text);
 }
 
+static void say_triple(struct session *s, struct stop_info *si, const char *at)
+{
+    struct buf text = {0};
+
+    stop_error_triple(s, si, at, exception_name(si->vector), &text);
+    say(si, "%s", buf_str(&text));
+    buf_fini(&text);
+}
+
 static const char *access_name(unsigned access)
 {
     return access == WATCH_READ ? "read" : access == WATCH_WRITE ? "written" : "read and written";
@@ -164,6 +174,48 @@ static void say_others(struct session *s, struct stop_info *si)
     }
 }
 
+/* Instructions that a loop may wait with. */
+static bool is_idle(const struct insn *in)
+{
+    return !strcmp(in->mnemonic, "pause") || !strcmp(in->mnemonic, "nop") ||
+           (in->effects & INSN_HLT);
+}
+
+#define IDLE_MAX 4 /* instructions of such a loop */
+
+/* Does the guest stand in a loop that does nothing, so that only an interrupt gets it out? */
+static bool waits_in_loop(struct session *s, const struct stop_info *si)
+{
+    uint64_t here = si->cs_base + si->rip, at = here;
+    struct insn in;
+    unsigned i = 0;
+
+    while (session_insn(s, si->vcpu, at, &in) && is_idle(&in) && i++ < IDLE_MAX)
+        at += in.len;
+    if (i > IDLE_MAX || !(in.effects & INSN_JMP) || !in.has_target || in.target > here)
+        return false;
+    for (at = in.target, i = 0; at < here; at += in.len)
+        if (!session_insn(s, si->vcpu, at, &in) || !is_idle(&in) || i++ >= IDLE_MAX)
+            return false;
+    return at == here;
+}
+
+static void say_interrupted(struct session *s, struct stop_info *si, const char *at)
+{
+    const struct vcpu_state *st = session_cpu(s, si->vcpu, VS_REGS);
+
+    if (!waits_in_loop(s, si))
+        say(si, "Interrupted at %s", at);
+    else if (st && (st->regs.rflags & 0x200))
+        say(si, "Interrupted at %s, where the guest waits for interrupts in a loop", at);
+    else
+        say(si,
+            "Interrupted at %s, where the guest waits in a loop with interrupts off: nothing but "
+            "an "
+            "NMI gets it out",
+            at);
+}
+
 void stop_describe(struct session *s, struct stop_info *si, const struct exit_event *ev)
 {
     char at[128], detail[sizeof si->text];
@@ -199,7 +251,7 @@ void stop_describe(struct session *s, struct stop_info *si, const struct exit_ev
         say(si, "Arrived at %s", at);
         break;
     case STOP_USER:
-        say(si, "Interrupted at %s", at);
+        say_interrupted(s, si, at);
         break;
     case STOP_HALTED:
         say(si, "The guest halted with interrupts off at %s: nothing can wake it", at);
@@ -215,10 +267,7 @@ void stop_describe(struct session *s, struct stop_info *si, const struct exit_ev
         say(si, "The guest asked for a reset at %s", at);
         break;
     case STOP_TRIPLE_FAULT:
-        say(si,
-            "Triple fault at %s: the processor could not deliver vector %d (%s), nor the "
-            "double fault after it",
-            at, si->vector, exception_name(si->vector));
+        say_triple(s, si, at);
         break;
     case STOP_INTERNAL_ERROR:
     case STOP_STUCK:

@@ -205,26 +205,71 @@ static const char *run_error(int code)
     }
 }
 
-static void describe_entry(const struct exit_event *ev, const char *at, struct buf *out)
+/* The instruction where the vCPU stands, as memory has it now. */
+static void add_insn_here(struct session *s, const struct stop_info *si, struct buf *out)
+{
+    struct insn in = {0};
+
+    if (!session_insn(s, si->vcpu, si->cs_base + si->rip, &in)) {
+        buf_adds(out, "what cannot be read");
+        return;
+    }
+    buf_addf(out, "`%s%s%s` (", in.mnemonic, in.operands[0] ? " " : "", in.operands);
+    for (unsigned i = 0; i < in.len; i++)
+        buf_addf(out, "%s%02x", i ? " " : "", in.bytes[i]);
+    buf_addc(out, ')');
+}
+
+static void describe_entry(struct session *s, const struct stop_info *si,
+                           const struct exit_event *ev, const char *at, struct buf *out)
 {
     struct buf why = {0};
 
     exit_format(ev, NULL, &why);
+    buf_addf(out, "the processor refused to enter the guest at %s, before ", at);
+    add_insn_here(s, si, out);
     buf_addf(out,
-             "the processor refused to enter the guest at %s (%s): some register holds a value "
-             "that it does not accept; look at what was written last, `info registers` shows "
-             "segments, control registers and flags",
-             at, buf_str(&why));
+             " (%s): some register holds a value that it does not accept; look at what was written "
+             "last, `info registers` shows segments, control registers and flags",
+             buf_str(&why));
     buf_fini(&why);
 }
 
-static void describe_host(const struct exit_event *ev, const char *at, struct buf *out)
+static bool has_error_code(int vector)
+{
+    return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
+}
+
+void stop_error_triple(struct session *s, const struct stop_info *si, const char *at,
+                       const char *name, struct buf *out)
+{
+    buf_addf(out, "Triple fault at %s: the processor could not deliver vector %d (%s", at,
+             si->vector, name);
+    if (has_error_code(si->vector))
+        buf_addf(out, ", error code 0x%x", si->code);
+    buf_adds(out, "), nor the double fault after it; ");
+    if (s->vm->probe.shutdown_keeps_state) {
+        buf_adds(out, "it stands at ");
+        add_insn_here(s, si, out);
+        buf_adds(out, "; ");
+    } else {
+        buf_adds(out, "KVM has reset the registers, `info exits last` shows what came before; ");
+    }
+    buf_addf(
+        out,
+        "see whether the gate (`info idt %d`), its code segment (`info gdt`) and the handler's "
+        "stack ($rsp, or `info tss`) are there",
+        si->vector);
+}
+
+static void describe_host(struct session *s, const struct stop_info *si,
+                          const struct exit_event *ev, const char *at, struct buf *out)
 {
     const char *name = exit_kind_name(ev->reason);
     int code = ev->u.fail.errno_;
 
     if (ev->reason == KVM_EXIT_FAIL_ENTRY)
-        describe_entry(ev, at, out);
+        describe_entry(s, si, ev, at, out);
     else if (ev->reason == EXIT_ERROR)
         buf_addf(out, "KVM_RUN failed at %s with %s: %s", at, strerror(code), run_error(code));
     else if (ev->reason == KVM_EXIT_UNKNOWN)
@@ -250,7 +295,7 @@ void stop_error_describe(struct session *s, const struct stop_info *si, const st
         describe_stuck(s, si, ev, at, out);
         break;
     default:
-        describe_host(ev, at, out);
+        describe_host(s, si, ev, at, out);
         break;
     }
 }

@@ -14,4 +14,8 @@ bool stop_is_error(enum stop_kind k);
 void stop_error_describe(struct session *s, const struct stop_info *si, const struct exit_event *ev,
                          const char *at, struct buf *out);
 
+/* A triple fault, likewise; `name` is its vector's. */
+void stop_error_triple(struct session *s, const struct stop_info *si, const char *at,
+                       const char *name, struct buf *out);
+
 #endif

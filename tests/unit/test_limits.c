@@ -217,6 +217,7 @@ static const uint8_t self[] = {0x90, 0xeb, 0xfe};
 static const uint8_t long_rep[] = {0xb9, 0xff, 0xff, 0xff, 0x0f, 0x31, 0xff, /* mov ecx, xor edi */
                                    0xf3, 0xae, 0xeb, 0xf5};                  /* repe scasb, again */
 static const uint8_t pausing[] = {0xf3, 0x90, 0xeb, 0xfc};
+static const uint8_t idling[] = {0xfb, 0xf4, 0xf3, 0x90, 0xeb, 0xfb}; /* sti, hlt, pause */
 static const uint8_t counting[] = {0x31, 0xc0, 0xff, 0xc0, 0x75, 0xfc, 0xeb, 0xf8};
 
 static bool is_emulated(void)
@@ -283,8 +284,9 @@ static void stuck_is_told(void)
     }
 }
 
+/* `text`: what the stop says then. */
 static void not_stuck(enum boot_mode mode, const void *code, size_t n,
-                      const struct point_spec *spec)
+                      const struct point_spec *spec, const char *text)
 {
     if (test_failed || !open_code(mode, code, n))
         return;
@@ -298,6 +300,8 @@ static void not_stuck(enum boot_mode mode, const void *code, size_t n,
         session_stop(s);
     if (!test_failed && !session_wait(s, 60000000000ull, NULL))
         test_fail(__FILE__, __LINE__, "it does not stop");
+    if (!test_failed && !strstr(session_last_stop(s)->text, text))
+        test_fail(__FILE__, __LINE__, "%.400s", session_last_stop(s)->text);
     close_code();
 }
 
@@ -308,10 +312,12 @@ static void waiting_is_not_stuck(void)
     static const struct point_spec by_steps = {.kind = POINT_CATCH, .catch_what = CATCH_MODE};
 
     for (enum boot_mode mode = BOOT_MODE_REAL; mode <= BOOT_MODE_LONG; mode++)
-        not_stuck(mode, self, sizeof self, mode == BOOT_MODE_PROT ? &by_steps : NULL);
-    not_stuck(BOOT_MODE_LONG, pausing, sizeof pausing, NULL);
-    not_stuck(BOOT_MODE_PROT, counting, sizeof counting, NULL);
-    not_stuck(BOOT_MODE_LONG, long_rep, sizeof long_rep, NULL);
+        not_stuck(mode, self, sizeof self, mode == BOOT_MODE_PROT ? &by_steps : NULL,
+                  "waits in a loop with interrupts off");
+    not_stuck(BOOT_MODE_LONG, pausing, sizeof pausing, NULL, "waits in a loop");
+    not_stuck(BOOT_MODE_PROT, idling, sizeof idling, NULL, "waits for interrupts in a loop");
+    not_stuck(BOOT_MODE_PROT, counting, sizeof counting, NULL, "Interrupted at");
+    not_stuck(BOOT_MODE_LONG, long_rep, sizeof long_rep, NULL, "Interrupted at");
 }
 
 /* ---- exits that no host here makes ----------------------------------------------------------- */
@@ -389,7 +395,7 @@ static void odd_exits_are_told(void)
         {tell_unknown, 0, STOP_HOST_ERROR, {"does not know", "0x77", "at 0x8000"}},
         {tell_new, 0, STOP_HOST_ERROR, {"exit 123", "no answer", "at 0x8000"}},
         {tell_xen, 0, STOP_HOST_ERROR, {"exit 34 (xen)", "no answer", "at 0x8000"}},
-        {tell_entry, 0, STOP_HOST_ERROR, {"refused to enter", "state is not valid", "0x80000021"}},
+        {tell_entry, 0, STOP_HOST_ERROR, {"refused to enter", "before `jmp 0x8000` (eb fe)", "0x80000021"}},
         {tell_off, 0, STOP_POWER_OFF, {"powered off"}},
         {NULL, EFAULT, STOP_HOST_ERROR, {"Bad address", "smaller -m", "at 0x8000"}},
         {NULL, EIO, STOP_HOST_ERROR, {"Input/output error", "dmesg", "at 0x8000"}},
