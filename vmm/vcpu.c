@@ -42,10 +42,10 @@ struct vcpu *vcpu_self(void)
     return self;
 }
 
-static int kick_signal(void)
-{
-    return SIGRTMIN;
-}
+/* Not a real-time signal: those queue, one entry for each kick, in a queue that all processes of a
+ * user share; while it is full kicks are lost and nobody can make a timer. SIGURG waits once however
+ * often it is sent, and debuggers pass it on without a stop. */
+#define SIG_KICK SIGURG
 
 /* The only signal handler of vCPU threads: two stores. */
 static void on_kick(int sig)
@@ -68,7 +68,7 @@ void vcpu_kick(struct vcpu *v)
         return; /* its own flags are looked at before the next entry anyway */
     atomic_store(&v->kicked, 1);
     futex(&v->kicked, FUTEX_WAKE_PRIVATE, 1);
-    pthread_kill(v->thread, kick_signal());
+    (void)pthread_kill(v->thread, SIG_KICK); /* fails only for a thread that has ended */
 }
 
 #define KICK_AGAIN_NS 20000000u
@@ -917,7 +917,7 @@ static int setup_kvm(struct vcpu *v, const struct cpuid_table *cpuid)
 
 static int make_timer(struct vcpu *v)
 {
-    struct sigevent se = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = kick_signal()};
+    struct sigevent se = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIG_KICK};
 
     se._sigev_un._tid = (pid_t)syscall(SYS_gettid);
     if (timer_create(CLOCK_MONOTONIC, &se, &v->timer) < 0)
@@ -999,11 +999,11 @@ static int start_thread(struct vcpu *v)
     int rc;
 
     sigemptyset(&sa.sa_mask);
-    if (sigaction(kick_signal(), &sa, NULL) < 0)
+    if (sigaction(SIG_KICK, &sa, NULL) < 0)
         return -errno;
     /* Every signal but the kick belongs to the main thread. */
     sigfillset(&block);
-    sigdelset(&block, kick_signal());
+    sigdelset(&block, SIG_KICK);
     sigdelset(&block, SIGSEGV);
     sigdelset(&block, SIGBUS);
     sigdelset(&block, SIGFPE);
