@@ -257,8 +257,15 @@ int expr_eval(const struct expr *x, const struct expr_env *env, uint64_t *value,
     m.depth = 0;
     *value = 0;
     for (unsigned pc = 0; pc < x->count;) {
-        int err = step(&m, &pc);
+        const struct expr_op *op = &x->ops[pc];
+        int err;
 
+        if (op->code == OP_PUSH && op + 1 < x->ops + x->count && op[1].code == OP_EQ && m.depth) {
+            m.stack[m.depth - 1] = m.stack[m.depth - 1] == op->imm; /* most end by this */
+            pc += 2;
+            continue;
+        }
+        err = step(&m, &pc);
         if (err)
             return err;
     }

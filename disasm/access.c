@@ -30,6 +30,13 @@ static int8_t number_of(unsigned reg)
     return ACCESS_NONE;
 }
 
+static const uint16_t high_bytes[] = {X86_REG_AH, X86_REG_CH, X86_REG_DH, X86_REG_BH};
+
+static bool is_high_byte(unsigned reg)
+{
+    return reg == X86_REG_AH || reg == X86_REG_CH || reg == X86_REG_DH || reg == X86_REG_BH;
+}
+
 /* Of whatever width; AH, CH, DH and BH belong to the first four. */
 static int8_t gpr_of(unsigned reg)
 {
@@ -37,10 +44,9 @@ static int8_t gpr_of(unsigned reg)
                                      X86_REG_SPL,  X86_REG_BPL,  X86_REG_SIL,  X86_REG_DIL,
                                      X86_REG_R8B,  X86_REG_R9B,  X86_REG_R10B, X86_REG_R11B,
                                      X86_REG_R12B, X86_REG_R13B, X86_REG_R14B, X86_REG_R15B};
-    static const uint16_t high[] = {X86_REG_AH, X86_REG_CH, X86_REG_DH, X86_REG_BH};
 
     for (size_t i = 0; i < ARRAY_LEN(bytes); i++)
-        if (bytes[i] == reg || (i < ARRAY_LEN(high) && high[i] == reg))
+        if (bytes[i] == reg || (i < ARRAY_LEN(high_bytes) && high_bytes[i] == reg))
             return (int8_t)i;
     return number_of(reg);
 }
@@ -266,6 +272,22 @@ static bool only_loads(unsigned id)
     return false;
 }
 
+static void find_target(const cs_insn *in, struct load *out)
+{
+    const cs_x86_op *op = in->detail->x86.operands;
+    bool is_move = in->id == X86_INS_MOV || in->id == X86_INS_MOVABS || in->id == X86_INS_MOVZX ||
+                   in->id == X86_INS_MOVSX || in->id == X86_INS_MOVSXD;
+
+    out->into = ACCESS_NONE;
+    if (!is_move || in->detail->x86.op_count != 2 || op[0].type != X86_OP_REG ||
+        op[1].type != X86_OP_MEM)
+        return;
+    out->into = gpr_of(op[0].reg);
+    out->low = is_high_byte(op[0].reg) ? 8 : 0;
+    out->bits = (uint8_t)(op[0].size * 8);
+    out->is_signed = in->id == X86_INS_MOVSX || in->id == X86_INS_MOVSXD;
+}
+
 bool disasm_load(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *bytes, size_t n,
                  struct load *out)
 {
@@ -289,6 +311,7 @@ bool disasm_load(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *
         if (reg != ACCESS_NONE)
             out->gprs |= (uint16_t)(1u << reg);
     }
+    find_target(in, out);
     return true;
 }
 

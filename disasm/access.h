@@ -47,6 +47,11 @@ struct load {
     unsigned len;  /* of the instruction */
     uint16_t gprs; /* general registers that it may change, a bit each by number; flags as well */
     struct access access;
+    /* A move, which changes no flag: into so many bits from `low` on of that general register, with
+     * zeros or the sign before them; 32 bits clear those above. ACCESS_NONE: it is no move. */
+    int8_t into;
+    uint8_t low, bits;
+    bool is_signed;
 };
 
 /* Decodes as disasm_accesses; false when it is another kind of instruction. */

@@ -32,6 +32,10 @@ uint64_t ring_put(struct exit_ring *r, struct exit_event *ev)
     for (unsigned i = 0; i < RING_WORDS; i++)
         atomic_store_explicit(&slot[i], raw[i], memory_order_relaxed);
     atomic_store_explicit(&r->head, seq + 1, memory_order_release);
+    /* A reader on another processor may have the next one, and an entry waits for stores. */
+    slot = r->word + ((seq + 1) & r->mask) * RING_WORDS;
+    __builtin_prefetch((const void *)slot, 1);
+    __builtin_prefetch((const void *)(slot + RING_WORDS - 1), 1);
     return seq;
 }
 

@@ -173,7 +173,7 @@ static void note_injected(struct vcpu *v, unsigned vector, bool nmi)
     struct exit_event ev;
 
     vcpu_inject_event(v, vector, &ev);
-    ev.at_ns = clock_ns();
+    ev.at_ns = ticks_ns(&v->ticks);
     ev.u.inject.kind = nmi;
     ev.u.inject.line = nmi ? 0 : (uint16_t)v->vm->m.cpu[v->id].line;
     vcpu_note(v, &ev);
@@ -265,18 +265,33 @@ static void look_outside(struct vcpu *v, unsigned attn)
     pthread_mutex_unlock(&m->lock);
 }
 
+static bool alarm_due(const struct vcpu *v)
+{
+    return atomic_load_explicit(&v->vm->alarm_host_ns, memory_order_relaxed) <= v->last_ns &&
+           atomic_load(&v->vm->keeper) == v->id;
+}
+
+bool vcpu_asked(const struct vcpu *v)
+{
+    return atomic_load_explicit(&v->park, memory_order_relaxed) ||
+           atomic_load_explicit(&v->kicked, memory_order_relaxed) || alarm_due(v) ||
+           atomic_load_explicit(&v->vm->m.cpu[v->id].attention, memory_order_relaxed) ||
+           atomic_load_explicit(&v->idle, memory_order_relaxed) != VCPU_ACTIVE;
+}
+
 bool vcpu_ready(struct vcpu *v)
 {
     struct vm *vm = v->vm;
     unsigned attn;
 
     v->run->immediate_exit = 0;
-    if (atomic_load_explicit(&v->kicked, memory_order_relaxed)) /* a locked store is not free */
+    if (atomic_load_explicit(&v->kicked, memory_order_relaxed)) { /* a locked store is not free */
         atomic_store(&v->kicked, 0);
+        v->last_ns = ticks_sync(&v->ticks); /* it may have been the alarm's */
+    }
     if (vcpu_parking(v))
         return false;
-    if (atomic_load_explicit(&vm->alarm_host_ns, memory_order_relaxed) <= v->last_ns &&
-        atomic_load(&vm->keeper) == v->id)
+    if (alarm_due(v))
         run_alarms(vm);
     attn = atomic_load(&vm->m.cpu[v->id].attention);
     if (attn)
@@ -285,7 +300,7 @@ bool vcpu_ready(struct vcpu *v)
         return true;
     /* Sleeps until a kick: interrupts, alarms (the timer's signal) and parking all kick. */
     futex(&v->kicked, FUTEX_WAIT_PRIVATE, 0);
-    v->last_ns = clock_ns();
+    v->last_ns = ticks_sync(&v->ticks);
     return false;
 }
 
@@ -403,6 +418,13 @@ static void note_io(struct vcpu *v, struct exit_event *ev)
         ev->flags |= EXIT_F_PAST;
 }
 
+static uint64_t mmio_value(const struct kvm_run *run, unsigned size)
+{
+    uint64_t all = le_load(run->mmio.data, sizeof run->mmio.data);
+
+    return size < 8 ? all & ((1ull << 8 * size) - 1) : all;
+}
+
 static void note_mmio(struct vcpu *v, struct exit_event *ev)
 {
     const struct kvm_run *run = v->run;
@@ -414,7 +436,7 @@ static void note_mmio(struct vcpu *v, struct exit_event *ev)
         ev->flags |= EXIT_F_RAM;
     if (!run->mmio.is_write)
         return;
-    ev->u.mmio.value = le_load(run->mmio.data, ev->size);
+    ev->u.mmio.value = mmio_value(run, ev->size);
     ev->flags |= EXIT_F_PAST;
 }
 
@@ -463,7 +485,7 @@ static void serve_ram(struct vcpu *v, struct exit_event *ev)
         mem_write(&vm->mem, gpa, run->mmio.data, ev->size);
     else
         mem_read(&vm->mem, gpa, run->mmio.data, ev->size);
-    ev->u.mmio.value = le_load(run->mmio.data, ev->size);
+    ev->u.mmio.value = mmio_value(run, ev->size);
 }
 
 static void serve_mmio(struct vcpu *v, struct exit_event *ev)
@@ -521,12 +543,17 @@ void vcpu_serve(struct vcpu *v, struct exit_event *ev)
         ev->u.msr.error = v->run->msr.error;
         return;
     }
-    pthread_mutex_lock(&m->lock);
     if (ev->flags & EXIT_F_RAM) { /* no device, alarm or interrupt can be concerned */
+        bool several = v->vm->cpus > 1;
+
+        if (several)
+            pthread_mutex_lock(&m->lock);
         serve_ram(v, ev);
-        pthread_mutex_unlock(&m->lock);
+        if (several)
+            pthread_mutex_unlock(&m->lock);
         return;
     }
+    pthread_mutex_lock(&m->lock);
     if (ev->reason == KVM_EXIT_IO)
         serve_io(v, ev);
     else
@@ -783,7 +810,7 @@ void vcpu_enter(struct vcpu *v, const struct vcpu_debug *want, struct exit_event
         windowed = step_to_window(v, want, &rc);
     else if (rc == 0)
         rc = run_once(v);
-    ev->at_ns = clock_ns();
+    ev->at_ns = ticks_ns(&v->ticks);
     ev->guest_ns = saturate(ev->at_ns - entered);
     fill(v, ev, rc);
     if (want->step)
@@ -803,7 +830,7 @@ bool vcpu_step_on(struct vcpu *v, struct exit_event *ev)
     v->wish = WISH_NONE;
     note_given(v);
     rc = run_once(v);
-    *ev = (struct exit_event){.at_ns = clock_ns(), .flags = EXIT_F_STEPPED};
+    *ev = (struct exit_event){.at_ns = ticks_ns(&v->ticks), .flags = EXIT_F_STEPPED};
     ev->guest_ns = saturate(ev->at_ns - entered);
     fill(v, ev, rc);
     sync_cr8(v);
@@ -827,12 +854,17 @@ bool vcpu_sleeps_inside(const struct vcpu *v)
 
 void vcpu_commit(struct vcpu *v, struct exit_event *ev)
 {
-    v->last_ns = clock_ns();
+    v->last_ns = ticks_ns(&v->ticks);
     ev->host_ns = saturate(v->last_ns - ev->at_ns);
     vcpu_note(v, ev);
 }
 
 void vcpu_settle(struct vcpu *v)
+{
+    vcpu_settle_to(v, NULL, NULL);
+}
+
+void vcpu_settle_to(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), void *arg)
 {
     unsigned ram = 0;
 
@@ -846,7 +878,7 @@ void vcpu_settle(struct vcpu *v)
             break; /* EINTR: completed */
         part.reason = (uint16_t)v->run->exit_reason;
         if (part.reason == KVM_EXIT_INTERNAL_ERROR) {
-            v->refused = (struct exit_event){.at_ns = clock_ns()};
+            v->refused = (struct exit_event){.at_ns = ticks_ns(&v->ticks)};
             fill(v, &v->refused, 0);
             note_internal(v, &v->refused);
         }
@@ -854,6 +886,8 @@ void vcpu_settle(struct vcpu *v)
             break;       /* or the end of a step that the completion finished */
         serve(v, &part); /* the next fragment of the same access */
         ram += (part.flags & EXIT_F_RAM) != 0;
+        if (enough && enough(arg, v))
+            return;
     }
     v->unsettled = false;
 }
@@ -955,6 +989,7 @@ static void *thread_main(void *arg)
 
     if (rc == 0)
         rc = make_timer(v);
+    ticks_init(&v->ticks);
     self = rc == 0 ? v : NULL;
     pthread_mutex_lock(&vm->ctl);
     v->start_rc = rc;
@@ -973,7 +1008,7 @@ static void *thread_main(void *arg)
             v->call = NULL;
             rest(v);
         } else {
-            v->last_ns = began = clock_ns();
+            v->last_ns = began = ticks_sync(&v->ticks);
             vm->cfg.body(vm->cfg.arg, v);
             pthread_mutex_lock(&vm->ctl);
             v->go = false;

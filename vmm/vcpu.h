@@ -16,6 +16,7 @@
 
 #include "vmm/assist.h"
 #include "vmm/base/awake.h"
+#include "vmm/base/ticks.h"
 #include "vmm/exit.h"
 #include "vmm/regs.h"
 #include "vmm/ring.h"
@@ -126,7 +127,8 @@ struct vcpu {
     } given;
     int injected;            /* vector given by KVM_INTERRUPT for the next entry; -1 none */
     uint64_t irq_pending_ns; /* since when an interrupt waits for a window; 0: none waits */
-    uint64_t last_ns;        /* clock when the last exit was dealt with */
+    struct ticks ticks;      /* the clock of its records */
+    uint64_t last_ns;        /* when the last exit was dealt with */
 };
 
 /* True when the body should return: a park was asked. */
@@ -135,6 +137,8 @@ static inline bool vcpu_parking(struct vcpu *v)
     return atomic_load_explicit(&v->park, memory_order_acquire) != 0;
 }
 
+/* Has vcpu_ready more to do than to say yes, or wants somebody the vCPU? */
+bool vcpu_asked(const struct vcpu *v);
 /* Deals with what waits outside the guest: alarms, INIT, SIPI, NMI, interrupts, HLT. Sleeps while
  * halted. Returns false when the body should look at vcpu_parking (nothing was entered). */
 bool vcpu_ready(struct vcpu *v);
@@ -170,6 +174,8 @@ void vcpu_note(struct vcpu *v, struct exit_event *ev);
 /* Completes a pending access without executing guest code, so that registers are those after the
  * instruction. */
 void vcpu_settle(struct vcpu *v);
+/* The same, one part of the access after the other, up to where `enough` says so. */
+void vcpu_settle_to(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), void *arg);
 /* Registers at v->regs etc. were changed: VS_REGS | VS_SREGS | VS_EVENTS. They take effect with
  * the next entry. */
 void vcpu_dirty(struct vcpu *v, uint32_t parts);
@@ -194,6 +200,8 @@ static inline uint64_t vcpu_linear_rip(const struct vcpu *v)
 }
 /* Bytes of the instruction at CS:RIP; returns how many could be read (0 to 15). */
 unsigned vcpu_fetch(struct vcpu *v, uint8_t insn[15]);
+/* Where these 15 bytes lie in memory; NULL when they are not RAM of one page. */
+const uint8_t *vcpu_code(struct vcpu *v);
 
 /* One MSR now; 0 when KVM does not have it. */
 uint64_t vcpu_msr(struct vcpu *v, uint32_t index);

@@ -231,7 +231,7 @@ static void remember_code(struct vcpu *v, const struct walk_regs *r, uint64_t li
     c->hva = mem_ptr(m, w.gpa, PAGE_BYTES);
 }
 
-unsigned vcpu_fetch(struct vcpu *v, uint8_t insn[15])
+const uint8_t *vcpu_code(struct vcpu *v)
 {
     uint64_t linear = v->sregs->cs.base + v->regs->rip;
     struct walk_regs r;
@@ -239,11 +239,23 @@ unsigned vcpu_fetch(struct vcpu *v, uint8_t insn[15])
     vcpu_walk_regs(v, &r);
     if (!same_code(&v->code, &r, linear)) {
         remember_code(v, &r, linear);
-        if (!same_code(&v->code, &r, linear)) /* no RAM, or close to the page's end */
-            return (unsigned)walk_read(&v->vm->mem, &r, linear, insn, INSN_MAX);
+        if (!same_code(&v->code, &r, linear))
+            return NULL;
     }
-    memcpy(insn, v->code.hva + (linear - v->code.linear), INSN_MAX);
-    return INSN_MAX;
+    return v->code.hva + (linear - v->code.linear);
+}
+
+unsigned vcpu_fetch(struct vcpu *v, uint8_t insn[15])
+{
+    const uint8_t *code = vcpu_code(v);
+    struct walk_regs r;
+
+    if (code) {
+        memcpy(insn, code, INSN_MAX);
+        return INSN_MAX;
+    }
+    vcpu_walk_regs(v, &r);
+    return (unsigned)walk_read(&v->vm->mem, &r, v->sregs->cs.base + v->regs->rip, insn, INSN_MAX);
 }
 
 enum vcpu_idle vcpu_ask_idle(const struct vcpu *v)

@@ -50,7 +50,7 @@ struct vm_config {
     void (*parked)(void *arg, struct vcpu *v);
     /* The guest touched RAM whose page is trapped (slots.h): `len` bytes at `gpa`, all RAM and
      * within the page. Carries the access out on memory: stores `bytes`, or loads them. With the
-     * machine lock held. NULL: no more than a copy. */
+     * machine lock held where there are several vCPUs. NULL: no more than a copy. */
     void (*trapped)(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
                     uint8_t *bytes);
     /* A device reads RAM by itself, to `dst`, or writes it from `src` when dst is NULL: to be

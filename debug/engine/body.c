@@ -175,13 +175,65 @@ static enum verdict on_refused(struct engine *g, struct vcpu *v, const struct vc
     return next;
 }
 
+static bool follows_hooks(const struct engine *g, const struct vcpu *v)
+{
+    return g->vm->probe.emulated || g->points.pending || g->points.movable ||
+           (g->points.catch_vectors | g->hooks.look[v->id].vectors);
+}
+
+/* One entry, and what its exit means. */
+static enum verdict enter_once(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
+                               struct exit_event *ev)
+{
+    enum verdict next;
+    bool string;
+
+    v->ram_stored = false;
+    vcpu_enter(v, want, ev);
+    engine_saw(g, v, ev);
+    next = engine_on_exit(g, v, want, ev);
+    v->refused.reason = 0;
+    string = watch_noted(g, v) && watch_in_string(&g->points.watches, v);
+    if (string) {
+        vcpu_commit(v, ev); /* before the records of the rest */
+        watch_finish_string(g, v);
+        next = GO;
+    }
+    if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
+        next = STOPPED;
+    watch_renew(g, v); /* may settle: a read-modify-write stores then */
+    if (v->ram_stored && engine_trap_store(g, v, ev, next == STOPPED) == STOPPED)
+        next = STOPPED;
+    if (next == STOPPED)
+        ev->flags |= EXIT_F_STOPPED;
+    if (!string)
+        vcpu_commit(v, ev);
+    if (next == GO && v->refused.reason == KVM_EXIT_INTERNAL_ERROR)
+        next = on_refused(g, v, want);
+    if (ev->reason != EXIT_KICK || !engine_was_delivered(g, v)) /* or it is there still */
+        engine_note_delivered(g, v, false);
+    return next;
+}
+
+/* An access to a trapped page leaves nothing to look at before the next entry but what others ask
+ * for; points, catches and watches change only while this vCPU is parked or paused. */
+static bool again_alike(struct engine *g, struct vcpu *v, const struct exit_event *ev)
+{
+    const struct watches *w = &g->points.watches;
+
+    return (ev->flags & EXIT_F_RAM) && g->vm->cpus == 1 && !vcpu_asked(v) &&
+           !engine_event_queued(v) && !w->stepped && !w->unguarded && !g->points.catch_vectors &&
+           !g->stands[v->id] && !atomic_load_explicit(&g->points.look, memory_order_relaxed) &&
+           !atomic_load_explicit(&g->stack_depth, memory_order_relaxed) &&
+           (!follows_hooks(g, v) || hooks_same(g, v));
+}
+
 static void body_once(struct engine *g, struct vcpu *v)
 {
     struct cpu_job *job = &g->job[v->id];
     struct vcpu_debug want;
     struct exit_event ev;
     enum verdict next;
-    bool string;
 
     if (atomic_load_explicit(&g->points.look, memory_order_relaxed))
         hooks_refresh(g, v);
@@ -209,41 +261,19 @@ static void body_once(struct engine *g, struct vcpu *v)
     }
     /* Before the entry, not after the exit: the instructions since the last free run may have been
      * stepped, and the guest's tables come to be meanwhile. */
-    if (g->vm->probe.emulated || g->points.pending || g->points.movable ||
-        (g->points.catch_vectors | g->hooks.look[v->id].vectors))
+    if (follows_hooks(g, v))
         hooks_refresh(g, v);
     if (watch_deliver(g, v))
         return;
     engine_want_debug(g, &want);
     g->judged[v->id] = UINT64_MAX;
-    v->ram_stored = false;
-    vcpu_enter(v, &want, &ev);
-    engine_saw(g, v, &ev);
-    next = engine_on_exit(g, v, &want, &ev);
-    v->refused.reason = 0;
-    string = watch_noted(g, v) && watch_in_string(&g->points.watches, v);
-    if (string) {
-        vcpu_commit(v, &ev); /* before the records of the rest */
-        watch_finish_string(g, v);
-        next = GO;
-    }
-    if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
-        next = STOPPED;
-    watch_renew(g, v); /* may settle: a read-modify-write stores then */
-    if (v->ram_stored && engine_trap_store(g, v, &ev, next == STOPPED) == STOPPED)
-        next = STOPPED;
-    if (next == STOPPED)
-        ev.flags |= EXIT_F_STOPPED;
-    if (!string)
-        vcpu_commit(v, &ev);
-    if (next == GO && v->refused.reason == KVM_EXIT_INTERNAL_ERROR)
-        next = on_refused(g, v, &want);
+    do
+        next = enter_once(g, v, &want, &ev);
+    while (next == GO && again_alike(g, v, &ev));
     if (atomic_load_explicit(&g->stack_depth, memory_order_relaxed))
         stacks_put(g, v, &ev);
     engine_plant_again(g, v);
     g->past[v->id] = next == GO_PAST;
-    if (ev.reason != EXIT_KICK || !engine_was_delivered(g, v)) /* or it is there still */
-        engine_note_delivered(g, v, false);
 }
 
 /* Completes the access in hand; the rest of a read-modify-write stores. */

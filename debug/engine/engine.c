@@ -6,6 +6,7 @@
 
 #include "debug/engine/engine_int.h"
 #include "debug/points/catch.h"
+#include "debug/points/watch_ask.h"
 #include "debug/points/watch_run.h"
 #include "vmm/base/clock.h"
 #include "vmm/onestep.h"
@@ -46,7 +47,10 @@ struct stop_info *engine_stop(struct engine *g, struct vcpu *v, enum stop_kind k
 void engine_trapped(void *arg, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
                     uint8_t *bytes)
 {
-    watch_trapped(&((struct engine *)arg)->points.watches, v, gpa, len, write, bytes);
+    struct engine *g = arg;
+
+    if (!watch_ask(g, v, gpa, len, write, bytes))
+        watch_trapped(&g->points.watches, v, gpa, len, write, bytes);
 }
 
 void engine_dma(void *arg, struct vcpu *v, const struct dev *d, uint64_t gpa, void *dst,

@@ -23,14 +23,14 @@ static bool env_reg(void *arg, int id, uint64_t *value)
 {
     struct env_arg *a = arg;
     const struct reg_desc *d = &reg_table[id];
-    uint64_t more = watch_rest_reg(&a->g->points.watches, a->v, id);
     struct vcpu_state st;
     struct reg_value rv;
 
+    if (watch_rest_reg(&a->g->points.watches, a->v, id, value))
+        return true;
     if (d->kind == 'R' && d->part == VS_REGS) { /* most are: no need to copy them all */
-        *value = more + le_load((const uint8_t *)a->v->regs +
-                                    (d->offset - offsetof(struct vcpu_state, regs)),
-                                d->size);
+        *value = le_load(
+            (const uint8_t *)a->v->regs + (d->offset - offsetof(struct vcpu_state, regs)), d->size);
         return true;
     }
     st.have = VS_REGS | VS_SREGS;

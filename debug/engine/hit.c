@@ -62,9 +62,11 @@ struct stop_info *engine_point_hit(struct engine *g, struct vcpu *v, struct bp *
 {
     const char *said = NULL;
     struct stop_info *si;
-    struct err why = {0};
+    struct err why; /* not cleared as a whole: most conditions are false */
     bool first;
 
+    why.code = 0;
+    why.msg[0] = '\0';
     if (b->pub.spec.vcpu >= 0 && b->pub.spec.vcpu != (int)v->id)
         return NULL;
     if (b->min_rsp && v->regs->rsp < b->min_rsp && is_deeper(v, b))

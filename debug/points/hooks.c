@@ -125,29 +125,38 @@ static void refresh_points(struct engine *g, struct vcpu *v)
     engine_alone_end(g);
 }
 
-void hooks_refresh(struct engine *g, struct vcpu *v)
+bool hooks_same(struct engine *g, const struct vcpu *v)
 {
     struct hooks_look *look = &g->hooks.look[v->id];
     uint16_t limit = v->idt_hidden ? v->idt_limit_real : v->sregs->idt.limit;
-    uint32_t wanted = wanted_vectors(g, v), had = look->vectors;
-    bool paged = v->sregs->cr0 >> 31;
 
-    if (atomic_exchange(&g->points.look, 0))
-        look->countdown = 0;
-    if (look->idt_base == v->sregs->idt.base && look->paged == paged &&
-        look->cr3 == v->sregs->cr3 && look->idt_limit == limit && had == wanted &&
-        look->countdown--)
+    if (!look->countdown)
+        return false;
+    look->countdown--;
+    return !atomic_load_explicit(&g->points.look, memory_order_relaxed) &&
+           look->idt_base == v->sregs->idt.base && look->paged == (v->sregs->cr0 >> 31 & 1) &&
+           look->cr3 == v->sregs->cr3 && look->idt_limit == limit &&
+           look->vectors == wanted_vectors(g, v);
+}
+
+void hooks_refresh(struct engine *g, struct vcpu *v)
+{
+    struct hooks_look *look = &g->hooks.look[v->id];
+    uint32_t wanted, had = look->vectors;
+
+    if (hooks_same(g, v))
         return;
+    atomic_store(&g->points.look, 0);
     look->countdown = LOOK_EVERY;
     refresh_points(g, v);
     wanted = wanted_vectors(g, v); /* traps may have come or gone */
     /* A guest in real mode sets vectors where they are, without a new table. */
     if (is_real(v) && wanted)
         hooks_look(g, v);
-    look->paged = paged;
+    look->paged = v->sregs->cr0 >> 31;
     look->cr3 = v->sregs->cr3;
     look->idt_base = v->sregs->idt.base;
-    look->idt_limit = limit;
+    look->idt_limit = v->idt_hidden ? v->idt_limit_real : v->sregs->idt.limit;
     look->vectors = wanted;
     for (int i = 0; i < HOOK_VECTORS; i++)
         if ((wanted | had) >> i & 1)

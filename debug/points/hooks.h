@@ -17,6 +17,8 @@ struct exit_event;
 
 /* Plants, moves or removes hooks when the guest's IDT changed. Cheap when nothing did. */
 void hooks_refresh(struct engine *g, struct vcpu *v);
+/* Would that find nothing to do? False now and then in any case. */
+bool hooks_same(struct engine *g, const struct vcpu *v);
 /* The next refresh of this vCPU looks at its gates whatever it knows: it was not running freely. */
 void hooks_look(struct engine *g, const struct vcpu *v);
 /* The vCPU stands at a hook. True when the exception was ours: the vCPU is back in ring 3 at a

@@ -730,8 +730,7 @@ static void take_new_values(struct watches *w, struct vcpu *v)
     }
 }
 
-/* A push where stacks are not trapped: the page must be compared instead (watch_pages.c). */
-static bool is_push(const struct vcpu *v, uint64_t gpa)
+bool watch_is_push(const struct vcpu *v, uint64_t gpa)
 {
     struct walk_regs r;
     struct walk k;
@@ -757,8 +756,10 @@ void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len
 {
     struct watch_page *p = watch_page_at(w, gpa);
     unsigned from = (unsigned)(gpa & (PAGE_BYTES - 1));
+    const uint8_t *hva = mem_ptr(&w->vm->mem, gpa, len);
+    uint64_t was = write && hva ? le_load(hva, len < 8 ? len : 8) : 0;
 
-    if (p && write && !p->troubled && is_push(v, gpa)) {
+    if (p && write && !p->troubled && watch_is_push(v, gpa)) {
         p->troubled = true;
         atomic_store(&w->stale, 1);
     }
@@ -771,7 +772,7 @@ void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len
         table_written(w, p, gpa, len);
     if (write)
         take_new_values(w, v);
-    if (write && p && watch_pages_suspect(w, p, le_load(bytes, len < 8 ? len : 8)))
+    if (write && p && watch_pages_suspect(w, p, was, le_load(bytes, len < 8 ? len : 8)))
         atomic_store(&w->stale, 1);
 }
 
@@ -1031,7 +1032,7 @@ static bool is_ins(const struct insn_head *h)
 
 /* Not looking at code yet, which most accesses need not pay for: strings are stored at ES:RDI, and
  * in 64-bit code loaded from there or from RSI, with a segment's base or without. */
-static bool may_be_string(const struct vcpu *v)
+bool watch_may_be_string(const struct vcpu *v)
 {
     const struct kvm_sregs *s = v->sregs;
     const struct kvm_run *run = v->run;
@@ -1066,7 +1067,7 @@ bool watch_in_string(struct watches *w, struct vcpu *v)
     struct insn_head h;
     struct operands o;
 
-    if (!may_be_string(v))
+    if (!watch_may_be_string(v))
         return false;
     insn_head_read(v, &h);
     if (h.special != SP_REP)

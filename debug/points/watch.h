@@ -67,6 +67,7 @@ struct watch_page {
     unsigned tables;         /* watched for breakpoints, as a page table (await.h) */
     unsigned idle;           /* writes to that which no breakpoint depends on, lately */
     bool is_table;           /* a page table of some vCPU, or about to be one */
+    bool suspect;            /* it came to hold nothing but what may be table entries */
     bool is_stack;           /* a stack that the processor pushes frames to */
     bool is_vectors;         /* task state, or real mode's vectors (watch_pages.c) */
     bool lifted_last;        /* its trap was lifted the last time that one was in the way */
@@ -92,9 +93,7 @@ struct watch_code {
     uint64_t at; /* linear: of a load, or behind a store */
     uint8_t bits, n;
     bool is_load, suits;
-    uint16_t gprs;
-    struct access access;
-    unsigned len;
+    struct load load;
     uint8_t bytes[15]; /* `n` of them, from there on, or up to there */
 };
 
@@ -111,13 +110,10 @@ struct watch_cpu {
     struct operands expect; /* of the step being made; count -1: not known */
     uint64_t rcx;           /* before it */
     bool no_traps;          /* it runs where no page is trapped */
-    /* The access in hand is a load that KVM has not completed, and the vCPU's registers are those
-     * before it: these will change, and RIP by so much. */
-    struct {
-        bool open;
-        uint16_t gprs;
-        unsigned rip;
-    } rest;
+    /* The access in hand is this load, which KVM has not completed: the vCPU's registers are those
+     * before it. NULL: they are right. */
+    const struct load *rest;
+    bool asking; /* a condition is asked in the midst of it; off again: for what cannot be known */
     struct watch_code code[WATCH_CODES];
 };
 
@@ -183,12 +179,16 @@ bool watch_waits(const struct watches *w);
 
 /* vCPU threads. */
 
-/* The `trapped` call of vm_config; `w` is the engine's. Machine lock held. */
+/* The `trapped` call of vm_config; `w` is the engine's; locked as said there. */
 void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
                    uint8_t *bytes);
 /* The `dma` call of vm_config. Hits are those of the instruction that `v` is carrying out. */
 void watch_dma(struct watches *w, struct vcpu *v, const struct dev *d, uint64_t gpa, void *dst,
                const void *src, size_t len);
+/* Is the store at `gpa` a push where stacks are not trapped? Its page must be compared instead. */
+bool watch_is_push(const struct vcpu *v, uint64_t gpa);
+/* False: the access in hand is no string instruction's. */
+bool watch_may_be_string(const struct vcpu *v);
 /* Data debug registers that fired, from DR6. `stepped`: at the end of a step; `merged`: an
  * execution debug register is reported along with them. Then hosts report old hits once more. */
 void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6, bool stepped, bool merged);

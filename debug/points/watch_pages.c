@@ -125,10 +125,16 @@ static bool table_minds(const struct watches *w, const struct watch_page *p)
     return p->readers || !w->vm->probe.emulated || page_method(w, MF_WATCH_WRITE) == METHOD_NO_SLOT;
 }
 
-bool watch_pages_suspect(const struct watches *w, const struct watch_page *p, uint64_t value)
+/* Alone in its page, a counter reads as an entry every fourth time; but entries are not written
+ * over other numbers. */
+bool watch_pages_suspect(const struct watches *w, struct watch_page *p, uint64_t was,
+                         uint64_t value)
 {
-    return p->how != WATCH_STEPS && p->how != WATCH_OPEN && table_minds(w, p) &&
-           is_entry(w, value) && (looks_like_table(w, p, 8) || looks_like_table(w, p, 4));
+    if (!is_entry(w, value) || (was && !is_entry(w, was)) || p->how == WATCH_STEPS ||
+        p->how == WATCH_OPEN || !table_minds(w, p))
+        return false;
+    p->suspect |= looks_like_table(w, p, 8) || looks_like_table(w, p, 4);
+    return p->suspect;
 }
 
 struct seen {
@@ -322,8 +328,10 @@ int watch_pages_choose(struct watches *w, struct err *e)
     for (size_t i = 0; i < w->pages; i++) {
         struct watch_page *p = w->page[i];
 
-        if (table_minds(w, p) && (looks_like_table(w, p, 8) || looks_like_table(w, p, 4)))
-            p->is_table = true;
+        /* Stores that no trap has seen may have made a table of it. */
+        p->suspect |= p->how >= WATCH_STEPS || p->lifted_last;
+        p->suspect &= looks_like_table(w, p, 8) || looks_like_table(w, p, 4);
+        p->is_table |= p->suspect && table_minds(w, p);
         how = choose(w, p, on_write, on_access);
         changed |= apply_one(w, p, p->parts ? how : choose_guard(w, p, how));
         w->stepped += p->how == WATCH_STEPS;

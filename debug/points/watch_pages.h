@@ -10,8 +10,10 @@
 /* Chooses for every page and tells KVM. 1: something changed, 0: nothing, or -errno with a
  * sentence. */
 int watch_pages_choose(struct watches *w, struct err *e);
-/* A store of `value` to a trapped page may make a page table of it, which must not be trapped. */
-bool watch_pages_suspect(const struct watches *w, const struct watch_page *p, uint64_t value);
+/* A store of `value` over `was` to a trapped page may make a page table of it, which must not be
+ * trapped: then the page is suspected from now on. */
+bool watch_pages_suspect(const struct watches *w, struct watch_page *p, uint64_t was,
+                         uint64_t value);
 /* Physical pages that the processor needs by itself for the next instruction or event of `v`: code,
  * stacks, descriptor tables, TSS and the page tables of these. Returns how many of them are trapped
  * and lifts those (slots_lift); the caller applies. */

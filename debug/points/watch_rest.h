@@ -12,16 +12,16 @@
 struct vcpu;
 struct watches;
 
-/* Can the access in hand be judged as it is? Either nothing is left to complete, or it is a plain
- * load, whose rest is open from now on until watch_rest_close or watch_rest_settle. False: complete
- * it first (vcpu_settle); it may bring another part, or the store of a read-modify-write. */
+/* Can the access in hand be judged as it is? Either nothing is left to complete that changes a
+ * register, or it is a plain load, whose rest is open from now on until watch_rest_close or
+ * watch_rest_settle. False: complete the next part of it first (vcpu_settle_to). */
 bool watch_rest_open(struct watches *w, struct vcpu *v);
 /* Completes an open rest: the vCPU's registers are those after the instruction. */
 void watch_rest_settle(struct watches *w, struct vcpu *v);
 /* Leaves it to the next entry. */
 void watch_rest_close(struct watches *w, const struct vcpu *v);
-/* Before a register's value is read: settles when an open rest may change it. Returns what is to be
- * added to the value. */
-uint64_t watch_rest_reg(struct watches *w, struct vcpu *v, int id);
+/* The value that a register (REG_*) is going to have, where an open rest changes it. False: it is
+ * as it stands; or that cannot be told, and the rest is completed now. */
+bool watch_rest_reg(struct watches *w, struct vcpu *v, int id, uint64_t *value);
 
 #endif

@@ -62,8 +62,9 @@ static void tell_hit(const struct watch_hit *h, char *dst, size_t cap)
 static bool judge_one(struct engine *g, struct vcpu *v, const struct watch_hit *h)
 {
     struct stop_info *si;
-    char detail[160] = "";
+    char detail[160];
 
+    detail[0] = '\0';
     if (!watch_counts(h))
         return false;
     if (h->bp->pub.spec.action == DO_LOG)
@@ -116,6 +117,11 @@ static void drop_unfinished(struct watch_cpu *c, const struct vcpu *v)
     c->hits = kept;
 }
 
+static bool can_judge(void *arg, struct vcpu *v)
+{
+    return watch_rest_open(arg, v);
+}
+
 bool watch_judge(struct engine *g, struct vcpu *v)
 {
     struct watch_cpu *c = &g->points.watches.cpu[v->id];
@@ -124,7 +130,8 @@ bool watch_judge(struct engine *g, struct vcpu *v)
     if (!watch_rest_open(&g->points.watches, v)) {
         bool reads = v->run->exit_reason == KVM_EXIT_MMIO && !v->run->mmio.is_write;
 
-        vcpu_settle(v); /* may note more: the other half of a read-modify-write */
+        /* May note more: the store of a read-modify-write, whose own rest changes nothing. */
+        vcpu_settle_to(v, can_judge, &g->points.watches);
         if (reads || v->refused.reason == KVM_EXIT_INTERNAL_ERROR)
             drop_unfinished(c, v);
     }

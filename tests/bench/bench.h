@@ -48,7 +48,8 @@ extern const struct guest guest_hello;     /* 'A' to COM1 */
 extern const struct guest guest_stroll[3]; /* by ring: five instructions, for ever */
 extern const struct guest guest_loop;      /* a round passes LOOP_AT once; no exits */
 extern const struct guest guest_writes;    /* a round: a store to GUEST_DATA */
-extern const struct guest guest_reads;     /* a round: a load from GUEST_DATA */
+extern const struct guest guest_reads;     /* a round: a load from GUEST_DATA, to EAX */
+extern const struct guest guest_counts; /* a round: a load and a store there, by one instruction */
 #define LOOP_AT (GUEST_AT + 1u)
 
 /* ---- the session ------------------------------------------------------------------------------

@@ -78,14 +78,13 @@ static struct rate breaks(const void *arg)
 static struct rate bare_accesses(const void *arg)
 {
     const struct guest *g = arg;
-    bool reads = g == &guest_reads;
-    uint64_t made = 0;
+    uint64_t made = 0, each = g == &guest_counts ? 2 : 1;
     struct bare b;
     struct lap l;
     struct rate r;
 
     bare_open(&b, g);
-    bare_trap_page(&b, GUEST_DATA, reads);
+    bare_trap_page(&b, GUEST_DATA, g != &guest_writes);
     b.run->kvm_valid_regs = KVM_SYNC_X86_REGS;
     lap_begin(&l, CLOCK_THREAD_CPUTIME_ID);
     for (;; made++) {
@@ -97,8 +96,8 @@ static struct rate bare_accesses(const void *arg)
         else
             memcpy(b.run->mmio.data, b.ram + b.run->mmio.phys_addr, b.run->mmio.len);
     }
-    r = lap_end(&l, made);
-    if (made != g->rounds)
+    r = lap_end(&l, g->rounds);
+    if (made != g->rounds * each)
         die("the bare loop saw %llu accesses", (unsigned long long)made);
     bare_close(&b);
     return r;
@@ -108,6 +107,7 @@ struct watched {
     const struct guest *guest;
     uint64_t off; /* of the watched bytes from what the guest touches; UINT64_MAX: none */
     enum watch_access access;
+    const char *condition;
 };
 
 /* 64 bytes are more than debug registers reach, on every host. */
@@ -124,7 +124,7 @@ static struct rate accesses(const void *arg)
                                             .len = 64,
                                             .access = w->access,
                                             .vcpu = -1,
-                                            .condition = "$rcx == 1 << 30"});
+                                            .condition = w->condition});
     r = bench_run(s, w->guest->rounds);
     session_close(s);
     return r;
@@ -134,12 +134,14 @@ void bench_points(void)
 {
     static const struct guest many = {NULL, 0, IN_RING0, 400000};
     static struct guest free_writes;
-    static const struct watched write_beside = {&guest_writes, 512, WATCH_WRITE};
-    static const struct watched read_beside = {&guest_reads, 512, WATCH_READ};
-    static const struct watched write_at = {&guest_writes, 0, WATCH_WRITE};
-    static const struct watched read_at = {&guest_reads, 0, WATCH_READ};
-    static const struct watched none = {&free_writes, UINT64_MAX, WATCH_WRITE};
-    static const struct watched other_page = {&free_writes, 8192, WATCH_WRITE};
+    static const struct watched write_beside = {&guest_writes, 512, WATCH_WRITE, NULL};
+    static const struct watched read_beside = {&guest_reads, 512, WATCH_READ, NULL};
+    static const struct watched write_at = {&guest_writes, 0, WATCH_WRITE, "$rcx == 1 << 30"};
+    static const struct watched read_at = {&guest_reads, 0, WATCH_READ, "$rcx == 1 << 30"};
+    static const struct watched read_value = {&guest_reads, 0, WATCH_READ, "$eax == 1 << 30"};
+    static const struct watched count_at = {&guest_counts, 0, WATCH_ACCESS, "$rcx == 1 << 30"};
+    static const struct watched none = {&free_writes, UINT64_MAX, WATCH_WRITE, NULL};
+    static const struct watched other_page = {&free_writes, 8192, WATCH_WRITE, NULL};
     const struct row rows[] = {
         {"false breakpoint hits", "bare", "hits/s", bare_breaks, NULL, breaks, NULL, 0.875},
         {"writes near a watchpoint", "bare", "writes/s", bare_accesses, &guest_writes, accesses,
@@ -150,6 +152,10 @@ void bench_points(void)
          &write_at, 0.85},
         {"reads of one, condition", "bare", "reads/s", bare_accesses, &guest_reads, accesses,
          &read_at, 0.85},
+        {"reads, condition of value", "bare", "reads/s", bare_accesses, &guest_reads, accesses,
+         &read_value, 0.85},
+        {"read-modify-writes", "bare", "rounds/s", bare_accesses, &guest_counts, accesses,
+         &count_at, 0.85},
         {"writes to another page", "no watch", "writes/s", accesses, &none, accesses, &other_page,
          0.95},
     };

@@ -321,7 +321,8 @@ static struct model {
     unsigned steps;
     const struct row *row[STEPS_MAX]; /* of each step */
     uint8_t data[STEPS_MAX + 1][DATA_BYTES];
-    uint64_t at; /* where the next step begins */
+    struct kvm_regs regs[STEPS_MAX]; /* after it */
+    uint64_t at;                     /* where the next step begins */
 } model;
 
 static uint64_t place(const struct row *r)
@@ -337,6 +338,7 @@ static bool each_step(void *arg, const struct vcpu *v)
     while (r < programs[prog.kind].last && place(r) != model.at)
         r++;
     if (r < programs[prog.kind].last && model.steps < STEPS_MAX) {
+        model.regs[model.steps] = *v->regs;
         model.row[model.steps++] = r;
         session_dma(s, DP_DATA, model.data[model.steps], NULL, DATA_BYTES);
     }
@@ -365,12 +367,30 @@ static bool overlap(const uint32_t what[2], uint64_t addr, uint64_t len)
 /* ---- watchpoints ------------------------------------------------------------------------------
  */
 
+static const struct {
+    const char *text;
+    size_t at;
+    unsigned shift;
+    uint64_t mask;
+} regs[] = {
+    {"$rax", offsetof(struct kvm_regs, rax), 0, UINT64_MAX},
+    {"$eax", offsetof(struct kvm_regs, rax), 0, 0xffffffff},
+    {"$al", offsetof(struct kvm_regs, rax), 0, 0xff},
+    {"$ah", offsetof(struct kvm_regs, rax), 8, 0xff},
+    {"$rcx", offsetof(struct kvm_regs, rcx), 0, UINT64_MAX},
+    {"$rsp", offsetof(struct kvm_regs, rsp), 0, UINT64_MAX},
+    {"$rip", offsetof(struct kvm_regs, rip), 0, UINT64_MAX},
+    {"($rflags & 0x8d5)", offsetof(struct kvm_regs, rflags), 0, 0x8d5},
+};
+
 static struct watched {
     int id;
     uint64_t addr, len;
     enum watch_access access;
     bool is_false;
-    unsigned want;
+    int reg; /* its condition compares that with `value`; -1: none */
+    uint64_t value;
+    unsigned want, want_false;
 } watched[WATCH_MAX];
 static unsigned count;
 
@@ -396,6 +416,20 @@ static bool counts(const struct watched *w, unsigned step)
     return (reads && (w->access & WATCH_READ)) || (writes && (w->access & WATCH_WRITE));
 }
 
+static uint64_t reg_after(int reg, unsigned step)
+{
+    uint64_t x;
+
+    memcpy(&x, (const char *)&model.regs[step] + regs[reg].at, sizeof x);
+    return x >> regs[reg].shift & regs[reg].mask;
+}
+
+/* Is its condition true behind the step? */
+static bool holds(const struct watched *w, unsigned step)
+{
+    return !w->is_false && (w->reg < 0 || reg_after(w->reg, step) == w->value);
+}
+
 static bool add(uint64_t addr, uint64_t len, enum watch_access access)
 {
     struct watched *w = &watched[count];
@@ -405,16 +439,28 @@ static bool add(uint64_t addr, uint64_t len, enum watch_access access)
                               .len = len,
                               .access = access,
                               .vcpu = -1};
+    unsigned kind = getenv("MODEL_TRUE") ? 7 : below(8);
     struct err e = {0};
+    char text[60];
 
     *w = (struct watched){
-        .addr = addr, .len = len, .access = access, .is_false = !below(4) && !getenv("MODEL_TRUE")};
-    spec.condition = w->is_false ? (below(2) ? "$rip == 1" : "*(u8*)0x8000 == 0") : NULL;
+        .addr = addr, .len = len, .access = access, .is_false = kind < 2, .reg = -1};
+    if (w->is_false)
+        spec.condition = below(2) ? "$rip == 1" : "*(u8*)0x8000 == 0";
+    if (kind == 2 || kind == 3) {
+        w->reg = (int)below(ARRAY_LEN(regs));
+        w->value = reg_after(w->reg, below(model.steps));
+        snprintf(text, sizeof text, "%s == 0x%llx", regs[w->reg].text,
+                 (unsigned long long)w->value);
+        spec.condition = text;
+    }
     w->id = session_point_add(s, &spec, &e);
     if (w->id < 0)
         return complain(e.msg);
-    for (unsigned i = 0; i < model.steps; i++)
-        w->want += counts(w, i);
+    for (unsigned i = 0; i < model.steps; i++) {
+        w->want += counts(w, i) && holds(w, i);
+        w->want_false += counts(w, i) && !holds(w, i);
+    }
     count++;
     return true;
 }
@@ -473,7 +519,7 @@ static bool check_stop(unsigned step)
     if (!w)
         return complain("a stop for an unknown point");
     method = session_point(s, w->id)->method;
-    if (w->is_false || !counts(w, step))
+    if (!holds(w, step) || !counts(w, step))
         return tell_wrong("the model has no hit", step, w, method);
     if (si->by != place(model.row[step]))
         return tell_wrong("another instruction", step, w, method);
@@ -503,7 +549,7 @@ static bool follow(void)
         bool due = false;
 
         for (unsigned i = 0; i < count; i++)
-            due |= !watched[i].is_false && counts(&watched[i], step);
+            due |= holds(&watched[i], step) && counts(&watched[i], step);
         if (!due)
             continue;
         if (!go())
@@ -526,16 +572,16 @@ static bool ended_alike(void)
 
     for (unsigned i = 0; i < count; i++) {
         const struct point *p = session_point(s, watched[i].id);
-        uint64_t right = watched[i].is_false ? p->false_hits : p->hits;
-        uint64_t wrong = watched[i].is_false ? p->hits : p->false_hits;
 
-        if (right == watched[i].want && !wrong)
+        if (p->hits == watched[i].want && p->false_hits == watched[i].want_false)
             continue;
-        snprintf(line, sizeof line, "0x%llx+%llu kind %u (%s): %llu hits, %llu false, want %u%s",
+        snprintf(line, sizeof line,
+                 "0x%llx+%llu kind %u (%s): %llu hits, %llu false, want %u and %u%s%s",
                  (unsigned long long)watched[i].addr, (unsigned long long)watched[i].len,
                  watched[i].access, p->method, (unsigned long long)p->hits,
-                 (unsigned long long)p->false_hits, watched[i].want,
-                 watched[i].is_false ? " false" : "");
+                 (unsigned long long)p->false_hits, watched[i].want, watched[i].want_false,
+                 watched[i].reg < 0 ? "" : ", by ",
+                 watched[i].reg < 0 ? "" : regs[watched[i].reg].text);
         return complain(line);
     }
     session_mem_read(s, 0, SPACE_PHYS, DP_DATA, now, DATA_BYTES);
