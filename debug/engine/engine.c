@@ -75,6 +75,10 @@ void engine_saw(void *arg, struct vcpu *v, struct exit_event *ev)
     if (ev->reason == KVM_EXIT_DEBUG && ev->u.debug.exception == 1 && v->data.dr7)
         watch_fired(&g->points.watches, v, ev->u.debug.dr6, ev->flags & EXIT_F_STEPPED,
                     ev->u.debug.dr6 & 0xf & ~watch_dr_bits(&g->points.watches));
+    if (v->data.dr7 &&
+        (ev->reason == KVM_EXIT_IO ||
+         (ev->reason == KVM_EXIT_MMIO && !ev->u.mmio.write && !(ev->flags & EXIT_F_RAM))))
+        watch_passed_by(&g->points.watches, v, ev->reason == KVM_EXIT_IO && ev->u.io.write);
     if (g->points.catches)
         catch_exits(g, v, ev);
     if (atomic_load_explicit(&g->console.due, memory_order_relaxed) >> v->id & 1)

@@ -20,6 +20,7 @@
 #define EFER_LMA   0x400u
 #define NOT_MAPPED UINT64_MAX
 #define INSN_MAX   15
+#define OUTS_MAX   4 /* its prefixes that matter, and the opcode */
 
 static uint64_t page_of(uint64_t at)
 {
@@ -922,6 +923,86 @@ void watch_expected(struct watches *w, struct vcpu *v, bool made)
     take_new_values(w, v);
 }
 
+/* Elements that KVM has stored behind the back of the debug registers: as expect_elements, with the
+ * old values that were remembered. */
+static void stored_elements(struct watches *w, struct vcpu *v, int i, uint64_t by)
+{
+    struct watch_cpu *c = &w->cpu[v->id];
+    unsigned before = c->hits;
+
+    c->no_traps = true;
+    expect_elements(w, v, i);
+    c->no_traps = false;
+    for (unsigned k = before; k < c->hits; k++) {
+        struct watch_hit *h = &c->hit[k];
+        unsigned len = (unsigned)h->bp->pub.spec.len;
+
+        h->by = by;
+        if (!h->bp->watch.drs)
+            continue;
+        for (unsigned at = 0; len > 8 && at < len; at++)
+            if (h->bp->watch.seen[at] != (uint8_t)value(w, h->bp, at, 1)) {
+                h->off = at;
+                h->len = len - at < 8 ? len - at : 8;
+                break;
+            }
+        h->old_value = le_load(&h->bp->watch.seen[h->off], h->len);
+    }
+}
+
+/* OUTS at its exit: KVM has read the element, and the registers are those after it. */
+static void loaded_element(struct watches *w, struct vcpu *v)
+{
+    uint64_t at = v->sregs->cs.base + v->regs->rip, step_from = w->cpu[v->id].step_from;
+    struct watch_cpu *c = &w->cpu[v->id];
+    struct operands o;
+
+    if (!c->disasm)
+        c->disasm = disasm_new();
+    for (unsigned n = 0; n <= OUTS_MAX; n++) { /* repeated it stands at RIP, else before */
+        struct walk_regs r;
+        uint8_t last;
+
+        if (!operands_read(c->disasm, v, at - n, true, &o) || (n && o.insn_len != n))
+            continue;
+        vcpu_walk_regs(v, &r);
+        if (walk_read(&w->vm->mem, &r, at - n + o.insn_len - 1, &last, 1) != 1 ||
+            (last & 0xfe) != 0x6e || !o.count || o.at[0].is_repeated != !n)
+            continue;
+        c->no_traps = true;
+        c->step_from = at - n;
+        expect_range(w, v, o.at[0].linear, o.at[0].len, false);
+        c->step_from = step_from;
+        c->no_traps = false;
+        return;
+    }
+}
+
+void watch_passed_by(struct watches *w, struct vcpu *v, bool out)
+{
+    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    struct watch_cpu *c = &w->cpu[v->id];
+    struct insn_head h;
+    uint8_t op;
+
+    if (out) {
+        loaded_element(w, v);
+        return;
+    }
+    insn_head_read(v, &h);
+    op = h.b[h.opcode_at] & 0xfe;
+    if (h.special != SP_REP || (op != 0x6c && op != 0xa4)) /* INS, MOVS */
+        return;
+    c->no_traps = true;
+    watch_expect(w, v);
+    c->no_traps = false;
+    vcpu_settle(v);
+    for (int i = 0; i < c->expect.count; i++)
+        if (c->expect.at[i].is_repeated)
+            stored_elements(w, v, i, at);
+    take_new_values(w, v);
+}
+
 /* Bytes of the frame of an exception or interrupt at the stack's top; 0 when it cannot be read. An
  * error code is told by what lies above it, the address of the instruction that faulted: software's
  * own interrupts of the same vectors have none. */
@@ -1067,7 +1148,7 @@ bool watch_in_string(struct watches *w, struct vcpu *v)
     struct insn_head h;
     struct operands o;
 
-    if (!watch_may_be_string(v))
+    if (!watch_may_be_string(v) && !(c->hits && c->hit[0].by == at))
         return false;
     insn_head_read(v, &h);
     if (h.special != SP_REP)

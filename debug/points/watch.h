@@ -202,6 +202,10 @@ void watch_expect(struct watches *w, struct vcpu *v);
 void watch_expect_all(struct watches *w, struct vcpu *v);
 /* After it: forgets that when the instruction was not carried out, else takes the new values. */
 void watch_expected(struct watches *w, struct vcpu *v, bool made);
+/* At the exit for a port or a device, where KVM itself stores what INS and MOVS read there, and has
+ * loaded what OUTS writes (`out`): no debug register sees that. Notes it, and completes what reads.
+ */
+void watch_passed_by(struct watches *w, struct vcpu *v, bool out);
 /* After that: the step ended at a handler's first instruction, and the processor pushed a frame. */
 void watch_entered(struct watches *w, struct vcpu *v);
 /* Compares pages that are watched by steps, after a step. */

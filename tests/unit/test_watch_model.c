@@ -546,17 +546,17 @@ static bool go(void)
 static bool follow(void)
 {
     for (unsigned step = 0; step < model.steps; step++) {
-        bool due = false;
+        const struct watched *due = NULL;
 
         for (unsigned i = 0; i < count; i++)
-            due |= holds(&watched[i], step) && counts(&watched[i], step);
+            if (holds(&watched[i], step) && counts(&watched[i], step))
+                due = &watched[i];
         if (!due)
             continue;
         if (!go())
             return false;
         if (session_last_stop(s)->kind != STOP_WATCHPOINT)
-            return tell_wrong("no stop", step, &watched[0],
-                              session_point(s, watched[0].id)->method);
+            return tell_wrong("no stop", step, due, session_point(s, due->id)->method);
         if (!check_stop(step))
             return false;
     }
@@ -617,7 +617,7 @@ static void in_mode(enum dp_kind kind)
     static const char *const forces[] = {NULL, "watch-write=read-only-slot,watch-access=no-slot",
                                          "watch-write=stepping,watch-access=stepping",
                                          "watch-write=no-slot,watch-access=no-slot"};
-    uint64_t rounds = number("MODEL_ROUNDS", 8), seed = number("MODEL_SEED", 1);
+    uint64_t rounds = number("MODEL_ROUNDS", 5), seed = number("MODEL_SEED", 1);
 
     if (number("MODEL_KIND", kind) != kind)
         return;
