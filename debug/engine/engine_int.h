@@ -44,6 +44,8 @@ void engine_log_point(struct engine *g, struct vcpu *v, const struct bp *b,
 
 /* -- hit.c -- */
 
+/* By the vCPU's page tables; false when nothing is mapped there. */
+bool engine_linear_to_gpa(struct vcpu *v, uint64_t linear, uint64_t *gpa);
 /* The byte of ours that is planted at RIP, or NULL. */
 struct plant *engine_plant_here(struct engine *g, struct vcpu *v);
 /* Is there an event that the next entry delivers, before the instruction at RIP? */

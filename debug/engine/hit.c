@@ -104,7 +104,7 @@ static bool point_counts(struct engine *g, struct vcpu *v, struct bp *b)
     return engine_point_hit(g, v, b, NULL, NULL) != NULL;
 }
 
-static bool linear_to_gpa(struct vcpu *v, uint64_t linear, uint64_t *gpa)
+bool engine_linear_to_gpa(struct vcpu *v, uint64_t linear, uint64_t *gpa)
 {
     struct walk_regs r;
 
@@ -121,7 +121,7 @@ bool engine_points_hit(struct engine *g, struct vcpu *v)
     for (struct bp *b = points_at(&g->points, at); b; b = b->same_addr)
         if (b->pub.spec.addr == at)
             stops |= point_counts(g, v, b);
-    if (g->points.phys_points && linear_to_gpa(v, at, &gpa)) {
+    if (g->points.phys_points && engine_linear_to_gpa(v, at, &gpa)) {
         for (unsigned i = 0; i < g->points.count; i++) {
             struct bp *b = g->points.bp[i];
 
@@ -137,7 +137,7 @@ struct plant *engine_plant_here(struct engine *g, struct vcpu *v)
 {
     uint64_t gpa;
 
-    if (!g->points.plants || !linear_to_gpa(v, vcpu_linear_rip(v), &gpa))
+    if (!g->points.plants || !engine_linear_to_gpa(v, vcpu_linear_rip(v), &gpa))
         return NULL;
     return points_plant(&g->points, gpa);
 }

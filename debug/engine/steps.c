@@ -5,6 +5,7 @@
 #include "debug/engine/engine_int.h"
 
 #include "debug/points/watch_run.h"
+#include "vmm/insn_shape.h"
 #include "vmm/onestep.h"
 
 /* What a step that ended oddly means. True when the instruction was carried out after all. */
@@ -59,30 +60,81 @@ static bool step_stood(struct engine *g, struct vcpu *v, const struct kvm_regs *
     return true;
 }
 
+/* ---- bytes of ours in the instruction ---------------------------------------------------------
+ */
+
+/* Planted bytes from RIP on, as far as an instruction can reach: points may be at several of its
+ * bytes. */
+struct lifted {
+    struct plant *plant[INSN_BYTES_MAX];
+    unsigned count;
+};
+
+static void find_plants(struct engine *g, struct vcpu *v, struct lifted *l)
+{
+    uint64_t at = vcpu_linear_rip(v), gpa = 0;
+
+    l->count = 0;
+    for (unsigned i = 0; i < INSN_BYTES_MAX && g->points.plants; i++, gpa++) {
+        struct plant *pl;
+
+        if ((!i || !((at + i) & (PAGE_BYTES - 1))) && !engine_linear_to_gpa(v, at + i, &gpa))
+            return;
+        pl = points_plant(&g->points, gpa);
+        if (pl && mem_ptr(&g->vm->mem, gpa, 1))
+            l->plant[l->count++] = pl;
+    }
+}
+
+static void lift(struct engine *g, const struct lifted *l)
+{
+    for (unsigned i = 0; i < l->count; i++) {
+        struct plant *pl = l->plant[i];
+        uint8_t *hva = mem_ptr(&g->vm->mem, pl->gpa, 1);
+
+        if (*hva != pl->byte)
+            pl->original = *hva; /* the guest has put other code there */
+        *hva = pl->original;
+        pl->lifted = true;
+    }
+}
+
+static void put_back(struct engine *g, const struct lifted *l)
+{
+    for (unsigned i = 0; i < l->count; i++) {
+        struct plant *pl = l->plant[i];
+        uint8_t *hva = mem_ptr(&g->vm->mem, pl->gpa, 1);
+
+        if (*hva != pl->original)
+            pl->original = *hva; /* the instruction rewrote itself */
+        *hva = pl->byte;
+        pl->lifted = false;
+    }
+}
+
 bool engine_make_steps(struct engine *g, struct vcpu *v, struct onestep_info *info,
                        bool (*go_on)(void *arg, struct vcpu *v), enum traps traps)
 {
     struct onestep_ops ops = {
         .arg = g, .saw = engine_saw, .undefined = engine_undefined, .again = go_on};
-    struct plant *pl = engine_plant_here(g, v);
-    uint8_t *hva = pl ? mem_ptr(&g->vm->mem, pl->gpa, 1) : NULL;
-    bool alone = hva || g->vm->methods.step_enters_free; /* step_guard.h */
+    struct plant *pl;
     struct watches *w = &g->points.watches;
     uint64_t judged = g->judged[v->id];
+    struct lifted lifted;
     enum onestep r;
-    bool made, by_hand;
+    bool made, by_hand, alone;
 
+    find_plants(g, v, &lifted);
+    alone = lifted.count || g->vm->methods.step_enters_free; /* step_guard.h */
     g->before[v->id] = *v->regs;
     w->cpu[v->id].step_from = vcpu_linear_rip(v);
     g->judged[v->id] = UINT64_MAX;
-    if (alone)
+    if (alone) {
         engine_alone_begin(g, v);
-    if (hva && *hva != pl->byte)
-        pl->original = *hva; /* the guest has put other code there */
-    if (hva) {
-        *hva = pl->original;
-        pl->lifted = true;
+        find_plants(g, v, &lifted); /* who was alone before may have moved some */
     }
+    pl = engine_plant_here(g, v);
+    lift(g, &lifted);
     if (traps == TRAPS_LIFTED && w->trapped) {
         struct exit_event kick = {.reason = EXIT_KICK};
 
@@ -105,12 +157,7 @@ bool engine_make_steps(struct engine *g, struct vcpu *v, struct onestep_info *in
     if ((made && !info->partial && info->vector < 0) ||
         (!made && info->last.reason == KVM_EXIT_MMIO && (info->last.flags & EXIT_F_RAM)))
         made = !step_stood(g, v, &g->before[v->id], &ops, info) && made;
-    if (hva) {
-        if (*hva != pl->original)
-            pl->original = *hva; /* the instruction rewrote itself */
-        *hva = pl->byte;
-        pl->lifted = false;
-    }
+    put_back(g, &lifted);
     if (alone)
         engine_alone_end(g);
     engine_plant_again(g, v);

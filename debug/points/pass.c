@@ -29,6 +29,15 @@ static bool icebp_leaves(const struct vcpu *v)
     return v->vm->probe.emulated && v->vm->probe.icebp[probe_mode_of(m, 0)] == HOW_INTERNAL;
 }
 
+/* Points at other bytes of the same instruction: a step lifts these as well. */
+static bool has_more(const struct engine *g, const struct plant *pl, unsigned len)
+{
+    for (unsigned i = 1; i < len; i++)
+        if (points_plant(&g->points, pl->gpa + i))
+            return true;
+    return false;
+}
+
 enum pass pass_plain(struct engine *g, struct vcpu *v, struct plant *pl)
 {
     struct plant *other;
@@ -45,7 +54,8 @@ enum pass pass_plain(struct engine *g, struct vcpu *v, struct plant *pl)
     engine_alone_begin(g, v);
     *here = pl->original;
     insn_head_read(v, &h);
-    if (!insn_plain(v, &h, &falls) || !falls || falls + pl->gpa % PAGE_BYTES >= PAGE_BYTES) {
+    if (!insn_plain(v, &h, &falls) || !falls || falls + pl->gpa % PAGE_BYTES >= PAGE_BYTES ||
+        has_more(g, pl, falls)) {
         *here = pl->byte;
         engine_alone_end(g);
         return PASS_NO;

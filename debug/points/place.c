@@ -2,9 +2,11 @@
  * Where each point is placed and by which method, and when that has to change. Main thread with all
  * vCPUs parked, or a vCPU that is alone.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "debug/points/points_int.h"
+#include "vmm/bus.h"
 #include "vmm/vcpu.h"
 
 const char *bp_method_name(enum bp_method m)
@@ -347,6 +349,23 @@ static void place_break(struct points *p, struct bp *b)
     p->changes++;
 }
 
+/* Memory does not come later, as a mapping may. */
+static int check_phys(const struct points *p, const struct point_spec *spec, struct err *e)
+{
+    if (spec->space != SPACE_PHYS || mem_ptr(&p->vm->mem, spec->addr, 1))
+        return 0;
+    if (bus_mmio_dev(&p->vm->m, spec->addr, NULL))
+        return err_set(e, EFAULT,
+                       "no code can run at physical 0x%llx: a device answers there, not memory; "
+                       "`catch mmio 0x%llx` stops at accesses to it",
+                       (unsigned long long)spec->addr, (unsigned long long)spec->addr);
+    return err_set(e, EFAULT,
+                   "no code can run at physical 0x%llx: there is no memory there (the guest has "
+                   "%llu MiB)",
+                   (unsigned long long)spec->addr,
+                   (unsigned long long)(p->vm->mem.ram_bytes >> 20));
+}
+
 int point_place(struct points *p, struct bp *b, struct err *e)
 {
     if (b->pub.spec.kind == POINT_WATCH)
@@ -355,6 +374,10 @@ int point_place(struct points *p, struct bp *b, struct err *e)
         b->method = BP_CATCH;
         catch_add(p, b);
     } else {
+        int rc = check_phys(p, &b->pub.spec, e);
+
+        if (rc < 0)
+            return rc;
         place_break(p, b);
     }
     b->pub.pending = b->method == BP_PENDING;

@@ -138,3 +138,17 @@ EXPECT: ^Breakpoint 1,
 EXPECT: = 61 
 EXPECT: immediate 100 times, sum 4950
 STATUS: 33
+
+NAME: no_code_where_no_memory_is
+RUN: %g/hello64
+CMD: break phys:0x7ffffff
+CMD: break phys:0x8000000
+EXPECT: ^Breakpoint 1 at phys:0x7ffffff
+EXPECT: no code can run at physical 0x8000000: there is no memory there \(the guest has 128 MiB\)
+STATUS: 8
+
+NAME: no_code_where_a_device_answers
+RUN: %g/hello64
+CMD: break phys:0xfee00010
+EXPECT: no code can run at physical 0xfee00010: a device answers there, not memory; `catch mmio 0xfee00010`
+STATUS: 8
