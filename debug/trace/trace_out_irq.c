@@ -14,13 +14,11 @@
 static void instant(struct perfetto *w, unsigned track, const char *name, const char *cat,
                     uint64_t at_ns)
 {
-    buf_clear(&w->text);
-    esc_json(&w->text, name, strlen(name));
     perfetto_begin(w);
     fprintf(w->f,
             "{\"ph\":\"i\",\"s\":\"t\",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"cat\":\"%s\",\"name\":"
             "%s}",
-            PERFETTO_PID, track, perfetto_us(w, at_ns), cat, buf_str(&w->text));
+            PERFETTO_PID, track, perfetto_us(w, at_ns), cat, perfetto_quoted(w, name));
 }
 
 /* Flows bind to slices, so a moment in which one begins is the shortest slice there is. */

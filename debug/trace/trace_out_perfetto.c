@@ -27,6 +27,13 @@ void perfetto_begin(struct perfetto *w)
     w->any = true;
 }
 
+const char *perfetto_quoted(struct perfetto *w, const char *text)
+{
+    buf_clear(&w->text);
+    esc_json(&w->text, text, strlen(text));
+    return buf_str(&w->text);
+}
+
 void perfetto_slice(struct perfetto *w, unsigned track, const char *name, const char *cat,
                     uint64_t from, uint64_t ns)
 {
@@ -34,13 +41,12 @@ void perfetto_slice(struct perfetto *w, unsigned track, const char *name, const 
         ns -= w->zero - from < ns ? w->zero - from : ns;
         from = w->zero;
     }
-    buf_clear(&w->text);
-    esc_json(&w->text, name, strlen(name));
     perfetto_begin(w);
     fprintf(w->f,
             "{\"ph\":\"X\",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"dur\":%.3f,\"cat\":\"%s\","
             "\"name\":%s",
-            PERFETTO_PID, track, perfetto_us(w, from), (double)ns / 1000, cat, buf_str(&w->text));
+            PERFETTO_PID, track, perfetto_us(w, from), (double)ns / 1000, cat,
+            perfetto_quoted(w, name));
 }
 
 static void exit_slice(struct perfetto *w, const struct exit_event *ev)
@@ -53,11 +59,8 @@ static void exit_slice(struct perfetto *w, const struct exit_event *ev)
     perfetto_slice(w, ev->vcpu + 1u, buf_str(&what), exit_kind_name(ev->reason), ev->at_ns,
                    ev->host_ns);
     fprintf(w->f, ",\"args\":{\"seq\":%" PRIu64 ",\"rip\":\"0x%" PRIx64 "\"", ev->seq, linear);
-    if (names_place(w->n, linear, ev->flags & EXIT_F_PAST, place, sizeof place)[0]) {
-        buf_clear(&w->text);
-        esc_json(&w->text, place, strlen(place));
-        fprintf(w->f, ",\"place\":%s", buf_str(&w->text));
-    }
+    if (names_place(w->n, linear, ev->flags & EXIT_F_PAST, place, sizeof place)[0])
+        fprintf(w->f, ",\"place\":%s", perfetto_quoted(w, place));
     if (export_value(ev, &value))
         fprintf(w->f, ",\"value\":\"0x%" PRIx64 "\"", value);
     fputs("}}", w->f);
@@ -94,8 +97,8 @@ static void kvm_counters(struct perfetto *w, struct trace_reader *r)
 
     counters_load(&c, r);
     for (size_t i = 0; i < c.names; i++) {
-        buf_clear(&w->text);
-        esc_json(&w->text, c.name[i], strlen(c.name[i]));
+        const char *name = perfetto_quoted(w, c.name[i]);
+
         for (size_t p = 0; counters_growth(&c, i) && p + 1 < c.points; p++) {
             uint64_t from = c.value[p * c.names + i], to = c.value[(p + 1) * c.names + i];
             double seconds = (double)(c.at_ns[p + 1] - c.at_ns[p]) / 1e9;
@@ -105,8 +108,8 @@ static void kvm_counters(struct perfetto *w, struct trace_reader *r)
                 w->f,
                 "{\"ph\":\"C\",\"pid\":%u,\"cat\":\"kvm\",\"ts\":%.3f,\"name\":%s,\"args\":{\"per "
                 "second\":%.1f}}",
-                PERFETTO_PID, perfetto_us(w, c.at_ns[p] > w->zero ? c.at_ns[p] : w->zero),
-                buf_str(&w->text), to > from ? (double)(to - from) / seconds : 0);
+                PERFETTO_PID, perfetto_us(w, c.at_ns[p] > w->zero ? c.at_ns[p] : w->zero), name,
+                to > from ? (double)(to - from) / seconds : 0);
         }
     }
     counters_fini(&c);
@@ -197,9 +200,8 @@ void export_perfetto(struct report *p, FILE *f)
     fputs("{\"displayTimeUnit\":\"ns\",\"otherData\":{\"producer\":\"vmscope\"},\"traceEvents\":[",
           f);
     perfetto_begin(w);
-    esc_json(&w->text, guest, strlen(guest));
     fprintf(f, "{\"ph\":\"M\",\"pid\":%u,\"name\":\"process_name\",\"args\":{\"name\":%s}}",
-            PERFETTO_PID, buf_str(&w->text));
+            PERFETTO_PID, perfetto_quoted(w, guest));
     report_count(p, put, w);
     perfetto_irq_end(w);
     counters(w, w->step_end);

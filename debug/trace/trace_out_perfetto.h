@@ -51,6 +51,8 @@ struct perfetto {
 
 /* The comma and newline before each event but the first. */
 void perfetto_begin(struct perfetto *w);
+/* `text` as a JSON string, until the next call. */
+const char *perfetto_quoted(struct perfetto *w, const char *text);
 /* A slice up to, but without, its closing brace, so that arguments may follow. */
 void perfetto_slice(struct perfetto *w, unsigned track, const char *name, const char *cat,
                     uint64_t from, uint64_t ns);

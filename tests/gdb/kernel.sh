@@ -107,9 +107,7 @@ start "$g/tinyos"
 timeout -k 5 60 gdb -nx -q -batch -ex "target remote 127.0.0.1:$port" -ex 'continue' -ex 'p 6*7' \
     >"$TEST_DIR/gdb.out" 2>&1 </dev/null &
 gdb_pid=$!
-until grep -qa '[$>] ' "$TEST_DIR/vm.out"; do
-    kill -0 $gdb_pid 2>/dev/null || break
-done
+until_prompt $gdb_pid
 stop
 wait $gdb_pid
 has vmscope_ends_first 'terminated with signal SIGTERM' '= 42'

@@ -28,6 +28,13 @@ start() {
     done
 }
 
+# until_prompt PID [TEXT]: waits for the guest's prompt (or for gdb to have said TEXT) while PID lives.
+until_prompt() {
+    until grep -qa '[$>] ' "$TEST_DIR/vm.out" || { [[ ${2-} ]] && grep -qa "$2" "$TEST_DIR/gdb.out"; }; do
+        kill -0 "$1" 2>/dev/null || break
+    done
+}
+
 stop() {
     [[ $vm_pid ]] || return
     kill -TERM "$vm_pid" 2>/dev/null

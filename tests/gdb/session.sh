@@ -68,9 +68,7 @@ start "$g/tinyos"
 timeout -k 5 60 gdb -nx -q -batch -ex 'set pagination off' -ex "target remote 127.0.0.1:$port" \
     -ex 'continue' -ex 'info registers rip' -ex 'detach' >"$TEST_DIR/gdb.out" 2>&1 </dev/null &
 gdb_pid=$!
-until grep -qa Continuing "$TEST_DIR/gdb.out" || grep -qa '[$>] ' "$TEST_DIR/vm.out"; do
-    kill -0 $gdb_pid 2>/dev/null || break
-done
+until_prompt $gdb_pid Continuing
 pkill -INT -P $gdb_pid gdb
 wait $gdb_pid
 has interrupt 'SIGINT' 'rip +0x' 'detached'
@@ -80,9 +78,7 @@ start "$g/tinyos"
 timeout -k 5 60 gdb -nx -q -batch -ex "target remote 127.0.0.1:$port" -ex 'break *0x1' -ex 'continue' \
     >"$TEST_DIR/gdb.out" 2>&1 </dev/null &
 gdb_pid=$!
-until grep -qa '[$>] ' "$TEST_DIR/vm.out"; do
-    kill -0 $gdb_pid 2>/dev/null || break
-done
+until_prompt $gdb_pid
 pkill -KILL -P $gdb_pid gdb
 wait $gdb_pid
 gdb_run 'info registers rip' 'monitor info breakpoints' 'stepi' 'x/i $pc' 'detach'

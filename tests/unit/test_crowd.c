@@ -257,19 +257,31 @@ EACH_CROWD(registers, REGISTERS)
 EACH_CROWD(bytes, BYTES)
 EACH_CROWD(physical, PHYSICAL)
 
+/* Four vCPUs in protected mode pass a planted point of that sort; its id, or 0. close_crowd follows
+ * unless 0. */
+static int pass_by(struct point_spec spec, unsigned passes,
+                   void (*each)(const struct stop_info *si))
+{
+    int id;
+
+    if (!open_crowd(4, true, passes))
+        return 0;
+    fill_registers();
+    spec.kind = POINT_BREAK;
+    spec.addr = here;
+    id = session_point_add(s, &spec, NULL);
+    run_out(each);
+    return id;
+}
+
 /* ---- what a point may be told to do --------------------------------------------------------- */
 
 static void ignore_counts_are_exact(void)
 {
-    struct point_spec spec = {.kind = POINT_BREAK, .vcpu = -1, .ignore = 100};
-    int id;
+    int id = pass_by((struct point_spec){.vcpu = -1, .ignore = 100}, 50, at_point);
 
-    if (!open_crowd(4, true, 50))
+    if (!id)
         return;
-    fill_registers();
-    spec.addr = here;
-    id = session_point_add(s, &spec, NULL);
-    run_out(at_point);
     if (!test_failed && (told != 100 || session_point(s, id)->hits != 200))
         test_fail(__FILE__, __LINE__, "%u stops and %llu hits", told,
                   (unsigned long long)session_point(s, id)->hits);
@@ -278,15 +290,10 @@ static void ignore_counts_are_exact(void)
 
 static void points_for_one_vcpu(void)
 {
-    struct point_spec spec = {.kind = POINT_BREAK, .vcpu = 2};
-    int id;
+    int id = pass_by((struct point_spec){.vcpu = 2}, 40, at_point);
 
-    if (!open_crowd(4, true, 40))
+    if (!id)
         return;
-    fill_registers();
-    spec.addr = here;
-    id = session_point_add(s, &spec, NULL);
-    run_out(at_point);
     if (!test_failed && (stops[2] != 40 || told != 40 || session_point(s, id)->hits != 40))
         test_fail(__FILE__, __LINE__, "%u stops, %u of vCPU 2", told, stops[2]);
     close_crowd();
@@ -295,17 +302,12 @@ static void points_for_one_vcpu(void)
 /* Only odd rounds of the even ones: registers of whoever stands there are meant. */
 static void conditions_ask_the_right_vcpu(void)
 {
-    struct point_spec spec = {
-        .kind = POINT_BREAK, .vcpu = -1, .condition = "($esi & 1) == 0 && ($ecx & 1)"};
+    const struct point_spec spec = {.vcpu = -1, .condition = "($esi & 1) == 0 && ($ecx & 1)"};
+    int id = pass_by(spec, 40, at_point);
     const struct point *p;
-    int id;
 
-    if (!open_crowd(4, true, 40))
+    if (!id)
         return;
-    fill_registers();
-    spec.addr = here;
-    id = session_point_add(s, &spec, NULL);
-    run_out(at_point);
     p = session_point(s, id);
     if (!test_failed && (told != 40 || p->hits != 40 || p->false_hits != 120))
         test_fail(__FILE__, __LINE__, "%u stops, %llu hits, %llu false ones", told,
@@ -315,15 +317,10 @@ static void conditions_ask_the_right_vcpu(void)
 
 static void a_temporary_one_stops_once(void)
 {
-    struct point_spec spec = {.kind = POINT_BREAK, .vcpu = -1, .temporary = true};
-    int id;
+    int id = pass_by((struct point_spec){.vcpu = -1, .temporary = true}, 40, at_point);
 
-    if (!open_crowd(4, true, 40))
+    if (!id)
         return;
-    fill_registers();
-    spec.addr = here;
-    id = session_point_add(s, &spec, NULL);
-    run_out(at_point);
     if (!test_failed && (told != 1 || session_point(s, id)))
         test_fail(__FILE__, __LINE__, "%u stops", told);
     close_crowd();
@@ -400,13 +397,10 @@ static void step_on(const struct stop_info *si)
 
 static void steps_between_lose_nothing(void)
 {
-    int id;
+    int id = pass_by((struct point_spec){.vcpu = -1}, 25, step_on);
 
-    if (!open_crowd(4, true, 25))
+    if (!id)
         return;
-    fill_registers();
-    id = point_at(here);
-    run_out(step_on);
     if (!test_failed)
         check_each(id, rounds);
     close_crowd();
