@@ -164,6 +164,22 @@ static void describe_internal(struct session *s, const struct stop_info *si,
                  at);
 }
 
+/* Does the instruction hold a lock on memory that crosses a cache line? Hosts that watch for that
+ * trap ring 3 there, and an emulating KVM tries again and again. */
+static bool is_split_lock(struct session *s, const struct stop_info *si,
+                          const struct exit_event *ev, const struct insn *in)
+{
+    const struct vcpu_state *st = session_cpu(s, si->vcpu, VS_REGS | VS_SREGS);
+    struct insn_shape shape;
+    bool xchg;
+
+    if (!st || !insn_shape(&shape, cpu_mode_bits((enum cpu_mode)ev->mode), in->bytes, in->len) ||
+        !insn_has_memory(&shape))
+        return false;
+    xchg = shape.map == 0 && (shape.opcode & 0xfe) == 0x86;
+    return (shape.lock || xchg) && (insn_linear(&shape, &st->regs, &st->sregs) & 63) > 56;
+}
+
 static void describe_stuck(struct session *s, const struct stop_info *si,
                            const struct exit_event *ev, const char *at, struct buf *out)
 {
@@ -180,6 +196,9 @@ static void describe_stuck(struct session *s, const struct stop_info *si,
     if (call)
         buf_adds(out,
                  "keep the guest from making hypercalls (without `--cpu +kvm`; Linux: `nopv`)");
+    else if (known && is_split_lock(s, si, ev, &here))
+        buf_adds(out, "its locked operand crosses a cache line, align it (or boot the host with "
+                      "split_lock_detect=off)");
     else
         add_way_out(known ? feature_of(ev, here.bytes, here.len) : NULL, out);
     add_behind(ev, in.len, out);

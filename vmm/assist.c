@@ -227,8 +227,25 @@ static enum assist_kind transfer_kind(const struct insn_head *h, const struct in
     }
 }
 
-static bool assist_transfer(struct vcpu *v, struct exit_event *ev, struct assist_event *raise)
+/* Has the transfer led to virtual-8086 mode, of which an emulating KVM knows nothing (it drops
+ * RFLAGS.VM)? Then the guest had better stand before it. */
+static bool is_lost_in_v86(struct vcpu *v, const struct kvm_regs *regs,
+                           const struct kvm_sregs *sregs, struct assist_event *raise)
 {
+    if (!v->vm->probe.emulated || !(v->regs->rflags & FLAG_VM) || (regs->rflags & FLAG_VM))
+        return false;
+    *v->regs = *regs;
+    *v->sregs = *sregs;
+    vcpu_dirty(v, VS_REGS | VS_SREGS);
+    raise->vector = -1;
+    return true;
+}
+
+static bool assist_transfer(struct vcpu *v, struct exit_event *ev, struct assist_event *raise,
+                            const char **why)
+{
+    const struct kvm_sregs sregs = *v->sregs;
+    const struct kvm_regs regs = *v->regs;
     uint16_t task = v->sregs->tr.selector;
     uint64_t flags = v->regs->rflags;
     struct exit_event record = *ev;
@@ -249,6 +266,10 @@ static bool assist_transfer(struct vcpu *v, struct exit_event *ev, struct assist
     done = what == ASSIST_GATE ? call_or_jump(v, &s, raise) : transfer(v, &h, raise);
     if (!done && raise->vector < 0)
         return false;
+    if (is_lost_in_v86(v, &regs, &sregs, raise)) {
+        *why = "it leads to virtual-8086 mode, which this KVM does not have";
+        return false;
+    }
     if (done)
         finish(v, flags, raise);
     if (v->sregs->tr.selector != task)
@@ -453,7 +474,7 @@ bool vcpu_assist(struct vcpu *v, struct exit_event *ev, bool singly, struct assi
     *why = NULL;
     if (ev->u.internal.suberror != KVM_INTERNAL_ERROR_EMULATION)
         return false;
-    if (assist_transfer(v, ev, raise))
+    if (assist_transfer(v, ev, raise, why))
         return true;
     return assist_other(v, ev, singly, raise, why);
 }

@@ -119,7 +119,6 @@ static struct fw *world(void)
         abort();
     w->run = calloc(1, 4096);
     w->vm.maxphyaddr = 36;
-    w->vm.probe.emulated = true;
     w->v.vm = &w->vm;
     w->v.fd = -1;
     w->v.run = w->run;
