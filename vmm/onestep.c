@@ -100,11 +100,17 @@ bool vcpu_gate_target(struct vcpu *v, int vector, uint64_t *linear)
 /* How many kicks in a row one entry takes: a step is short, so a kick can wait for its end; but one
  * that KVM never ends must not be tried for ever. */
 #define KICKS_MAX 3
+/* The same once the vCPU has moved: the step's end is next. Left there it would be somewhere that
+ * no step ends, in a handler whose frame holds the step's trap flag. */
+#define KICKS_BEHIND_MAX 1000
 
 static void enter(struct vcpu *v, const struct onestep_ops *ops, const struct vcpu_debug *want,
                   struct exit_event *ev)
 {
-    for (unsigned i = 0; i < KICKS_MAX; i++) {
+    uint64_t from = linear_rip(v);
+    bool behind = false;
+
+    for (unsigned i = 0; i < (behind ? KICKS_BEHIND_MAX : KICKS_MAX); i++) {
         /* What the kick was for is looked at after the step; but who sleeps in the kernel would be
          * left there by it. */
         if (v->run->immediate_exit && !vcpu_sleeps_inside(v))
@@ -116,6 +122,7 @@ static void enter(struct vcpu *v, const struct onestep_ops *ops, const struct vc
         vcpu_commit(v, ev);
         if (ev->reason != EXIT_KICK)
             return;
+        behind = want->step && linear_rip(v) != from;
     }
 }
 

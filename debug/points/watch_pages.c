@@ -199,7 +199,8 @@ static void mark_stack(struct watches *w, uint64_t gpa)
 }
 
 /* KVM's emulator takes a hole for an answer where it reads the I/O permissions of a task state, and
- * forgets the interrupt flag when an `int` of real mode finds its vector in one. */
+ * forgets the interrupt flag when an `int` of real mode finds its vector in one. A processor that
+ * meets a trap in any table of its own makes KVM go round in circles. */
 static void mark_vectors(struct watches *w, uint64_t gpa)
 {
     struct watch_page *p = watch_page_at(w, gpa);
@@ -220,6 +221,12 @@ static void mark_cpu_vectors(struct watches *w, struct vcpu *v)
         see_range(&s, v->sregs->tr.base, (limit < TSS_BYTES_MAX ? limit : TSS_BYTES_MAX) + 1);
     else
         see_range(&s, v->sregs->idt.base, IVT_BYTES);
+    if (w->vm->probe.emulated || !(v->sregs->cr0 & 1))
+        return;
+    see_range(&s, v->sregs->idt.base, v->sregs->idt.limit + 1u);
+    see_range(&s, v->sregs->gdt.base, v->sregs->gdt.limit + 1u);
+    if (!v->sregs->ldt.unusable)
+        see_range(&s, v->sregs->ldt.base, (v->sregs->ldt.limit & 0xffff) + 1u);
 }
 
 static void lift_one(struct watches *w, uint64_t gpa)
@@ -270,7 +277,7 @@ static enum watch_how choose(const struct watches *w, const struct watch_page *p
         return WATCH_STEPS;
     if (p->is_stack && (!is_long(w) || !w->vm->probe.emulated))
         return WATCH_STEPS;
-    if (p->is_vectors && m == METHOD_NO_SLOT)
+    if (p->is_vectors && (m == METHOD_NO_SLOT || !w->vm->probe.emulated))
         return WATCH_STEPS;
     return m == METHOD_RO_SLOT   ? WATCH_READ_ONLY
            : m == METHOD_NO_SLOT ? WATCH_NO_SLOT

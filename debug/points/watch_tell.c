@@ -46,7 +46,7 @@ static void tell_pages(const struct watches *w, const struct bp *b, struct buf *
     static const char *const reasons[SLOWS] = {
         [SLOW_TABLE] = "in use as page table",
         [SLOW_STACK] = "in use as stack",
-        [SLOW_VECTORS] = "in use as task state or vector table",
+        [SLOW_VECTORS] = "in use as a table of the processor",
         [SLOW_TROUBLE] = "its trap was in the way too often",
         [SLOW_METHOD] = "no trap to be had",
     };
