@@ -31,7 +31,7 @@ static void index_grow(struct points *p)
     for (unsigned i = 0; i < p->count; i++) {
         struct bp *b = p->bp[i];
 
-        if (b && b->method != BP_NONE && b->pub.spec.kind == POINT_BREAK &&
+        if (b->method != BP_NONE && b->pub.spec.kind == POINT_BREAK &&
             b->pub.spec.space == SPACE_LINEAR) {
             struct bp **head = &p->by_addr[point_hash(b->pub.spec.addr, p->addr_buckets)];
 
@@ -250,7 +250,7 @@ struct bp *points_next(const struct points *p, int id)
 static int slot_of(const struct points *p, int id)
 {
     for (unsigned i = 0; i < p->count; i++)
-        if (p->bp[i] && p->bp[i]->pub.id == id)
+        if (p->bp[i]->pub.id == id)
             return (int)i;
     return -1;
 }

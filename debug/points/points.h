@@ -76,7 +76,7 @@ struct plant {
 
 struct points {
     struct vm *vm;
-    struct bp **bp; /* by id - 1; NULL when deleted */
+    struct bp **bp; /* ascending by id; `count` of them, deleted ones are gone */
     unsigned count, cap;
     int last_id, last_hidden; /* hidden ones count from POINT_HIDDEN up */
     struct bp *dr_owner[4];

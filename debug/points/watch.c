@@ -555,7 +555,7 @@ bool watch_stale(const struct watches *w)
     for (unsigned i = 0; watch_waits(w) && i < w->points->count; i++) {
         const struct bp *b = w->points->bp[i];
 
-        if (b && b->method == BP_WATCH && b->pub.pending && mapping_changed(w, b))
+        if (b->method == BP_WATCH && b->pub.pending && mapping_changed(w, b))
             return true;
     }
     return false;
