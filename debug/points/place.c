@@ -600,9 +600,36 @@ static bool refresh_registers(struct points *p)
     return changed;
 }
 
+/* Is there a debug register that a waiting point could have: free, or of a point whose page has
+ * come? */
+static bool has_spare(const struct points *p)
+{
+    struct spot s;
+
+    for (unsigned i = 0; i < p->dr_usable; i++)
+        if (p->dr_owner[i] && locate(p, p->dr_owner[i], &s))
+            return true;
+    return free_dr(p) >= 0;
+}
+
+/* Thousands may wait, so one is only touched when something has come of it. */
+static bool refresh_pending(struct points *p, struct bp *b, bool *spare)
+{
+    struct spot s;
+
+    if (!*spare && !locate(p, b, &s))
+        return false;
+    place_again(p, b);
+    if (b->method == BP_PENDING)
+        return false;
+    *spare = has_spare(p);
+    return true;
+}
+
 bool points_refresh(struct points *p)
 {
     bool changed = refresh_registers(p), moves = !await_covers(p) || await_stale(p);
+    bool spare = p->pending && has_spare(p);
 
     for (unsigned i = 0; i < p->count; i++) {
         struct bp *b = p->bp[i];
@@ -614,10 +641,8 @@ bool points_refresh(struct points *p)
         } else if (is_break && moves && follows(b)) {
             changed |= follow(p, b);
         }
-        if (b->method == BP_PENDING) {
-            place_again(p, b);
-            changed |= b->method != BP_PENDING;
-        }
+        if (b->method == BP_PENDING)
+            changed |= refresh_pending(p, b, &spare);
     }
     changed |= watch_refresh(&p->watches);
     watch_guard_apply(&p->watches);
