@@ -23,7 +23,6 @@
 #define EFER_LME     0x100u
 #define CR4_OSFXSR   0x200u
 #define CR4_OSXSAVE  0x40000u
-#define FLAG_TF      0x100u
 #define FLAG_VM      0x20000u
 #define DR6_BS       0x4000u
 #define XCR0_SSE_AVX 6u
@@ -205,7 +204,7 @@ static void finish(struct vcpu *v, uint64_t flags, struct assist_event *raise)
         v->events->interrupt.shadow = 0;
         vcpu_dirty(v, VS_EVENTS);
     }
-    if (!(flags & FLAG_TF) || kvm_get_debugregs(v->fd, &d) < 0)
+    if (!(flags & RFLAGS_TF) || kvm_get_debugregs(v->fd, &d) < 0)
         return;
     d.dr6 |= DR6_BS;
     (void)kvm_set_debugregs(v->fd, &d);

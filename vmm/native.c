@@ -49,7 +49,6 @@
 #define VECTOR_BP 3
 
 #define FLAGS_ARITH 0x8d5u /* CF PF AF ZF SF OF */
-#define FLAG_TF     0x100u
 #define FLAG_IF     0x200u
 #define FLAG_DF     0x400u
 #define FLAG_RF     0x10000u
@@ -399,7 +398,7 @@ static int fpu_out(struct vcpu *v, struct native *n)
     return kvm_set_xsave(v->fd, &x);
 }
 
-/* The guest's general registers; RIP at the instruction or at its copy. `tf`: FLAG_TF or 0. */
+/* The guest's general registers; RIP at the instruction or at its copy. `tf`: RFLAGS_TF or 0. */
 static void regs_in(struct vcpu *v, struct native *n, uint64_t rip, uint64_t tf)
 {
     struct kvm_sregs *s = &n->run->s.regs.sregs;
@@ -490,7 +489,7 @@ static bool run_mapped(struct vcpu *v, struct native *n, int end, struct native_
         }
         /* RIP is at what faulted, RF is set; TF is not kept. */
         if (end == VECTOR_DB)
-            n->run->s.regs.regs.rflags |= FLAG_TF;
+            n->run->s.regs.regs.rflags |= RFLAGS_TF;
         n->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
     }
     *why = "it faults without end";
@@ -538,7 +537,7 @@ static void disbelieve_ud(struct vcpu *v, struct native *n, const struct insn_sh
     if (fault->vector != 6 || !insn_has_memory(s) || !put_scratch(n, s, &holder))
         return;
     memset(n->area + DUMMY_PAGE * PAGE_BYTES, 0, PAGE_BYTES);
-    regs_in(v, n, SCRATCH_AT, FLAG_TF);
+    regs_in(v, n, SCRATCH_AT, RFLAGS_TF);
     *insn_reg(&n->run->s.regs.regs, (unsigned)holder) = DUMMY_AT;
     n->xsave_known = false;
     if (enter(n) == 6)
@@ -583,7 +582,7 @@ bool native_run(struct vcpu *v, const struct insn_shape *s, bool fpu, struct nat
         }
         rip = SCRATCH_AT;
     }
-    regs_in(v, n, rip, FLAG_TF);
+    regs_in(v, n, rip, RFLAGS_TF);
     if (holder >= 0)
         *insn_reg(&n->run->s.regs.regs, (unsigned)holder) = insn_linear(s, v->regs, v->sregs);
     *why = "KVM refused the FPU state";
@@ -631,7 +630,7 @@ static bool must_go_singly(const struct vcpu *v)
 {
     struct kvm_debugregs d;
 
-    if (v->debug_set.step || v->data.dr7 || (v->regs->rflags & FLAG_TF))
+    if (v->debug_set.step || v->data.dr7 || (v->regs->rflags & RFLAGS_TF))
         return true;
     return kvm_get_debugregs(v->fd, &d) < 0 || (d.dr7 & 0xff);
 }

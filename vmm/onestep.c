@@ -524,6 +524,10 @@ static enum onestep run_step(struct vcpu *v, const struct onestep_ops *ops,
             rcx = v->regs->rcx;
             if (accesses > ACCESSES_MAX)
                 return ONE_OTHER;
+            if (h->special == SP_REP && vcpu_parking(v)) { /* it goes on from there */
+                out->partial = true;
+                return ONE_DONE;
+            }
             break;
         case EXIT_KICK: /* perhaps at the debug register behind a repeated string instruction */
             return !k->want.step && linear_rip(v) == from + h->len && !event_queued(v) ? ONE_DONE

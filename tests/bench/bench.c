@@ -3,7 +3,7 @@
  * laps, so that a busy host slows both; the median of the pairs counts, the spread is shown. Fails
  * only when it cannot measure.
  *
- *   bench [exits | steps | points | scripts | report | start]...
+ *   bench [exits | steps | points | scripts | stops | report | start]...
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -80,11 +80,16 @@ void verdict(bool met)
 
 static const char *row_text; /* only rows whose name has it */
 
+bool row_wanted(const char *what)
+{
+    return !row_text || strstr(what, row_text);
+}
+
 void row_print(const struct row *r)
 {
     double of[PAIRS], ours[PAIRS], ratio[PAIRS], cpu[PAIRS], mid, mid_cpu;
 
-    if (row_text && !strstr(r->what, row_text))
+    if (!row_wanted(r->what))
         return;
     for (int i = 0; i < PAIRS; i++) {
         struct rate a, b;
@@ -116,8 +121,9 @@ static const struct group {
     const char *name;
     void (*run)(void);
 } groups[] = {
-    {"exits", bench_exits},     {"steps", bench_steps},   {"points", bench_points},
-    {"scripts", bench_scripts}, {"report", bench_report}, {"start", bench_start},
+    {"exits", bench_exits},     {"steps", bench_steps}, {"points", bench_points},
+    {"scripts", bench_scripts}, {"stops", bench_stops}, {"report", bench_report},
+    {"start", bench_start},
 };
 
 static bool is_wanted(const char *name, int argc, char **argv)

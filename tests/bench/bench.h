@@ -49,7 +49,11 @@ extern const struct guest guest_stroll[3]; /* by ring: five instructions, for ev
 extern const struct guest guest_loop;      /* a round passes LOOP_AT once; no exits */
 extern const struct guest guest_writes;    /* a round: a store to GUEST_DATA */
 extern const struct guest guest_reads;     /* a round: a load from GUEST_DATA, to EAX */
-extern const struct guest guest_counts; /* a round: a load and a store there, by one instruction */
+extern const struct guest guest_counts;  /* a round: a load and a store there, by one instruction */
+extern const struct guest guest_spin[3]; /* by ring: for ever, without an exit */
+extern const struct guest guest_sleep;   /* hlt, for ever */
+extern const struct guest guest_exits;   /* out %al,$0x80, for ever */
+extern const struct guest guest_peek;    /* a load from GUEST_DATA to EAX, for ever */
 #define LOOP_AT (GUEST_AT + 1u)
 
 /* ---- the session ------------------------------------------------------------------------------
@@ -59,6 +63,8 @@ extern const struct guest guest_counts; /* a round: a load and a store there, by
 
 struct session *bench_open(const struct guest *g);
 struct session *bench_open_sized(const struct guest *g, uint64_t mem_bytes);
+/* All of `cpus` vCPUs at the guest's entry. */
+struct session *bench_open_cpus(const struct guest *g, unsigned cpus);
 clockid_t bench_clock(struct session *s); /* of vCPU 0's thread */
 /* Runs to the guest's end; `done` of whatever is counted. */
 struct rate bench_run(struct session *s, uint64_t done);
@@ -94,12 +100,14 @@ struct row {
     double target; /* least ratio ours / of */
 };
 void row_print(const struct row *r);
-void verdict(bool met); /* ends the line */
+bool row_wanted(const char *what); /* BENCH_ROW */
+void verdict(bool met);            /* ends the line */
 
 void bench_exits(void);
 void bench_steps(void);
 void bench_points(void);
 void bench_scripts(void);
+void bench_stops(void);
 void bench_report(void);
 void bench_start(void);
 

@@ -43,3 +43,23 @@ const struct guest guest_reads = {reads, sizeof reads, IN_RING0, 40000};
 static const uint8_t counts[] = {0xff, 0x04, 0x25, 0x00, 0x90, 0x00, 0x00, 0xff,
                                  0xc9, 0x75, 0xf5, 0xe6, 0xf4, 0xf4, 0xeb, 0xfd};
 const struct guest guest_counts = {counts, sizeof counts, IN_RING0, 20000};
+
+/* 1: jmp 1b */
+static const uint8_t spin[] = {0xeb, 0xfe};
+const struct guest guest_spin[3] = {
+    {spin, sizeof spin, IN_REAL, 0},
+    {spin, sizeof spin, IN_RING0, 0},
+    {spin, sizeof spin, IN_RING3, 0},
+};
+
+/* 1: sti; hlt; jmp 1b: an interrupt could wake it, so this is no end */
+static const uint8_t dream[] = {0xfb, 0xf4, 0xeb, 0xfc};
+const struct guest guest_sleep = {dream, sizeof dream, IN_RING0, 0};
+
+/* 1: out %al,$0x80; jmp 1b */
+static const uint8_t exits[] = {0xe6, 0x80, 0xeb, 0xfc};
+const struct guest guest_exits = {exits, sizeof exits, IN_RING0, 0};
+
+/* 1: mov 0x9000,%eax; jmp 1b */
+static const uint8_t peek[] = {0x8b, 0x04, 0x25, 0x00, 0x90, 0x00, 0x00, 0xeb, 0xf7};
+const struct guest guest_peek = {peek, sizeof peek, IN_RING0, 0};

@@ -62,9 +62,9 @@ static void set_start(void *arg, struct vcpu *v)
     need(vcpu_set_state(v, VS_REGS | VS_SREGS, &st), "setting registers");
 }
 
-struct session *bench_open_sized(const struct guest *g, uint64_t mem_bytes)
+static struct session *open_with(const struct guest *g, uint64_t mem_bytes, unsigned cpus)
 {
-    struct session_config cfg = {.mem_bytes = mem_bytes};
+    struct session_config cfg = {.mem_bytes = mem_bytes, .cpus = cpus};
     struct session *s;
     struct err e = {0};
 
@@ -78,6 +78,29 @@ struct session *bench_open_sized(const struct guest *g, uint64_t mem_bytes)
     if (g->ring == IN_RING3)
         open_pages(s);
     vcpu_call(session_vm(s)->cpu[0], set_start, (void *)g);
+    return s;
+}
+
+struct session *bench_open_sized(const struct guest *g, uint64_t mem_bytes)
+{
+    return open_with(g, mem_bytes, 1);
+}
+
+static void start_like(void *arg, struct vcpu *v)
+{
+    need(vcpu_set_state(v, VS_REGS | VS_SREGS, arg), "setting registers");
+    atomic_store(&v->idle, VCPU_ACTIVE);
+}
+
+struct session *bench_open_cpus(const struct guest *g, unsigned cpus)
+{
+    struct session *s = open_with(g, SESSION_RAM, cpus);
+    struct vm *vm = session_vm(s);
+    struct vcpu_state st = {0};
+
+    vcpu_copy_state(vm->cpu[0], VS_REGS | VS_SREGS, &st);
+    for (unsigned i = 1; i < cpus; i++)
+        vcpu_call(vm->cpu[i], start_like, &st);
     return s;
 }
 
