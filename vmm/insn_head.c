@@ -125,6 +125,8 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
             h->len = i + 3;
         } else if (b[i + 1] == 0x01)
             h->special = SP_IDT_INSN;
+        else if (b[i + 1] == 0xae && i + 2 < n && b[i + 2] < 0xc0 && (b[i + 2] >> 3 & 7) < 2)
+            h->special = SP_FXSAVE;
         break;
     default:
         break;

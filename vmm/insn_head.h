@@ -23,12 +23,13 @@ enum special {
     SP_REP,    /* a repeated string instruction */
     SP_PUSHF,
     SP_POPF,
+    SP_FXSAVE,   /* and FXRSTOR: an emulating KVM forgets the trap after them */
     SP_IDT_INSN, /* 0F 01: lidt, sidt and relatives must see the real IDT */
 };
 
 struct insn_head {
     enum special special;
-    unsigned len; /* up to the opcode; whole for all but IDT_INSN */
+    unsigned len; /* up to the opcode; whole for all but IDT_INSN and FXSAVE */
     int vector;
     uint16_t imm; /* SP_RETF: bytes to drop */
     bool rexw, opsize;

@@ -10,6 +10,7 @@
 #include "vmm/deliver.h"
 #include "vmm/insn_head.h"
 #include "vmm/insn_plain.h"
+#include "vmm/insn_shape.h"
 #include "vmm/step_guard.h"
 #include "vmm/transfer.h"
 #include "vmm/vcpu.h"
@@ -402,7 +403,7 @@ static enum onestep after_hidden(struct vcpu *v, const struct onestep_ops *ops, 
 
 /* The debug register for that: one that no watchpoint has. -1: there is none, or it would not fire.
  */
-static int rep_register(const struct vcpu *v)
+static int free_register(const struct vcpu *v)
 {
     enum cpu_mode m = cpu_mode_of(v->sregs, v->regs->rflags);
 
@@ -414,26 +415,48 @@ static int rep_register(const struct vcpu *v)
     return -1;
 }
 
-/* Without a hidden IDT an emulating KVM stops only after a handler's first instruction: debug
- * registers on the handlers of what an instruction can raise stop it before that. */
-static const uint8_t real_faults[4] = {0, 5, 6, 13};
+/* Where a step over FXSAVE or FXRSTOR is to end, where KVM forgets that; else 0. 64-bit ring 3 it
+ * leaves to the processor. */
+static uint64_t behind_fxsave(struct vcpu *v, const struct insn_head *h)
+{
+    unsigned bits = cpu_mode_bits(cpu_mode_of(v->sregs, v->regs->rflags));
+    struct insn_shape s;
 
-static void stop_at_handlers(struct vcpu *v, struct vcpu_debug *want)
+    if (h->special != SP_FXSAVE || !v->vm->probe.emulated ||
+        (cpu_cpl(v->sregs) == 3 && v->sregs->cs.l) || !insn_shape(&s, bits, h->b, h->n))
+        return 0;
+    return linear_rip(v) + s.len;
+}
+
+/* Without a hidden IDT an emulating KVM stops only after a handler's first instruction: debug
+ * registers on the handlers of what an instruction can raise stop it before that. BOUND alone
+ * raises #BR and is not of the FPU, which raises #NM. */
+#define REAL_FAULTS 4u
+
+static uint8_t real_fault(const struct insn_head *h, unsigned i)
+{
+    const uint8_t vector[REAL_FAULTS] = {0, h->b[h->opcode_at] == 0x62 ? 5 : 7, 6, 13};
+
+    return vector[i];
+}
+
+static void stop_at_handlers(struct vcpu *v, const struct insn_head *h, struct vcpu_debug *want)
 {
     uint64_t from = linear_rip(v);
 
-    for (unsigned i = 0; i < 4; i++)
-        if (vcpu_gate_target(v, real_faults[i], &want->dr[i]) && want->dr[i] != from)
+    for (unsigned i = 0; i < REAL_FAULTS; i++)
+        if (vcpu_gate_target(v, real_fault(h, i), &want->dr[i]) && want->dr[i] != from)
             want->dr7 |= 0x400 | 2u << 2 * i;
 }
 
-static int fault_entered(const struct vcpu *v, const struct vcpu_debug *want, uint64_t next)
+static int fault_entered(const struct vcpu *v, const struct insn_head *h,
+                         const struct vcpu_debug *want, uint64_t next)
 {
     uint64_t at = linear_rip(v);
 
-    for (unsigned i = 0; i < 4 && at != next; i++)
+    for (unsigned i = 0; i < REAL_FAULTS && at != next; i++)
         if (want->dr7 >> 2 * i & 2 && want->dr[i] == at)
-            return real_faults[i];
+            return real_fault(h, i);
     return -1;
 }
 
@@ -466,7 +489,7 @@ static enum onestep run_step(struct vcpu *v, const struct onestep_ops *ops,
                 guard_frame_tf(v, out->vector, false);
             }
             if (k->want.step && k->want.dr7 && out->vector < 0 && moved(v, from))
-                out->vector = fault_entered(v, &k->want, from + h->len);
+                out->vector = fault_entered(v, h, &k->want, from + h->len);
             if (h->special == SP_INT && out->vector < 0 &&
                 vcpu_gate_target(v, h->vector, &target) && target == linear_rip(v))
                 out->vector = h->vector;
@@ -549,19 +572,25 @@ static enum onestep step_by_kvm(struct vcpu *v, const struct onestep_ops *ops,
                          .from = linear_rip(v),
                          .rcx = v->regs->rcx,
                          .cpl = cpu_cpl(v->sregs)};
+    uint64_t behind;
     unsigned falls;
     int dr;
 
     /* A repeated string instruction is one step, whole: hosts stop in it each time, once more at
-     * its end, or not at all. A debug register behind it is quicker than its iterations. */
-    if (h->special == SP_REP && !v->idt_hidden && (dr = rep_register(v)) >= 0) {
+     * its end, or not at all. A debug register behind it is quicker than its iterations. After
+     * FXSAVE and FXRSTOR an emulating KVM forgets the trap, and runs one instruction more. */
+    if (h->special == SP_REP && !v->idt_hidden)
+        behind = k.from + h->len;
+    else
+        behind = behind_fxsave(v, h);
+    if (behind && (dr = free_register(v)) >= 0) {
         k.want.step = false;
-        k.want.dr[dr] = k.from + h->len;
+        k.want.dr[dr] = behind;
         k.want.dr7 = 0x400 | 2u << 2 * dr;
     } else if (v->vm->probe.emulated && !(v->sregs->cr0 & CR0_PE) && h->special != SP_INT &&
                !insn_plain(v, h, &falls)) {
         /* Debug registers cost each entry as much again, so who cannot fault goes without. */
-        stop_at_handlers(v, &k.want);
+        stop_at_handlers(v, h, &k.want);
     }
     return run_step(v, ops, &k, false, out);
 }

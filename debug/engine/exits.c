@@ -116,6 +116,9 @@ static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu
     if ((ev->u.debug.dr6 & DR6_BS) && !want->step)
         return give_trap(g, v, ev);
     if (ev->u.debug.dr6 & (want->dr7 ? 0xf : 0) & ~data) {
+        pl = engine_plant_here(g, v);
+        if (pl && pl->hook) /* whose byte would have been next: the call may not be the guest's */
+            return on_plant(g, v, pl, ev);
         if (engine_points_hit(g, v))
             return STOPPED;
         leave_registers(g, v);

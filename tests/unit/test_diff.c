@@ -11,6 +11,7 @@
  *   DIFF_CUT=N       only the first N units of the program
  *   DIFF_KICKS=N     kick the vCPU at random, every N us or so (0: never; default: every other way)
  *   DIFF_DUMP=1      print the program
+ *   DIFF_IMAGE=FILE  and write it there: `vmscope --load-addr 0x7000 --mode real|prot|long FILE`
  *   DIFF_LOG=1       print every stop, and each step of the model
  */
 #include "tests/test.h"
@@ -204,7 +205,7 @@ static bool take_ending(struct ending *x)
 
     if (session_last_stop(s)->kind != STOP_DEBUG_EXIT)
         return complain("ended with: %.400s", session_last_stop(s)->text);
-    st = session_cpu(s, 0, VS_REGS | VS_SREGS | VS_EVENTS | VS_DEBUG);
+    st = session_cpu(s, 0, VS_REGS | VS_SREGS | VS_EVENTS | VS_DEBUG | VS_XSAVE | VS_XCRS);
     if (!st)
         return complain("no state at the end");
     x->st = *st;
@@ -212,6 +213,7 @@ static bool take_ending(struct ending *x)
     x->io_count = seen.count;
     if (session_mem_read(s, 0, SPACE_PHYS, 0, x->ram, MEM) != (int64_t)MEM)
         return complain("cannot read memory");
+    memset(x->ram + DP_FX, 0, DP_FX_BYTES); /* where x87 was last is no one's business */
     if (prog.kind == DP_LONG3) /* below a stack of ring 0 that is empty, frames may have been */
         memset(x->ram + DP_KSTACK - 0x100, 0, 0x100);
     for (unsigned i = 0; i < 0x4000 && prog.kind == DP_LONG3; i += 8)
@@ -219,9 +221,24 @@ static bool take_ending(struct ending *x)
     return true;
 }
 
-static bool same_segments(const struct kvm_sregs *a, const struct kvm_sregs *b)
+/* Where x87 was last, hosts tell differently; where SYSCALL stays in ring 3, getting out of it
+ * leaves CR2 behind. */
+static bool same_registers(const struct vcpu_state *a, const struct vcpu_state *b)
 {
-    return !memcmp(a, b, offsetof(struct kvm_sregs, cr8));
+    struct reg_value x, y;
+
+    for (int id = REG_rflags + 1; id < REG_COUNT; id++) {
+        const struct reg_desc *d = &reg_table[id];
+
+        if (d->group == RG_DEBUG || d->group == RG_MSR || id == REG_cr8 || id == REG_fip ||
+            id == REG_fdp || (id == REG_cr2 && prog.kind == DP_LONG3) || id == REG_fop ||
+            reg_read(a, id, &x) < 0 || reg_read(b, id, &y) < 0)
+            continue;
+        if (memcmp(x.bytes, y.bytes, x.len))
+            return complain("%s is 0x%llx at the end, freely 0x%llx", d->name,
+                            (unsigned long long)y.u, (unsigned long long)x.u);
+    }
+    return true;
 }
 
 /* QEMU, as a processor for KVM, drops RF only at the end of a block of instructions, so that it may
@@ -257,8 +274,8 @@ static bool same_ending(void)
         if (freely->ram[i] != now->ram[i] && !is_pushed_rf(i) && !is_used_bit(i))
             return complain("memory at 0x%zx is %02x at the end, freely %02x", i, now->ram[i],
                             freely->ram[i]);
-    if (!same_segments(&freely->st.sregs, &now->st.sregs))
-        return complain("segment or control registers differ at the end");
+    if (!same_registers(&freely->st, &now->st))
+        return false;
     /* Which registers were met says nothing while none is on. */
     if ((freely->st.debug.dr6 ^ now->st.debug.dr6) & ~0xfull ||
         freely->st.debug.dr7 != now->st.debug.dr7)
@@ -857,6 +874,14 @@ static void narrow(enum dp_kind kind, uint64_t seed, unsigned force, const struc
     memcpy(why, said, sizeof why);
 }
 
+static void write_image(const char *path)
+{
+    FILE *f = fopen(path, "w");
+
+    if (!f || fwrite(prog.image, DP_BYTES, 1, f) != 1 || fclose(f))
+        printf("cannot write %s\n", path);
+}
+
 static bool try_program(enum dp_kind kind, uint64_t seed, unsigned force, bool narrowing)
 {
     const char *only = getenv("DIFF_WAY");
@@ -867,6 +892,8 @@ static bool try_program(enum dp_kind kind, uint64_t seed, unsigned force, bool n
     dp_cut(&prog, (unsigned)number("DIFF_CUT", prog.units));
     if (getenv("DIFF_DUMP"))
         show(DP_CODE, prog.at);
+    if (getenv("DIFF_IMAGE"))
+        write_image(getenv("DIFF_IMAGE"));
     why[0] = 0;
     ok = open_program(forces[force]) && run_model();
     for (size_t i = 0; ok && i < sizeof ways / sizeof ways[0]; i++) {

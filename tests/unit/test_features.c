@@ -16,7 +16,6 @@
 #define FUNCTION  0xb800u
 #define MAPPED    0x400000u /* the first 2 MiB once more, after the program has made the entry */
 #define OTHER_CR3 0x16000u
-#define SEL_OTHER 0x60u /* a code segment of another width */
 #define SET_CR3   0x50u /* vector of the gate through which ring 3 changes CR3 */
 #define STOPS_MAX 40u
 
@@ -74,21 +73,12 @@ static void put_function(void)
 
 static void put_tables(void)
 {
-    static const uint64_t other[DP_KINDS] = {0, 0x00009b000000ffff, 0x00cf9b000000ffff,
-                                             0x00cf9b000000ffff};
     uint32_t handler = DP_HANDLERS + 0x400;
-    enum dp_kind kind = prog.kind;
 
-    if (kind == DP_REAL)
-        return;
-    prog.kind = DP_LONG3; /* the same tables in each protected mode */
-    dp_tables(&prog);
-    prog.kind = kind;
-    if (prog.bits == 32)
-        dp_store(&prog, DP_GDT + X86_SEL_CODE, 0x00cf9b000000ffff, 8);
-    dp_store(&prog, DP_GDT + SEL_OTHER, other[kind], 8);
+    if (prog.kind == DP_LONG0)
+        dp_paging(&prog);
     dp_store(&prog, OTHER_CR3, (DP_TABLES + 0x1000) | 7, 8);
-    if (kind != DP_LONG3)
+    if (prog.kind != DP_LONG3)
         return;
     dp_store(&prog, DP_IDT + SET_CR3 * 16, handler | X86_SEL_CODE << 16, 8);
     dp_store(&prog, DP_IDT + SET_CR3 * 16 + 4, 0xee00, 4);
@@ -102,10 +92,6 @@ static void put_tables(void)
 
 static void put_start(void)
 {
-    if (prog.kind == DP_PROT || prog.kind == DP_LONG0) {
-        CODE(0x0f, 0x01);
-        dp_modrm_abs(&prog, 2, DP_GDT + 0x70); /* lgdt */
-    }
     if (prog.kind == DP_LONG0) {
         dp_mov_imm(&prog, 0, DP_TABLES);
         CODE(0x0f, 0x22, 0xd8);
@@ -215,13 +201,13 @@ static void put_mode_change(void)
     case DP_PROT:
         CODE(0xea);
         dp_put(&prog, prog.at + 6, 4);
-        dp_put(&prog, SEL_OTHER, 2);
+        dp_put(&prog, DP_OTHER_CS, 2);
         CODE(0x66, 0xea);
         dp_put(&prog, prog.at + 6, 4);
         dp_put(&prog, X86_SEL_CODE, 2);
         break;
     case DP_LONG0:
-        CODE(0x6a, SEL_OTHER, 0x68);
+        CODE(0x6a, DP_OTHER_CS, 0x68);
         dp_put(&prog, prog.at + 6, 4);
         CODE(0x48, 0xcb); /* retfq */
         CODE(0xea);
