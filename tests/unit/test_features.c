@@ -172,6 +172,10 @@ static void put_steps(void)
     label("jump");
     CODE(0xeb, 0x00);
     call_function();
+    if (prog.kind == DP_LONG3) {
+        label("syscall");
+        CODE(0x0f, 0x05, 0x90);
+    }
 }
 
 static void put_events(void)
@@ -181,6 +185,12 @@ static void put_events(void)
     dp_mov_imm(&prog, 0, 1);
     dp_mov_imm(&prog, 1, 0);
     dp_mov_imm(&prog, 2, 0);
+    if (prog.kind == DP_PROT) {
+        dp_mov_imm(&prog, 6, DP_MMIO);
+        label("mmio");
+        CODE(0x88, 0x0e, 0x8a, 0x06); /* mov [esi], cl; mov al, [esi] */
+        dp_mov_imm(&prog, 0, 1);
+    }
     label("divide");
     CODE(0xf7, 0xf1);
     label("undefined");
@@ -274,6 +284,9 @@ static void make(enum dp_kind kind)
  */
 
 #define REAL_PROT (1u << DP_REAL | 1u << DP_PROT)
+#define NOT_REAL  (1u << DP_PROT | 1u << DP_LONG0 | 1u << DP_LONG3)
+#define NOT_PROT  (1u << DP_REAL | 1u << DP_LONG0 | 1u << DP_LONG3)
+#define NOT_LONG3 (1u << DP_REAL | 1u << DP_PROT | 1u << DP_LONG0)
 
 static const struct row {
     const char *name, *script;
@@ -290,6 +303,12 @@ static const struct row {
     {"break log", "break @function do log \"bx %d\", $rbx;all", 0, NULL},
     {"break many",
      "break @begin;break @call1;break @call2;break @call3;break @call4;break @return;all", 0, NULL},
+    {"break thread", "break @function thread 0;all", 0, NULL},
+    {"break segment and offset", "break 0xb00:0x800;break 0:@call2;all", NOT_REAL,
+     "addresses are linear"},
+    {"break disabled", "break @function;tbreak @call3;continue;disable 1;continue;enable 1;all", 0,
+     NULL},
+    {"break at handlers", "break @int_handler;break @de_handler;break @bp_handler;all", 0, NULL},
     {"break in the way of steps", "break @call1;until @begin;stepi 10;stepi 2", 0, NULL},
     {"watch write", "until @accesses;watch -w @watched,2;all", 0, NULL},
     {"watch read", "until @accesses;rwatch @watched,2;all", 0, NULL},
@@ -297,6 +316,12 @@ static const struct row {
     {"watch change", "until @accesses;watch @watched,2;all", 0, NULL},
     {"watch physical", "until @accesses;watch -w phys:@watched,2;all", 0, NULL},
     {"watch condition", "until @accesses;watch -w @watched,2 if $rip > @store_same;all", 0, NULL},
+    {"watch stack", "until @call1;watch -w $rsp-4,4;continue;continue;print $rbx", 0, NULL},
+    {"watch beside code", "until @accesses;awatch @body,2;all", 0, NULL},
+    {"watch page tables", "until @begin;watch -w 0x12010,8;continue", REAL_PROT,
+     "there are no page tables"},
+    {"watch ignore", "until @accesses;watch -w @watched,2;ignore 1 2;all", 0, NULL},
+    {"watch log", "until @accesses;watch -w @watched,2 do log \"at %x\", $rip;all", 0, NULL},
     {"stepi", "until @begin;stepi;stepi 2", 0, NULL},
     {"stepi call", "until @call1;stepi;stepi 3;stepi", 0, NULL},
     {"stepi rep", "until @rep;stepi;stepi", 0, NULL},
@@ -309,6 +334,10 @@ static const struct row {
     {"stepi ud2 int3", "until @undefined;stepi;stepi;stepi;stepi;stepi", 0, NULL},
     {"stepi out in", "until @out;stepi 2;stepi", 0, NULL},
     {"stepi hlt", "until @hlt;stepi;stepi", 0, NULL},
+    {"stepi syscall", "until @syscall;stepi;stepi 2;stepi", NOT_LONG3,
+     "SYSCALL needs 64-bit code outside ring 0"},
+    {"stepi mmio", "until @mmio;stepi;stepi;stepi", NOT_PROT, "the other programs have none"},
+    {"stepi mode", "until @mode;stepi 3;stepi 3", 0, NULL},
     {"nexti call", "until @call1;nexti;nexti", 0, NULL},
     {"nexti rep int", "until @rep;nexti 2;nexti", 0, NULL},
     {"finish", "until @body;finish", 0, NULL},
@@ -321,6 +350,15 @@ static const struct row {
     {"catch io", "catch io out 0xe9 if value == 0x41;catch io in 0x80;all", 0, NULL},
     {"catch exception", "catch exception de;catch exception ud;all", 0, NULL},
     {"catch int3", "catch int3;all", 0, NULL},
+    {"catch mmio", "catch mmio write;catch mmio read;all", NOT_PROT,
+     "the other programs have none"},
+    {"catch post", "catch post;all", 0, NULL},
+    {"catch console", "catch console \"A\";all", 0, NULL},
+    {"catch hlt", "catch hlt;all", 0, NULL},
+    {"catch debug exit", "catch debug-exit;until @hlt;print $rip = @end;continue", 0, NULL},
+    {"catch cpuid", "catch cpuid;all", 0, NULL},
+    {"catch condition", "catch io out if port == 0xe9 && value == 0x41 do log \"%x\", value;all", 0,
+     NULL},
     {"catch mode", "until @mode;catch mode;all", 0, NULL},
     {"catch cr3", "until @cr3;catch cr3;all", 0, NULL},
     {"own trap flag", "until @own_end;print *(u8*)0xaf00", 0, NULL},
@@ -343,8 +381,12 @@ static struct cmd_client client;
 
 static bool find_label(const char *name, size_t len, uint32_t *at)
 {
-    static const struct label fixed[] = {
-        {"function", FUNCTION}, {"mapped", MAPPED + FUNCTION}, {"watched", DP_WATCHED}};
+    static const struct label fixed[] = {{"function", FUNCTION},
+                                         {"mapped", MAPPED + FUNCTION},
+                                         {"watched", DP_WATCHED},
+                                         {"de_handler", DP_HANDLERS},
+                                         {"bp_handler", DP_HANDLERS + 0x40},
+                                         {"int_handler", DP_HANDLERS + 5 * 0x40}};
 
     for (unsigned i = 0; i < label_count + ARRAY_LEN(fixed); i++) {
         const struct label *l = i < label_count ? &labels[i] : &fixed[i - label_count];
