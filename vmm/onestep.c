@@ -101,8 +101,8 @@ bool vcpu_gate_target(struct vcpu *v, int vector, uint64_t *linear)
 /* How many kicks in a row one entry takes: a step is short, so a kick can wait for its end; but one
  * that KVM never ends must not be tried for ever. */
 #define KICKS_MAX 3
-/* The same once the vCPU has moved: the step's end is next. Left there it would be somewhere that
- * no step ends, in a handler whose frame holds the step's trap flag. */
+/* The same once a processor's vCPU has moved: the step's end is next. Left there it would be
+ * somewhere that no step ends, in a handler whose frame holds the step's trap flag. */
 #define KICKS_BEHIND_MAX 1000
 
 static void enter(struct vcpu *v, const struct onestep_ops *ops, const struct vcpu_debug *want,
@@ -123,7 +123,7 @@ static void enter(struct vcpu *v, const struct onestep_ops *ops, const struct vc
         vcpu_commit(v, ev);
         if (ev->reason != EXIT_KICK)
             return;
-        behind = want->step && linear_rip(v) != from;
+        behind = want->step && !v->vm->probe.emulated && linear_rip(v) != from;
     }
 }
 

@@ -15,6 +15,8 @@
  * when the step begins: several must fail, and not at once. */
 #define TRIES    5
 #define TRIED_NS 5000000u
+/* One that a kick ended sooner says nothing: many may come in a row. */
+#define TRY_NS 1000000u
 
 #define FLAGS_OURS 0x10100u /* TF and RF come and go with steps */
 
@@ -71,6 +73,8 @@ bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns)
         stuck_clear(s);
         return false;
     }
+    if (guest_ns < TRY_NS)
+        return false;
     s->tries++;
     s->tried_ns += guest_ns;
     return s->tries >= TRIES && s->tried_ns >= TRIED_NS;
