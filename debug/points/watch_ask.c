@@ -1,6 +1,6 @@
 /*
- * See watch_ask.h. What is told of a hit is made by watch.c and watch_run.c alone; this file only
- * finds out that there is nothing to tell.
+ * See watch_ask.h. What is told of a hit is made by watch_note.c and watch_run.c alone; this file
+ * only finds out that there is nothing to tell.
  */
 #include "debug/points/watch_ask.h"
 
