@@ -15,6 +15,7 @@
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
 
+#define EFER_SCE 1u
 #define EFER_LMA 0x400u
 #define CR0_PE   1u
 /* Exits between two looks at gates whose IDTR did not change. */
@@ -323,21 +324,68 @@ static bool rescue_faulted(struct engine *g, struct vcpu *v, const struct user_f
            rescue_syscall(g, v, ev);
 }
 
-/* KVM does not tell of a software exception that it has still to deliver ("injected" and "pending"
- * stay 0): only its number is there, and RIP is past the byte. vcpu_forget_bp takes the number away
- * once it was delivered. */
-bool hook_taken_early(struct engine *g, struct vcpu *v, struct exit_event *ev)
+/* Did a SYSCALL lead here? RCX is what comes behind it; a byte of ours may be planted in it. */
+static bool behind_syscall(struct vcpu *v)
+{
+    struct walk_regs r;
+    uint8_t b[2];
+
+    vcpu_walk_regs(v, &r);
+    return walk_read(&v->vm->mem, &r, v->regs->rcx - 2, b, 2) == 2 &&
+           (b[0] == 0x0f || b[0] == 0xcc) && (b[1] == 0x05 || b[1] == 0xcc);
+}
+
+/* The same before it has faulted there, or with the fault still to be delivered: somebody wanted
+ * the vCPU. Whoever looks at it, or steps it, would take that for the guest's doing. */
+static bool rescue_early(struct engine *g, struct vcpu *v, struct exit_event *ev)
 {
     struct kvm_vcpu_events *e = v->events;
 
-    if (vcpu_forget_ud(v))
+    if (!g->vm->probe.emulated || g->vm->probe.syscall_ring3 == HOW_RUNS ||
+        cpu_cpl(v->sregs) != 3 || !v->sregs->cs.l || !(v->sregs->efer & EFER_SCE) ||
+        !behind_syscall(v) || !rescue_syscall(g, v, ev))
+        return false;
+    e->exception.injected = e->exception.pending = 0;
+    vcpu_dirty(v, VS_EVENTS);
+    return true;
+}
+
+/* The length of the guest's own int3 that ends at RIP; 0: there is none. */
+static unsigned own_int3(struct vcpu *v)
+{
+    uint64_t at = v->sregs->cs.base + v->regs->rip;
+    struct walk_regs r;
+    uint8_t b[2];
+
+    vcpu_walk_regs(v, &r);
+    if (walk_read(&v->vm->mem, &r, at - 1, b + 1, 1) != 1)
+        return 0;
+    if (b[1] == 0xcc)
+        return 1;
+    return b[1] == 3 && walk_read(&v->vm->mem, &r, at - 2, b, 1) == 1 && b[0] == 0xcd ? 2 : 0;
+}
+
+/* KVM does not tell of a software exception that it has still to deliver ("injected" and "pending"
+ * stay 0): only its number is there, and RIP is past the byte. vcpu_forget_bp takes the number away
+ * once it was delivered. The guest's own int3 is made anew, or it would be lost with the number;
+ * not after a shutdown, which it would make anew as well. */
+bool hook_taken_early(struct engine *g, struct vcpu *v, struct exit_event *ev)
+{
+    struct kvm_vcpu_events *e = v->events;
+    unsigned back;
+
+    if (rescue_early(g, v, ev) || vcpu_forget_ud(v))
         return true;
-    if (!g->vm->probe.emulated || cpu_cpl(v->sregs) != 3 || e->exception.nr != 3 ||
-        !plant_at(g, v, v->sregs->cs.base + v->regs->rip - 1))
+    if (!g->vm->probe.emulated || cpu_cpl(v->sregs) != 3 || e->exception.nr != 3)
+        return false;
+    back = plant_at(g, v, v->sregs->cs.base + v->regs->rip - 1) ? 1
+           : ev->reason == EXIT_KICK                            ? own_int3(v)
+                                                                : 0;
+    if (!back)
         return false;
     e->exception.injected = e->exception.pending = 0;
     e->exception.nr = 0;
-    v->regs->rip--;
+    v->regs->rip -= back;
     vcpu_dirty(v, VS_REGS | VS_EVENTS);
     (void)rescue_syscall(g, v, ev); /* a point at its entry */
     return true;

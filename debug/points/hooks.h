@@ -24,8 +24,8 @@ void hooks_look(struct engine *g, const struct vcpu *v);
 /* The vCPU stands at a hook. True when the exception was ours: the vCPU is back in ring 3 at a
  * planted int3, or its call was carried out. */
 bool hook_taken(struct engine *g, struct vcpu *v, struct exit_event *ev);
-/* The same for a planted int3 of ring 3 whose exception was not delivered: somebody wanted the vCPU
- * before, or the handler's stack is a trapped page. */
+/* The same for an int3 of ring 3, planted or the guest's own, or a SYSCALL, whose exception was not
+ * delivered: somebody wanted the vCPU before, or the handler's stack is a trapped page. */
 bool hook_taken_early(struct engine *g, struct vcpu *v, struct exit_event *ev);
 /* The vCPU stands at a hook because KVM refused the guest's paging with a #GP: its kind
  * (vcpu_paging_refused), with the vCPU back at the instruction; else NULL. */
