@@ -40,7 +40,7 @@ asm(".pushsection .rodata\n"
     "  mov (%rsi), %rsi\n  and $~0xfff, %rsi\n  orb $4, (%rsi)\n"
     "  mov (%rsi), %rsi\n  and $~0xfff, %rsi\n  orb $4, (%rsi)\n"
     "  mov %cr3, %rsi\n  mov %rsi, %cr3\n"
-    "  gate 0, h_de, 0\n  gate 3, h_plain, 3\n  gate 6, h_ud, 0\n  gate 13, h_gp, 0\n"
+    "  gate 0, h_de, 0\n  gate 1, h_db, 0\n  gate 3, h_plain, 3\n  gate 6, h_ud, 0\n  gate 13, h_gp, 0\n"
     "  gate 14, h_pf, 0\n  gate 0x40, h_plain, 3\n"
     "  lidt idtr(%rip)\n"
     "  mov $0xc0000081, %ecx\n  xor %eax, %eax\n  mov $0x00200010, %edx\n  wrmsr\n"
@@ -109,6 +109,7 @@ asm(".pushsection .rodata\n"
     "h_gp: add $8, %rsp\n"
     "h_gp2: incq (%rsp)\n"
     "h_gp3: iretq\n"
+    "h_db: iretq\n"
     "sysentry: nop\n"
     "se_2: sysretq\n"
     ".balign 16\n"
@@ -142,7 +143,7 @@ struct stop {
     X(s_34) X(s_35) X(s_36) X(s_37) X(s_38) X(s_39) X(s_40) X(s_41) X(s_42) X(s_43) X(s_sub) \
     X(u_1) X(u_2) X(u_3) X(u_4) X(u_5) X(u_6) X(u_7) X(u_8) X(u_9) X(u_10) X(u_11) X(u_12) \
     X(u_13) X(h_plain) X(h_ud) X(h_ud2) X(h_de) X(h_de2) X(h_pf) X(h_pf2) X(h_pf3) X(h_gp) \
-    X(h_gp2) X(h_gp3) X(sysentry) X(se_2)
+    X(h_gp2) X(h_gp3) X(h_db) X(sysentry) X(se_2)
 /* clang-format on */
 EACH(L)
 
@@ -308,9 +309,113 @@ static void points_in_every_ring(void)
     close_image();
 }
 
+/* ---- flags --------------------------------------------------------------------------------------
+ */
+
+#define TF   0x100u
+#define IOPL 0x3000u
+#define RF   0x10000u
+#define AC   0x40000u
+
+#define B(s)    s, sizeof(s) - 1
+#define POPFQ   B("\x9d")
+#define IRETQ   B("\x48\xcf")
+#define SYSCALL B("\x0f\x05")
+
+/* One step of an instruction at `at`: from the ring that the label is in, with these flags, and
+ * with `image` for what it takes from the stack. */
+static const struct flags_row {
+    const char *what;
+    const uint8_t *at;
+    const char *code;
+    size_t len;
+    uint32_t flags, image, want;
+    const uint8_t *to; /* of the step; NULL: the next instruction */
+    int vector;
+    uint32_t frame; /* flags where they were put: the handler's frame, or R11 */
+    uint32_t sfmask;
+} flags_rows[] = {
+    {"popfq sets AC", u_1, POPFQ, 0x202, 0x202 | AC, 0x202 | AC, NULL, -1, 0, 0},
+    {"popfq clears AC", u_1, POPFQ, 0x202 | AC, 0x202, 0x202, NULL, -1, 0, 0},
+    {"popfq of ring 3 and IOPL, IF", u_1, POPFQ, 0x202, 0x2 | IOPL, 0x202, NULL, -1, 0, 0},
+    {"popfq of ring 0 and IOPL, AC", s_1, POPFQ, 0x2, 0x2 | IOPL | AC, 0x2 | IOPL | AC, NULL, -1, 0,
+     0},
+    {"iretq of ring 3 sets no IOPL", u_1, IRETQ, 0x202, 0x202 | IOPL | AC, 0x202 | AC, u_7, -1, 0,
+     0},
+    {"iretq of ring 3 clears no IOPL", u_1, IRETQ, 0x202 | IOPL, 0x202, 0x202 | IOPL, u_7, -1, 0,
+     0},
+    {"iretq to ring 3 sets IOPL", s_1, IRETQ, 0x2, 0x202 | IOPL | AC, 0x202 | IOPL | AC, u_7, -1, 0,
+     0},
+    {"syscall in R11", u_1, SYSCALL, 0x202, 0, 0x202, sysentry, -1, 0x202, 0},
+    {"syscall, own TF, masked", u_1, SYSCALL, 0x202 | TF, 0, 0x202, sysentry, -1, 0x202 | TF, TF},
+    {"syscall, own TF, kept", u_1, SYSCALL, 0x202 | TF, 0, 0x2, h_db, 1, 0x202 | TF, 0},
+};
+
+static bool set_reg(int id, uint64_t value)
+{
+    struct reg_value v = reg_from_u64(id, value);
+    struct err e = {0};
+
+    if (session_reg_set(s, 0, id, &v, &e) == 0)
+        return true;
+    test_fail(__FILE__, __LINE__, "register %d: %.300s", id, e.msg);
+    return false;
+}
+
+static bool step_once(void)
+{
+    struct err e = {0};
+
+    if (session_step(s, 0, 1, &e) == 0 && session_wait(s, 20000000000ull, NULL) &&
+        session_last_stop(s)->kind == STOP_STEP)
+        return true;
+    test_fail(__FILE__, __LINE__, "step: %.300s %.200s", session_last_stop(s)->text, e.msg);
+    return false;
+}
+
+static void run_flags_row(const struct flags_row *r)
+{
+    uint64_t stack[5] = {r->image}, frame = 0, sp = reg(REG_rsp) - 64;
+    const uint8_t *to = r->to ? r->to : r->at + r->len;
+    const struct stop_info *si;
+
+    if (r->to == u_7) {
+        const uint64_t iret[5] = {address(u_7), 0x33, r->image, sp, 0x2b};
+
+        memcpy(stack, iret, sizeof stack);
+    }
+    session_mem_write(s, 0, SPACE_LINEAR, address(r->at), r->code, r->len);
+    session_mem_write(s, 0, SPACE_LINEAR, sp, stack, sizeof stack);
+    if (!set_reg(REG_rsp, sp) || !set_reg(REG_rflags, r->flags) ||
+        !set_reg(REG_msr_sfmask, r->sfmask) || !step_once())
+        return;
+    si = session_last_stop(s);
+    if (r->vector >= 0)
+        session_mem_read(s, 0, SPACE_LINEAR, reg(REG_rsp) + 16, &frame, 8);
+    else
+        frame = reg(REG_r11);
+    if (si->rip != address(to) || si->vector != r->vector || reg(REG_rflags) != r->want ||
+        (r->frame && frame != r->frame))
+        test_fail(__FILE__, __LINE__, "%s: at %s (0x%llx), vector %d, flags 0x%llx, put 0x%llx",
+                  r->what, name_of(si->rip), (unsigned long long)si->rip, si->vector,
+                  (unsigned long long)reg(REG_rflags), (unsigned long long)frame);
+}
+
+static void flags_are_right(void)
+{
+    for (size_t i = 0; i < sizeof flags_rows / sizeof flags_rows[0] && !test_failed; i++) {
+        if (!open_image())
+            return;
+        if (go_until(flags_rows[i].at))
+            run_flags_row(&flags_rows[i]);
+        close_image();
+    }
+}
+
 static const struct test tests[] = {
     {"every stop is at the next instruction", every_stop_is_right},
     {"frames are clean", frames_are_clean},
     {"points in every ring", points_in_every_ring},
+    {"flags are right", flags_are_right},
 };
 TEST_MAIN(tests)
