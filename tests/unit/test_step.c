@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "debug/session.h"
+#include "vmm/vm.h"
 
 #define AT 0x8000ull
 
@@ -412,10 +413,147 @@ static void flags_are_right(void)
     }
 }
 
+/* ---- debug registers, strings -------------------------------------------------------------------
+ */
+
+/* The guest's own breakpoint register is met before the instruction, and once: the frame has RF. */
+static void own_breakpoint(void)
+{
+    const uint8_t *const to[] = {h_db, s_7, s_8};
+    const bool once = session_vm(s)->probe.hw_exec_honours_rf;
+    uint64_t frame[3] = {0};
+
+    if (!go_until(s_7) || !set_reg(REG_dr0, address(s_7)) || !set_reg(REG_dr7, 0x402))
+        return;
+    for (size_t i = 0; i < (once ? 3 : 1); i++) {
+        if (!step_once())
+            return;
+        CHECK_EQ(session_last_stop(s)->rip, address(to[i]));
+        CHECK_EQ(session_last_stop(s)->vector, i ? -1 : 1);
+        if (!i)
+            session_mem_read(s, 0, SPACE_LINEAR, reg(REG_rsp), frame, sizeof frame);
+    }
+    CHECK_EQ(frame[0], address(s_7));
+    CHECK_EQ(frame[2] & RF, once ? RF : 0);
+    CHECK_EQ(reg(REG_dr6) & 0xf, 1);
+}
+
+static void own_breakpoints_come_once(void)
+{
+    if (!open_image())
+        return;
+    own_breakpoint();
+    close_image();
+}
+
+/* A repeated string is one step, alone and in a row of steps, however many watchpoints hold debug
+ * registers; and these still stop. */
+static void rep_among_watchpoints(unsigned watched, unsigned row)
+{
+    static const uint8_t *const after[] = {s_18, s_19};
+    struct err e = {0};
+    uint64_t buf = AT + 0x7000;
+    int id = -1;
+
+    if (!go_until(row ? s_16 : s_17) || !set_reg(REG_rdi, buf) || (!row && !set_reg(REG_rcx, 5)))
+        return;
+    for (unsigned i = 0; i < watched; i++) {
+        struct point_spec spec = {.kind = POINT_WATCH,
+                                  .addr = buf + 0x100 + 8 * i,
+                                  .len = 8,
+                                  .access = WATCH_WRITE,
+                                  .vcpu = -1};
+
+        CHECK((id = session_point_add(s, &spec, &e)) > 0);
+    }
+    CHECK(session_step(s, 0, row ? 3 : 1, &e) == 0 && session_wait(s, 20000000000ull, NULL));
+    CHECK_EQ(session_last_stop(s)->kind, STOP_STEP);
+    CHECK_EQ(session_last_stop(s)->rip, address(after[row]));
+    CHECK_EQ(session_last_stop(s)->vector, -1);
+    CHECK_EQ(reg(REG_rcx), 0);
+    CHECK_EQ(reg(REG_rdi), buf + 5);
+    if (!watched)
+        return;
+    CHECK(set_reg(REG_rip, address(s_17)) && set_reg(REG_rcx, 8));
+    CHECK(set_reg(REG_rdi, buf + 0x100 + 8 * (watched - 1)));
+    CHECK(session_step(s, 0, 1, &e) == 0 && session_wait(s, 20000000000ull, NULL));
+    CHECK_EQ(session_last_stop(s)->kind, STOP_WATCHPOINT);
+    CHECK_EQ(session_last_stop(s)->point_id, id);
+    CHECK_EQ(session_last_stop(s)->by, address(s_17));
+}
+
+static void rep_is_one_step(void)
+{
+    for (unsigned i = 0; i < 12 && !test_failed; i++) {
+        if (!open_image())
+            return;
+        rep_among_watchpoints(i % 6, i / 6);
+        close_image();
+    }
+}
+
+/* ---- real mode ----------------------------------------------------------------------------------
+ */
+
+/* What faults without an IDT that could be hidden: the step ends at the handler. */
+static const struct {
+    const char *what, *code;
+    size_t len;
+    int vector; /* -1: none, and the step ends behind it */
+} real_rows[] = {
+    {"div", B("\xf7\xf1"), 0},          {"bound", B("\x62\x06\x00\x70"), 5},
+    {"ud2", B("\x0f\x0b"), 6},          {"a word over the limit", B("\xa1\xff\xff"), 13},
+    {"mov cr0", B("\x0f\x22\xc2"), 13}, {"pause", B("\xf3\x90"), -1},
+    {"rep stosb", B("\xf3\xaa"), -1},   {"fninit, CR0.EM", B("\xdb\xe3"), 7},
+};
+
+static void real_row(size_t i)
+{
+    const uint64_t code = AT + 0x100;
+    const struct stop_info *si;
+    uint16_t frame[3] = {0};
+
+    for (uint32_t n = 0; n < 32; n++) {
+        const uint32_t gate = 0x9000 + 16 * n;
+
+        session_mem_write(s, 0, SPACE_PHYS, 4 * n, &gate, 4);
+    }
+    session_mem_write(s, 0, SPACE_PHYS, code, real_rows[i].code, real_rows[i].len);
+    if (!set_reg(REG_rip, code) || !set_reg(REG_rsp, 0x7800) || !set_reg(REG_rax, 5) ||
+        !set_reg(REG_rdx, 0x80000000) || !set_reg(REG_rcx, real_rows[i].vector < 0 ? 3 : 0) ||
+        !set_reg(REG_rdi, 0xa000) || !set_reg(REG_cr0, reg(REG_cr0) | 4) || !step_once())
+        return;
+    si = session_last_stop(s);
+    if (si->vector != real_rows[i].vector ||
+        si->rip != (si->vector < 0 ? code + real_rows[i].len : 0x9000u + 16 * si->vector))
+        TEST_FAIL("%s: at 0x%llx, vector %d", real_rows[i].what, (unsigned long long)si->rip,
+                  si->vector);
+    if (si->vector < 0)
+        return;
+    session_mem_read(s, 0, SPACE_PHYS, reg(REG_rsp), frame, sizeof frame);
+    CHECK_EQ(frame[0], code);
+    CHECK_EQ(frame[2] & TF, 0);
+}
+
+static void real_faults(void)
+{
+    const struct session_config cfg = {.mem_bytes = 16 << 20, .boot = FLAT_AT(AT, BOOT_MODE_REAL)};
+
+    for (size_t i = 0; i < sizeof real_rows / sizeof real_rows[0] && !test_failed; i++) {
+        if (!guest_open(&s, cfg, image, 16))
+            return;
+        real_row(i);
+        close_image();
+    }
+}
+
 static const struct test tests[] = {
     {"every stop is at the next instruction", every_stop_is_right},
     {"frames are clean", frames_are_clean},
     {"points in every ring", points_in_every_ring},
     {"flags are right", flags_are_right},
+    {"own breakpoints come once", own_breakpoints_come_once},
+    {"rep is one step", rep_is_one_step},
+    {"faults in real mode", real_faults},
 };
 TEST_MAIN(tests)
