@@ -59,6 +59,7 @@ struct assist_event {
     int vector;
     bool is_interrupt; /* from outside, or int n: no exception */
     bool is_soft;      /* int n, int3, into: the gate's privilege counts */
+    bool is_before;    /* #DB of a breakpoint register: a fault, unlike the others */
     uint8_t insn_len;  /* RIP is so far behind the instruction that a fault on the way is of */
     bool has_ec;
     uint32_t ec;

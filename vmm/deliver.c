@@ -21,6 +21,8 @@ static bool event_is_fault(const struct assist_event *ev)
 {
     int n = ev->vector;
 
+    if (ev->is_before)
+        return true;
     return !ev->is_interrupt && !ev->is_soft && n < 32 && n != 1 && n != 2 && n != 3 && n != 4 &&
            n != VECTOR_DF && n != 18;
 }

@@ -17,7 +17,6 @@
 
 #define RFLAGS_IF 0x200u
 #define CR0_PE    1u
-#define RFLAGS_RF 0x10000u
 #define EFER_LMA  0x400u
 #define DR6_BS    0x4000u
 
@@ -355,11 +354,12 @@ static enum onestep own_debug(struct vcpu *v, const struct onestep_ops *ops, uin
 {
     vcpu_dr6_add(v, dr6);
     out->trapped = behind;
-    return vcpu_deliver(v, ops, &(struct assist_event){.vector = 1}, out);
+    return vcpu_deliver(v, ops, &(struct assist_event){.vector = 1, .is_before = !behind}, out);
 }
 
 /* Which of the guest's own breakpoint registers a step has met. They are in force while none of
- * ours is; a processor reports those that are switched off as well. */
+ * ours is; a processor reports those that are switched off as well, and may report one that waits
+ * at the next instruction with the step's own trap: it is met there, before that instruction. */
 static unsigned own_registers(struct vcpu *v, const struct vcpu_debug *want)
 {
     unsigned met = v->run->debug.arch.dr6 & 0xf, on = 0;
@@ -367,8 +367,12 @@ static unsigned own_registers(struct vcpu *v, const struct vcpu_debug *want)
 
     if (!met || want->dr7 || v->data.dr7 || kvm_get_debugregs(v->fd, &d) < 0)
         return 0;
-    for (unsigned i = 0; i < 4; i++)
-        on |= d.dr7 >> 2 * i & 3 ? 1u << i : 0;
+    for (unsigned i = 0; i < 4; i++) {
+        bool is_exec = !(d.dr7 >> (16 + 4 * i) & 3);
+
+        if ((d.dr7 >> 2 * i & 3) && !(is_exec && (v->run->debug.arch.dr6 & DR6_BS)))
+            on |= 1u << i;
+    }
     return met & on;
 }
 
@@ -496,10 +500,6 @@ static enum onestep run_step(struct vcpu *v, const struct onestep_ops *ops,
             if (k->want.step && k->want.dr7 && out->vector >= 0)
                 guard_frame_tf(v, out->vector, false);
             met = out->vector < 0 ? own_registers(v, &k->want) : 0;
-            if (met && !moved(v, from)) { /* before the instruction, which is not made */
-                v->regs->rflags |= RFLAGS_RF;
-                vcpu_dirty(v, VS_REGS);
-            }
             if (met)
                 return own_debug(v, ops, met, moved(v, from), out);
             if (h->special == SP_REP && !moved(v, from) && !vcpu_parking(v))

@@ -446,17 +446,37 @@ static void own_breakpoints_come_once(void)
     close_image();
 }
 
+/* MOV ECX, 5 (as 16-bit code: MOV CX, 5; ADD [BX+SI], AL); REP STOSB; NOP */
+#define REP_CODE "\xb9\x05\0\0\0\xf3\xaa\x90"
+#define REP_AT   5u
+
+static bool open_rep(bool real)
+{
+    struct session_config cfg = {.mem_bytes = 16 << 20, .boot = FLAT_AT(AT, BOOT_MODE_REAL)};
+
+    if (!real)
+        return open_image() && go_until(s_16);
+    return guest_open(&s, cfg, image, 16) && set_reg(REG_rbx, AT + 0x7800);
+}
+
+static bool steps(unsigned n)
+{
+    struct err e = {0};
+
+    return session_step(s, 0, n, &e) == 0 && session_wait(s, 20000000000ull, NULL);
+}
+
 /* A repeated string is one step, alone and in a row of steps, however many watchpoints hold debug
  * registers; and these still stop. */
-static void rep_among_watchpoints(unsigned watched, unsigned row)
+static void rep_among_watchpoints(uint64_t code, unsigned watched, unsigned before)
 {
-    static const uint8_t *const after[] = {s_18, s_19};
+    const uint64_t buf = AT + 0x7000;
     struct err e = {0};
-    uint64_t buf = AT + 0x7000;
     int id = -1;
 
-    if (!go_until(row ? s_16 : s_17) || !set_reg(REG_rdi, buf) || (!row && !set_reg(REG_rcx, 5)))
-        return;
+    session_mem_write(s, 0, SPACE_LINEAR, code, REP_CODE, sizeof REP_CODE - 1);
+    CHECK(set_reg(REG_rip, before ? code : code + REP_AT) && set_reg(REG_rdi, buf));
+    CHECK(set_reg(REG_rcx, 5));
     for (unsigned i = 0; i < watched; i++) {
         struct point_spec spec = {.kind = POINT_WATCH,
                                   .addr = buf + 0x100 + 8 * i,
@@ -466,30 +486,47 @@ static void rep_among_watchpoints(unsigned watched, unsigned row)
 
         CHECK((id = session_point_add(s, &spec, &e)) > 0);
     }
-    CHECK(session_step(s, 0, row ? 3 : 1, &e) == 0 && session_wait(s, 20000000000ull, NULL));
+    CHECK(steps(before + 1));
     CHECK_EQ(session_last_stop(s)->kind, STOP_STEP);
-    CHECK_EQ(session_last_stop(s)->rip, address(after[row]));
+    CHECK_EQ(session_last_stop(s)->rip, code + REP_AT + 2);
     CHECK_EQ(session_last_stop(s)->vector, -1);
     CHECK_EQ(reg(REG_rcx), 0);
     CHECK_EQ(reg(REG_rdi), buf + 5);
     if (!watched)
         return;
-    CHECK(set_reg(REG_rip, address(s_17)) && set_reg(REG_rcx, 8));
-    CHECK(set_reg(REG_rdi, buf + 0x100 + 8 * (watched - 1)));
-    CHECK(session_step(s, 0, 1, &e) == 0 && session_wait(s, 20000000000ull, NULL));
+    CHECK(set_reg(REG_rip, code + REP_AT) && set_reg(REG_rcx, 8));
+    CHECK(set_reg(REG_rdi, buf + 0x100 + 8 * (watched - 1)) && steps(1));
     CHECK_EQ(session_last_stop(s)->kind, STOP_WATCHPOINT);
     CHECK_EQ(session_last_stop(s)->point_id, id);
-    CHECK_EQ(session_last_stop(s)->by, address(s_17));
+    CHECK_EQ(session_last_stop(s)->by, code + REP_AT);
 }
 
 static void rep_is_one_step(void)
 {
-    for (unsigned i = 0; i < 12 && !test_failed; i++) {
-        if (!open_image())
-            return;
-        rep_among_watchpoints(i % 6, i / 6);
+    for (unsigned i = 0; i < 24 && !test_failed; i++) {
+        const bool real = i & 1;
+
+        if (open_rep(real))
+            rep_among_watchpoints(real ? AT + 0x100 : address(s_16), i / 4, i & 2 ? 1 + real : 0);
         close_image();
+        if (test_skipped)
+            return;
     }
+}
+
+/* All of them in one go, which is quicker inside. */
+static void a_row_of_steps(void)
+{
+    const unsigned n = sizeof want / sizeof want[0];
+
+    if (!open_image())
+        return;
+    if (go_until(s_begin) && (!steps(n) || session_last_stop(s)->kind != STOP_STEP ||
+                              session_last_stop(s)->rip != address(want[n - 1].at) ||
+                              session_last_stop(s)->vector != 13 || reg(REG_rbx) & TF))
+        test_fail(__FILE__, __LINE__, "%u steps end at %s: %.300s", n,
+                  name_of(session_last_stop(s)->rip), session_last_stop(s)->text);
+    close_image();
 }
 
 /* ---- real mode ----------------------------------------------------------------------------------
@@ -501,10 +538,13 @@ static const struct {
     size_t len;
     int vector; /* -1: none, and the step ends behind it */
 } real_rows[] = {
-    {"div", B("\xf7\xf1"), 0},          {"bound", B("\x62\x06\x00\x70"), 5},
-    {"ud2", B("\x0f\x0b"), 6},          {"a word over the limit", B("\xa1\xff\xff"), 13},
-    {"mov cr0", B("\x0f\x22\xc2"), 13}, {"pause", B("\xf3\x90"), -1},
-    {"rep stosb", B("\xf3\xaa"), -1},   {"fninit, CR0.EM", B("\xdb\xe3"), 7},
+    {"div", B("\xf7\xf1"), 0},
+    {"bound", B("\x62\x06\x00\x70"), 5},
+    {"ud2", B("\x0f\x0b"), 6},
+    {"mov cr0", B("\x0f\x22\xc2"), 13},
+    {"pause", B("\xf3\x90"), -1},
+    {"rep stosb", B("\xf3\xaa"), -1},
+    {"fninit, CR0.EM", B("\xdb\xe3"), 7},
 };
 
 static void real_row(size_t i)
@@ -554,6 +594,7 @@ static const struct test tests[] = {
     {"flags are right", flags_are_right},
     {"own breakpoints come once", own_breakpoints_come_once},
     {"rep is one step", rep_is_one_step},
+    {"a row of steps", a_row_of_steps},
     {"faults in real mode", real_faults},
 };
 TEST_MAIN(tests)
