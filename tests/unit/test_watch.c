@@ -50,7 +50,17 @@
             "  mov $0xa200, %" si "\n"                                                             \
             "  mov $0xa300, %" di "\n"                                                             \
             "  mov $16, %" cx "\n"                                                                 \
-            "g_" #name "_movs: rep movsb\n" extra "g_" #name "_out: mov $0, %al\n"                 \
+            "g_" #name "_movs: rep movsb\n"                                                        \
+            "  std\n"                                                                              \
+            "  mov $0xa50e, %" di "\n"                                                             \
+            "  mov $8, %" cx "\n"                                                                  \
+            "  mov $0x6b6b, %" ax "\n"                                                             \
+            "g_" #name "_bstos: rep stosw\n"                                                       \
+            "  mov $0xa50f, %" si "\n"                                                             \
+            "  mov $0xa60f, %" di "\n"                                                             \
+            "  mov $16, %" cx "\n"                                                                 \
+            "g_" #name "_bmovs: rep movsb\n"                                                       \
+            "  cld\n" extra "g_" #name "_out: mov $0, %al\n"                                       \
             "  out %al, $0xf4\n"                                                                   \
             "  jmp .\n"                                                                            \
             "g_" #name "_callee: nop\n"                                                            \
@@ -76,6 +86,8 @@
     LABEL(n, call)                                                                                 \
     LABEL(n, stos)                                                                                 \
     LABEL(n, movs)                                                                                 \
+    LABEL(n, bstos)                                                                                \
+    LABEL(n, bmovs)                                                                                \
     LABEL(n, out)                                                                                  \
     LABEL(n, ret)                                                                                  \
     LABEL(n, end)
@@ -110,6 +122,8 @@ enum label {
     L_CALL,
     L_STOS,
     L_MOVS,
+    L_BSTOS,
+    L_BMOVS,
     L_RET,
     L_SSE,
     LABEL_COUNT,
@@ -128,7 +142,7 @@ struct program {
     {                                                                                              \
         g_##n##_w1, g_##n##_w2, g_##n##_w4, g_##n##_r1, g_##n##_r4, g_##n##_rmw, g_##n##_xchg,     \
             g_##n##_lock, g_##n##_cross, g_##n##_same, g_##n##_push, g_##n##_pop, g_##n##_call,    \
-            g_##n##_stos, g_##n##_movs, g_##n##_ret, NULL                                          \
+            g_##n##_stos, g_##n##_movs, g_##n##_bstos, g_##n##_bmovs, g_##n##_ret, NULL            \
     }
 
 static const struct program programs[] = {
@@ -390,6 +404,14 @@ static const struct row rows[] = {
      {{L_MOVS, 0x5a5a5a5a5a5a5a5a, 0x5a5a5a5a5a5a5a5a}}},
     {"read by rep movs", DATA + 0x205, 1, WATCH_READ, 1, {{L_MOVS, 0x5a, 0x5a}}},
     {"element of rep movs", DATA + 0x305, 1, WATCH_CHANGE, 1, {{L_MOVS, 0, 0x5a}}},
+    /* Downwards: what it makes first, in the middle, last, and what is beside it. */
+    {"first of rep stos down", DATA + 0x50e, 2, WATCH_WRITE, 1, {{L_BSTOS, 0, 0x6b6b}}},
+    {"last of rep stos down", DATA + 0x500, 1, WATCH_CHANGE, 1, {{L_BSTOS, 0, 0x6b}}},
+    {"above rep stos down", DATA + 0x510, 8, WATCH_ACCESS, 0, {{0}}},
+    {"below rep stos down", DATA + 0x4f8, 8, WATCH_ACCESS, 0, {{0}}},
+    {"read by rep movs down", DATA + 0x501, 1, WATCH_READ, 1, {{L_BMOVS, 0x6b, 0x6b}}},
+    {"middle of rep movs down", DATA + 0x607, 3, WATCH_CHANGE, 1, {{L_BMOVS, 0, 0x6b6b6b}}},
+    {"half of rep movs down", DATA + 0x600, 8, WATCH_WRITE, 1, {{L_BMOVS, 0, 0x6b6b6b6b6b6b6b6b}}},
 };
 
 static bool check_stop(const struct row *r, unsigned i)
