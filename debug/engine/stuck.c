@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "vmm/base/clock.h"
+#include "vmm/base/le.h"
 #include "vmm/vcpu.h"
 
 /* Kicks come every 10 or 200 ms; a loop of several instructions shows itself by then. */
@@ -40,21 +41,33 @@ bool stuck_suspect(struct stuck *s, const struct vcpu *v)
     return ++s->kicks >= SUSPECT_KICKS && now - s->since_ns >= SUSPECT_NS;
 }
 
+/* A far jump reads a table, which may be trapped: does it lead to itself? */
+static bool far_jump_stays(const struct vcpu *v, const uint8_t *target, unsigned n, bool opsize)
+{
+    unsigned size = v->sregs->cs.db != opsize ? 4 : 2;
+
+    return n < size + 2 || (le_load(target, size) == v->regs->rip &&
+                            le_load(target + size, 2) == v->sregs->cs.selector);
+}
+
 /* Jumps may lead to themselves, and returns, SYSCALL and its like be made to. */
 static bool may_stay(struct vcpu *v)
 {
     uint8_t b[15];
     unsigned n = vcpu_fetch(v, b), i = 0;
+    bool opsize = false;
 
     while (i < n && (b[i] == 0x66 || b[i] == 0x67 || b[i] == 0x2e || b[i] == 0x3e || b[i] == 0xf2 ||
                      (v->sregs->cs.l && (b[i] & 0xf0) == 0x40)))
-        i++;
+        opsize |= b[i++] == 0x66;
     if (i + 1 >= n)
         return true; /* nothing can be said */
     if (b[i] == 0x0f)
         return (b[i + 1] & 0xf0) == 0x80 || (b[i + 1] & 0xfd) == 0x05 || (b[i + 1] & 0xfe) == 0x34;
-    return b[i] == 0xeb || b[i] == 0xe9 || b[i] == 0xea || b[i] == 0xff || b[i] == 0xcf ||
-           (b[i] & 0xf0) == 0x70 || (b[i] & 0xfc) == 0xe0;
+    if (b[i] == 0xea)
+        return far_jump_stays(v, b + i + 1, n - i - 1, opsize);
+    return b[i] == 0xeb || b[i] == 0xe9 || b[i] == 0xff || b[i] == 0xcf || (b[i] & 0xf0) == 0x70 ||
+           (b[i] & 0xfc) == 0xe0;
 }
 
 bool stuck_stood(struct stuck *s, struct vcpu *v, const struct kvm_regs *before)
