@@ -594,6 +594,89 @@ static void real_faults(void)
     }
 }
 
+/* ---- passing a breakpoint -----------------------------------------------------------------------
+ */
+
+#define PAGE_END 0x40fffull /* its neighbour in the guest is elsewhere in memory */
+#define FAR_PAGE 0x60000ull
+#define PAGE_MAP 0x70000ull
+
+/* In the boot's tables, the first 2 MB by small pages; the one behind PAGE_END is FAR_PAGE. */
+static bool map_apart(void)
+{
+    uint64_t at = reg(REG_cr3) & ~0xfffull, entry;
+
+    for (int level = 0; level < 2; level++) {
+        if (session_mem_read(s, 0, SPACE_PHYS, at, &entry, 8) != 8)
+            return false;
+        at = entry & 0xffffffff000ull;
+    }
+    for (uint64_t page = 0; page < 512; page++) {
+        entry = (page == (PAGE_END >> 12) + 1 ? FAR_PAGE : page << 12) | 3;
+        session_mem_write(s, 0, SPACE_PHYS, PAGE_MAP + 8 * page, &entry, 8);
+    }
+    entry = PAGE_MAP | 3;
+    return session_mem_write(s, 0, SPACE_PHYS, at, &entry, 8) == 8;
+}
+
+/* A loop whose instruction at the breakpoint is the last of its page, met at each turn. */
+static void passes_a_page_end(void)
+{
+    static const uint8_t dec_jnz[] = {0xff, 0xc9, 0x75, 0xfb, 0xe6, 0xf4}; /* and out to 0xf4 */
+    struct point_spec spec = {.kind = POINT_BREAK, .addr = PAGE_END, .vcpu = -1};
+    const uint8_t nop = 0x90;
+    struct err e = {0};
+
+    CHECK(map_apart());
+    session_mem_write(s, 0, SPACE_PHYS, PAGE_END, &nop, 1);
+    session_mem_write(s, 0, SPACE_PHYS, FAR_PAGE, dec_jnz, sizeof dec_jnz);
+    CHECK(set_reg(REG_rip, PAGE_END) && set_reg(REG_rcx, 3) && set_reg(REG_rax, 0));
+    CHECK(session_point_add(s, &spec, &e) > 0);
+    for (unsigned left = 3; left; left--) {
+        CHECK(session_run(s, &e) == 0 && session_wait(s, 20000000000ull, NULL));
+        CHECK_EQ(session_last_stop(s)->kind, STOP_BREAKPOINT);
+        CHECK_EQ(reg(REG_rcx), left);
+    }
+    CHECK(session_run(s, &e) == 0 && session_wait(s, 20000000000ull, NULL));
+    CHECK_EQ(session_last_stop(s)->kind, STOP_DEBUG_EXIT);
+}
+
+static void passes_at_a_page_end(void)
+{
+    if (!open_image())
+        return;
+    passes_a_page_end();
+    close_image();
+}
+
+/* A trap flag that POPFQ has just set is in force over the breakpoint behind it. */
+static void passes_with_own_tf(void)
+{
+    struct point_spec spec = {.kind = POINT_BREAK, .addr = address(s_7), .vcpu = -1};
+    struct point_spec handler = {.kind = POINT_BREAK, .addr = address(h_db), .vcpu = -1};
+    uint64_t flags = 0x102, frame = 0;
+    struct err e = {0};
+
+    CHECK(go_until(s_6));
+    session_mem_write(s, 0, SPACE_LINEAR, address(s_6), "\x9d", 1); /* POPFQ */
+    session_mem_write(s, 0, SPACE_LINEAR, reg(REG_rsp) - 8, &flags, 8);
+    CHECK(set_reg(REG_rsp, reg(REG_rsp) - 8) && step_once());
+    CHECK_EQ(session_last_stop(s)->rip, address(s_7));
+    CHECK(session_point_add(s, &spec, &e) > 0 && session_point_add(s, &handler, &e) > 0);
+    CHECK(session_run(s, &e) == 0 && session_wait(s, 20000000000ull, NULL));
+    CHECK_EQ(session_last_stop(s)->rip, address(h_db));
+    session_mem_read(s, 0, SPACE_LINEAR, reg(REG_rsp), &frame, 8);
+    CHECK_EQ(frame, address(s_8));
+}
+
+static void passes_under_a_trap_flag(void)
+{
+    if (!open_image())
+        return;
+    passes_with_own_tf();
+    close_image();
+}
+
 static const struct test tests[] = {
     {"every stop is at the next instruction", every_stop_is_right},
     {"frames are clean", frames_are_clean},
@@ -603,5 +686,7 @@ static const struct test tests[] = {
     {"rep is one step", rep_is_one_step},
     {"steps in rows", steps_in_rows},
     {"faults in real mode", real_faults},
+    {"passes at a page's end", passes_at_a_page_end},
+    {"passes under a trap flag", passes_under_a_trap_flag},
 };
 TEST_MAIN(tests)
