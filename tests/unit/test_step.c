@@ -631,6 +631,11 @@ static void passes_a_page_end(void)
     session_mem_write(s, 0, SPACE_PHYS, PAGE_END, &nop, 1);
     session_mem_write(s, 0, SPACE_PHYS, FAR_PAGE, dec_jnz, sizeof dec_jnz);
     CHECK(set_reg(REG_rip, PAGE_END) && set_reg(REG_rcx, 3) && set_reg(REG_rax, 0));
+    for (unsigned i = 0; i < 4; i++) { /* so that there is no debug register for it */
+        struct point_spec other = {.kind = POINT_BREAK, .addr = 0x6000 + i, .vcpu = -1};
+
+        CHECK(session_point_add(s, &other, &e) > 0);
+    }
     CHECK(session_point_add(s, &spec, &e) > 0);
     for (unsigned left = 3; left; left--) {
         CHECK(session_run(s, &e) == 0 && session_wait(s, 20000000000ull, NULL));
