@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "debug/points/await.h"
 #include "debug/points/points.h"
 #include "debug/symbols/sym.h"
 #include "vmm/base/esc.h"
@@ -64,8 +65,9 @@ void session_point_coverage(struct session *s, int id, struct buf *out)
         buf_adds(out, ": in every address space");
     else if (b->pub.spec.space == SPACE_PHYS)
         buf_adds(out, "; wherever they are mapped");
-    else if (b->pub.pending && s->vm->probe.emulated)
-        buf_adds(out, "; noticed when a page table comes to map it");
+    else if (await_has(&s->engine.points, b))
+        buf_adds(out, b->pub.pending ? "; noticed when a page table comes to map it"
+                                     : "; followed when a page table maps it elsewhere");
     else if (b->pub.pending)
         buf_addf(out, "; the address is looked up every %u ms", SESSION_WATCH_FAST_NS / 1000000);
     else

@@ -18,6 +18,9 @@
 #define PTE_DIRTY    0x40u
 #define PTE_LARGE    0x80u
 
+#define NOT_MAPPED  UINT64_MAX
+#define WATCHED_MAX 64u /* pages of one watchpoint whose tables are watched */
+
 void await_init(struct points *p)
 {
     p->await = (struct await){.complete = true};
@@ -85,54 +88,100 @@ static void add_entry(struct points *p, const struct walk_step *s, bool is_wante
         .gpa = s->entry_gpa, .level = s->level, .is_wanted = is_wanted, .is_live = is_live};
 }
 
-static bool is_place(const struct bp *b, uint64_t gpa)
-{
-    for (unsigned i = 0; i < b->places; i++)
-        if (b->at[i].gpa == gpa)
-            return true;
-    return false;
-}
-
 enum way {
     WAY_PLACE,   /* led to a place of the point */
     WAY_SPACE,   /* of another address space */
     WAY_PRESENT, /* of one that a vCPU is in */
 };
 
+/* One linear address of a point: of a breakpoint, or in one page of a watchpoint. */
+struct want {
+    uint64_t linear;
+    const struct bp *bp;
+    uint64_t page; /* where the watchpoint's page is; NOT_MAPPED: nowhere yet */
+};
+
+static bool is_place(const struct want *t, uint64_t gpa)
+{
+    if (t->bp->pub.spec.kind == POINT_WATCH)
+        return t->page == (gpa & ~(uint64_t)(PAGE_BYTES - 1));
+    for (unsigned i = 0; i < t->bp->places; i++)
+        if (t->bp->at[i].gpa == gpa)
+            return true;
+    return false;
+}
+
 /* Each of the entries on the way may be the one that is changed. Of the present tables, where they
  * lead to a place of the point, those that are not on the way there are left out: kernels are the
  * same in each address space, and a watch on each one's uppermost table would change with each. */
-static void add_way(struct points *p, const struct bp *b, const struct walk_regs *r, enum way way)
+static bool add_way(struct points *p, const struct want *t, const struct walk_regs *r, enum way way)
 {
     bool known;
     struct walk w;
 
-    walk(&p->vm->mem, r, b->pub.spec.addr, &w);
-    known = w.result == WALK_OK && is_place(b, w.gpa);
-    if (w.mode == PAGING_NONE || (b->method == BP_DR && has_come(p, &w)) ||
+    walk(&p->vm->mem, r, t->linear, &w);
+    known = w.result == WALK_OK && is_place(t, w.gpa);
+    if (w.mode == PAGING_NONE || (t->bp->method == BP_DR && has_come(p, &w)) ||
         (known ? way == WAY_SPACE : way == WAY_PLACE))
-        return;
+        return known;
     for (unsigned i = 0; i < w.steps; i++)
         add_entry(p, &w.step[i], way != WAY_PRESENT || !known, way == WAY_PRESENT);
+    return known;
+}
+
+static void add_spaces(struct points *p, const struct want *t)
+{
+    struct walk_regs r;
+
+    vcpu_walk_regs(p->vm->cpu[0], &r);
+    for (unsigned i = 0; i < p->await.spaces; i++) {
+        r.cr3 = p->await.space[i];
+        add_way(p, t, &r, WAY_SPACE);
+    }
+    for (unsigned i = 0; i < p->vm->cpus; i++) {
+        vcpu_walk_regs(p->vm->cpu[i], &r);
+        add_way(p, t, &r, WAY_PRESENT);
+    }
 }
 
 static void add_point(struct points *p, const struct bp *b)
 {
+    struct want t = {.linear = b->pub.spec.addr, .bp = b};
     struct walk_regs r;
 
     vcpu_walk_regs(p->vm->cpu[0], &r);
     for (unsigned i = 0; i < b->places; i++) {
         r.cr3 = b->at[i].cr3;
-        add_way(p, b, &r, WAY_PLACE);
+        add_way(p, &t, &r, WAY_PLACE);
     }
-    for (unsigned i = 0; i < p->await.spaces; i++) {
-        r.cr3 = p->await.space[i];
-        add_way(p, b, &r, WAY_SPACE);
-    }
-    for (unsigned i = 0; i < p->vm->cpus; i++) {
+    add_spaces(p, &t);
+}
+
+/* By the tables that led to the page; when those are gone, by those of a vCPU that lead there. */
+static void add_watched_page(struct points *p, struct bp *b, const struct want *t)
+{
+    struct walk_regs r;
+    bool known;
+
+    vcpu_walk_regs(p->vm->cpu[0], &r);
+    r.cr3 = b->watch.cr3;
+    known = add_way(p, t, &r, WAY_PLACE);
+    for (unsigned i = 0; i < p->vm->cpus && !known; i++) {
         vcpu_walk_regs(p->vm->cpu[i], &r);
-        add_way(p, b, &r, WAY_PRESENT);
+        known = add_way(p, t, &r, WAY_PLACE);
+        if (known)
+            b->watch.cr3 = r.cr3;
     }
+    add_spaces(p, t);
+}
+
+static void add_watch(struct points *p, struct bp *b)
+{
+    for (unsigned i = 0; i < b->watch.pages && i < WATCHED_MAX; i++)
+        add_watched_page(p, b,
+                         &(struct want){.linear = b->pub.spec.addr + (uint64_t)i * PAGE_BYTES,
+                                        .bp = b,
+                                        .page = b->watch.gpa[i]});
 }
 
 static int by_gpa(const void *x, const void *y)
@@ -161,34 +210,16 @@ static void merge(struct await *a)
     a->entries = n;
 }
 
-/* Pages of a watchpoint that are not mapped. */
-static void add_watch(struct points *p, const struct bp *b)
-{
-    struct walk_regs r;
-    struct walk w;
-
-    for (unsigned i = 0; i < b->watch.pages; i++) {
-        if (b->watch.gpa[i] != UINT64_MAX)
-            continue;
-        for (unsigned k = 0; k < p->vm->cpus; k++) {
-            vcpu_walk_regs(p->vm->cpu[k], &r);
-            walk(&p->vm->mem, &r, b->pub.spec.addr + (uint64_t)i * PAGE_BYTES, &w);
-            for (unsigned s = 0; s < w.steps; s++)
-                add_entry(p, &w.step[s], true, true);
-        }
-    }
-}
-
 static void collect(struct points *p)
 {
-    bool watches = watch_waits(&p->watches);
-
     p->await.entries = 0;
     for (unsigned i = 0; i < p->count; i++) {
-        if (depends(p, p->bp[i]))
-            add_point(p, p->bp[i]);
-        else if (watches && p->bp[i]->method == BP_WATCH && p->bp[i]->pub.pending)
-            add_watch(p, p->bp[i]);
+        struct bp *b = p->bp[i];
+
+        if (depends(p, b))
+            add_point(p, b);
+        else if (b->method == BP_WATCH && b->pub.spec.space == SPACE_LINEAR)
+            add_watch(p, b);
     }
     if (p->await.entries)
         merge(&p->await);
@@ -379,15 +410,14 @@ bool await_covers(const struct points *p)
     return true;
 }
 
-bool await_has(const struct points *p, const struct bp *b)
+static bool is_way_watched(const struct points *p, uint64_t cr3, uint64_t linear)
 {
     struct walk_regs r;
     struct walk w;
 
-    if (!can_watch(p) || !p->await.complete || p->watches.no_guards)
-        return false;
     vcpu_walk_regs(p->vm->cpu[0], &r);
-    walk(&p->vm->mem, &r, b->pub.spec.addr, &w);
+    r.cr3 = cr3;
+    walk(&p->vm->mem, &r, linear, &w);
     for (unsigned i = 0; i < w.steps; i++) {
         const struct watch_page *page = watch_page_at(&p->watches, w.step[i].entry_gpa);
 
@@ -395,6 +425,23 @@ bool await_has(const struct points *p, const struct bp *b)
             return false;
     }
     return w.steps != 0;
+}
+
+bool await_has(const struct points *p, const struct bp *b)
+{
+    uint64_t cr3 = p->vm->cpu[0]->sregs->cr3;
+    const struct watch *w = &b->watch;
+
+    if (!can_watch(p) || !p->await.complete || p->watches.no_guards)
+        return false;
+    if (b->pub.spec.kind != POINT_WATCH)
+        return is_way_watched(p, cr3, b->pub.spec.addr);
+    for (unsigned i = 0; i < w->pages; i++)
+        if (i == WATCHED_MAX ||
+            !is_way_watched(p, w->gpa[i] == NOT_MAPPED || !w->cr3 ? cr3 : w->cr3,
+                            b->pub.spec.addr + (uint64_t)i * PAGE_BYTES))
+            return false;
+    return true;
 }
 
 bool await_written(struct points *p, uint64_t gpa, uint64_t len)

@@ -1,9 +1,9 @@
 /*
  * Page tables that points depend on. A KVM that interprets ring 0 lets the guest map a page and
- * touch it without any exit in between: break- and watchpoints that wait for a page, and
- * breakpoints planted in one that may be exchanged, would be passed. So the tables on the way there
- * are made read-only memory: a write to an entry on the way leaves the guest, and points are placed
- * anew before it goes on.
+ * touch it without any exit in between: break- and watchpoints that wait for a page, or whose page
+ * is exchanged (a copy on write), would be passed. So the tables on the way there are made read-only
+ * memory: a write to an entry on the way leaves the guest, and points are placed anew before it goes
+ * on.
  */
 #ifndef DEBUG_AWAIT_H
 #define DEBUG_AWAIT_H
@@ -48,7 +48,7 @@ void await_refresh(struct points *p);
 bool await_stale(struct points *p);
 /* Are all entries watched that points depend on in the present address spaces? */
 bool await_covers(const struct points *p);
-/* Are those of this point, which waits, or will they be when the guest runs? */
+/* Are those of this waiting break- or placed watchpoint, or will they be when the guest runs? */
 bool await_has(const struct points *p, const struct bp *b);
 /* [gpa, gpa+len) was written, by whomever. Any thread; true when points have to be looked at. */
 bool await_written(struct points *p, uint64_t gpa, uint64_t len);

@@ -120,6 +120,7 @@ struct watch_cpu {
 /* Where a placed watchpoint is. */
 struct watch {
     uint64_t *gpa;  /* per page of its range; UINT64_MAX: not mapped */
+    uint64_t cr3;   /* of the tables that led there (await.c) */
     unsigned pages; /* 0 with debug registers */
     unsigned drs;   /* mask of debug registers */
     uint8_t seen[32];

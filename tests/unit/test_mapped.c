@@ -1,7 +1,7 @@
 /*
- * A guest that maps a page, or another page in its place, and calls into it at once hits the
- * breakpoints there each time: for one and for many of them, in both rings of long mode, by every
- * method.
+ * A guest that maps a page, or another page in its place, and calls into it or stores to it at once
+ * hits the break- or watchpoints there each time: for one and for many of them, in both rings of
+ * long mode, by every method.
  */
 #include "tests/test.h"
 
@@ -31,6 +31,7 @@
 #define FUNCTIONS (MAPPED + FRAME_ONE)
 #define SET_CR3   0x50u /* vector of the gate through which ring 3 loads CR3 from RAX */
 
+#define STORE_AT   12u /* behind a function */
 #define POINTS_MAX 20u
 #define P          7u /* present, writable, for ring 3 */
 
@@ -41,6 +42,7 @@ static struct program prog;
 struct layout {
     unsigned points;
     bool spread; /* each in a page of its own */
+    bool stores; /* watchpoints behind the functions, which are written instead of called */
 };
 
 /* What the guest does before it calls all functions. */
@@ -95,6 +97,10 @@ static void leave(void)
 static void call_all(const struct layout *l)
 {
     for (unsigned i = 0; i < l->points; i++) {
+        if (l->stores) {
+            store(function(l, i) + STORE_AT, i);
+            continue;
+        }
         dp_mov_imm(&prog, 0, function(l, i));
         CODE(0xff, 0xd0);
     }
@@ -177,24 +183,41 @@ static unsigned make(enum dp_kind kind, const struct layout *l, unsigned acts)
         if (!(acts >> a & 1))
             continue;
         put_act(l, a);
-        sum += l->points * adds[a];
+        sum += l->stores ? 0 : l->points * adds[a];
     }
     dp_exit(&prog);
     return sum & 0xffff;
 }
 
-static int add(struct session *s, uint64_t at)
+static int add(struct session *s, const struct layout *l, unsigned i)
 {
-    struct point_spec spec = {
-        .kind = POINT_BREAK, .addr = at, .vcpu = -1, .space = SPACE_LINEAR, .action = DO_COUNT};
+    struct point_spec spec = {.kind = POINT_BREAK,
+                              .addr = function(l, i),
+                              .vcpu = -1,
+                              .space = SPACE_LINEAR,
+                              .action = DO_COUNT};
 
+    if (l->stores) {
+        spec.kind = POINT_WATCH;
+        spec.access = WATCH_WRITE;
+        spec.addr += STORE_AT;
+        spec.len = 4;
+    }
     return session_point_add(s, &spec, NULL);
 }
 
 /* Does the point say that it will not miss the page? */
-static bool is_sure(const struct point *p)
+static bool is_sure(struct session *s, const struct layout *l, int id)
 {
-    return strcmp(p->method, "waiting: looked for at exits") != 0;
+    struct buf how = {0};
+    bool sure;
+
+    if (!l->stores)
+        return strcmp(session_point(s, id)->method, "waiting: looked for at exits") != 0;
+    session_point_coverage(s, id, &how);
+    sure = !strstr(how.data, "looked up");
+    buf_fini(&how);
+    return sure;
 }
 
 static void run(enum dp_kind kind, const struct layout *l, const char *force)
@@ -215,9 +238,9 @@ static void run(enum dp_kind kind, const struct layout *l, const char *force)
         SKIP("%.200s", e.msg);
     CHECK(s);
     for (unsigned i = 0; i < l->points; i++) {
-        id[i] = add(s, function(l, i));
+        id[i] = add(s, l, i);
         CHECK(id[i] > 0);
-        sure[i] = is_sure(session_point(s, id[i]));
+        sure[i] = is_sure(s, l, id[i]);
     }
     CHECK(session_run(s, &e) == 0);
     if (!session_wait(s, TIMEOUT, NULL))
@@ -245,7 +268,19 @@ static void all_ways(enum dp_kind kind)
 
     for (size_t i = 0; i < sizeof forces / sizeof forces[0]; i++)
         for (unsigned k = 0; k < 8 && !test_failed && !test_skipped; k++)
-            run(kind, &(struct layout){counts[k / 2], k % 2}, forces[i]);
+            run(kind, &(struct layout){counts[k / 2], k % 2, false}, forces[i]);
+}
+
+static void watched(void)
+{
+    static const char *const forces[] = {NULL, "watch-write=read-only-slot", "watch-write=no-slot",
+                                         "watch-write=stepping"};
+    static const unsigned counts[] = {1, 5, 20};
+
+    for (enum dp_kind kind = DP_LONG0; kind <= DP_LONG3; kind++)
+        for (size_t i = 0; i < sizeof forces / sizeof forces[0]; i++)
+            for (unsigned k = 0; k < 6 && !test_failed && !test_skipped; k++)
+                run(kind, &(struct layout){counts[k / 2], k % 2, true}, forces[i]);
 }
 
 static void long_ring0(void)
@@ -261,5 +296,6 @@ static void long_ring3(void)
 static const struct test tests[] = {
     {"code that is mapped and called, ring 0", long_ring0},
     {"code that is mapped and called, ring 3", long_ring3},
+    {"data that is mapped and stored to", watched},
 };
 TEST_MAIN(tests)
