@@ -122,6 +122,7 @@ static void enter(struct vcpu *v, const struct onestep_ops *ops, const struct vc
         vcpu_commit(v, ev);
         if (ev->reason != EXIT_KICK)
             return;
+        vcpu_forget_fault(v);
         behind = want->step && !v->vm->probe.emulated && linear_rip(v) != from;
     }
 }
@@ -171,6 +172,20 @@ bool vcpu_forget_ud(struct vcpu *v)
     e->exception.injected = e->exception.pending = 0;
     vcpu_dirty(v, VS_EVENTS);
     return true;
+}
+
+void vcpu_forget_fault(struct vcpu *v)
+{
+    struct kvm_vcpu_events *e = v->events;
+    bool given = v->given.vector >= 0 && v->given.rip == v->regs->rip &&
+                 v->given.rsp == v->regs->rsp; /* its delivery may have faulted */
+
+    if (!v->vm->probe.emulated || !v->vm->slots.pages || given ||
+        !(e->exception.injected || e->exception.pending) || e->exception.nr < 10 ||
+        e->exception.nr > 13)
+        return;
+    e->exception.injected = e->exception.pending = 0;
+    vcpu_dirty(v, VS_EVENTS);
 }
 
 /* A shutdown that no entry has told of. */

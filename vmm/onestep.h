@@ -62,6 +62,10 @@ void vcpu_forget_bp(struct vcpu *v);
  * instructions that are none (`int n`): the instruction is still at RIP and is made anew. True when
  * there was one. The vCPU's thread. */
 bool vcpu_forget_ud(struct vcpu *v);
+/* A kick ended an entry: takes back a fault that an emulating KVM may have made of a descriptor
+ * table in a trapped page. Its next entry would deliver it, or say that it cannot, as if it were
+ * the guest's. One that is comes again: its instruction is still at RIP. The vCPU's thread. */
+void vcpu_forget_fault(struct vcpu *v);
 
 /* Linear address of a vector's handler by the guest's IDT or IVT; false when there is none. */
 bool vcpu_gate_target(struct vcpu *v, int vector, uint64_t *linear);

@@ -232,6 +232,7 @@ enum verdict engine_on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
         engine_check_dead(g, v);
         return GO;
     case EXIT_KICK:
+        vcpu_forget_fault(v);
         engine_check_kernel_halt(g, v);
         look_whether_stands(g, v, ev);
         return GO;
