@@ -60,7 +60,7 @@ CMD: info watchpoints
 CMD: continue
 CMD: info watchpoints
 EXPECT: by (pending|debug register)
-EXPECT: ^ +(1 page not mapped yet; noticed when a page table comes to map it|debug registers)
+EXPECT: ^ +(1 page not mapped yet; (noticed when a page table comes to map it|the address is looked up every 2 ms)|debug registers)
 EXPECT: ^pagefault: fault 1 at 0x50001238
 EXPECT: ^New value = 0x55667788
 EXPECT: ^ +(1 page by |debug registers)
