@@ -23,7 +23,7 @@ open_term() {
     sock=vms$$-$((++terms))
     rm -f "$TEST_DIR/before" "$TEST_DIR/after"
     tm new-session -d -x "$w" -y "$h" \
-        "stty -a >'$TEST_DIR/before'; $*; echo \"status \$?.\"; stty -a >'$TEST_DIR/after'; exec cat"
+        "stty -a >'$TEST_DIR/before'; $*; s=\$?; stty -a >'$TEST_DIR/after'; echo \"status \$s.\"; exec cat"
     tm set-option -g remain-on-exit on >/dev/null
 }
 terms=0
