@@ -43,7 +43,7 @@ enum insn_class {
     IC_ARPL,
     IC_UNDEFINED, /* raises #UD on every processor */
     IC_FAR,       /* call and jmp with a far pointer */
-    IC_NOP, /* hints: endbr, rdssp without CET, and what else became one */
+    IC_NOP,       /* hints: endbr, rdssp without CET, and what else became one */
     IC_VMCALL,
 };
 

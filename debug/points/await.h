@@ -1,9 +1,9 @@
 /*
  * Page tables that points depend on. A KVM that interprets ring 0 lets the guest map a page and
  * touch it without any exit in between: break- and watchpoints that wait for a page, or whose page
- * is exchanged (a copy on write), would be passed. So the tables on the way there are made read-only
- * memory: a write to an entry on the way leaves the guest, and points are placed anew before it goes
- * on.
+ * is exchanged (a copy on write), would be passed. So the tables on the way there are made
+ * read-only memory: a write to an entry on the way leaves the guest, and points are placed anew
+ * before it goes on.
  */
 #ifndef DEBUG_AWAIT_H
 #define DEBUG_AWAIT_H

@@ -206,9 +206,9 @@ static bool after_load(const struct vcpu *v, const struct load *l, int id, uint6
 
 static bool is_kept(const struct load *l, int id)
 {
-    if (id < REG_rip)
-        return !(l->gprs >> gpr_number[id] & 1);
-    return reg_table[id].part == VS_SREGS;
+    const struct reg_desc *d = &reg_table[id];
+
+    return id < REG_rip ? !(l->gprs >> gpr_number[id] & 1) : d->part == VS_SREGS;
 }
 
 bool watch_rest_reg(struct watches *w, struct vcpu *v, int id, uint64_t *value)

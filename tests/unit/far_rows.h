@@ -1,12 +1,14 @@
 /*
- * Rows of test_deliver.c: name, mode, ring, width of the words shown, what happens, what is different
- * from the world of far_world.h, and what comes of it. `qemu` is what QEMU's emulated processor (which
- * the rig has) makes of it where it leaves the manuals: it sets RF in the frames of injected
- * interrupts and not in task states, knows no EXT bit in error codes and no limits of code and stack segments, counts no
- * injected event for #DF, nulls SS with every IST, raises #TS for a stack that is not present, checks
- * RIP only when it fetches, keeps a gate's RPL in CS, and goes to virtual-8086 mode from ring 3.
+ * Rows of test_deliver.c: name, mode, ring, width of the words shown, what happens, what is
+ * different from the world of far_world.h, and what comes of it. `qemu` is what QEMU's emulated
+ * processor (which the rig has) makes of it where it leaves the manuals: it sets RF in the frames
+ * of injected interrupts and not in task states, knows no EXT bit in error codes and no limits of
+ * code and stack segments, counts no injected event for #DF, nulls SS with every IST, raises #TS
+ * for a stack that is not present, checks RIP only when it fetches, keeps a gate's RPL in CS, and
+ * goes to virtual-8086 mode from ring 3.
  */
 
+/* clang-format off */
 /* ---- gates of every width, in the same ring -------------------------------------------------- */
 {"real mode", FW_REAL, 0, 2, INTERRUPT(0x21), .want = "0:5210 0:7ffa ring 0 flags 2 stack 0 600 202"},
 {"real mode, fault", FW_REAL, 0, 2, EXCEPTION(6), .want = "0:5060 0:7ffa ring 0 flags 2 stack 0 600 202"},
@@ -168,3 +170,4 @@
 {"iret inwards", FW_PROT32, 3, 4, CODE(0xcf), STACK(FW_TARGET, CODE0, 0x202), .want = "8:50d0 10:8fe8 ring 0 flags 2 stack 8 6000 1b 10202 7ff4 23"},
 {"iret beyond the segment", FW_PROT32, 0, 4, CODE(0xcf), STACK(FW_TARGET, SMALL, 0x202), .want = "8:50d0 10:7fe4 ring 0 flags 2 stack 0 6000 8 10202 7000 e0 202", .qemu = "e0:7000 10:8000 ring 0 flags 202"},
 {"iretq not canonical", FW_LONG, 0, 8, CODE(0x48, 0xcf), STACK(FW_TARGET, CODE64, 0x202, FW_STACK1, 0), .poke = {{0x7fd8 + 4, 4, 0x8000}}, .want = "38:50d0 10:7fa0 ring 0 flags 2 stack 0 6000 38 10202 7fd8 10 cccccccccccccccc 800000007000 38 202 9400 0", .qemu = "38:50d0 0:93d0 ring 0 flags 2 stack 0 800000007000 38 10202 9400 0"},
+    /* clang-format on */
