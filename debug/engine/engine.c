@@ -75,6 +75,7 @@ void engine_saw(void *arg, struct vcpu *v, struct exit_event *ev)
     if (ev->reason == KVM_EXIT_DEBUG && ev->u.debug.exception == 1 && v->data.dr7)
         watch_fired(&g->points.watches, v, ev->u.debug.dr6, ev->flags & EXIT_F_STEPPED,
                     ev->u.debug.dr6 & 0xf & ~watch_dr_bits(&g->points.watches));
+    watch_store_down(g, v, ev);
     if (v->data.dr7 &&
         (ev->reason == KVM_EXIT_IO ||
          (ev->reason == KVM_EXIT_MMIO && !ev->u.mmio.write && !(ev->flags & EXIT_F_RAM))))

@@ -25,6 +25,8 @@
 /* An entry that a kick ended sooner may not have got to the guest at all. */
 #define STANDS_NS 50000
 
+#define RFLAGS_DF 0x400u
+
 /* How long a vCPU waits for its turn before it asks the one inside to leave. */
 #define TURN_NS 500000
 
@@ -334,6 +336,28 @@ bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev
     vcpu_dr6_restore(v);
     c->step_from = from;
     return r != ONE_OTHER || info->last.reason == EXIT_KICK;
+}
+
+static bool any_armed(const struct slots *s)
+{
+    for (size_t i = 0; i < s->pages; i++)
+        if (!s->page[i].lifted)
+            return true;
+    return false;
+}
+
+void watch_store_down(struct engine *g, struct vcpu *v, const struct exit_event *ev)
+{
+    uint64_t since = clock_ns();
+
+    if (ev->reason != KVM_EXIT_IO || ev->u.io.write || ev->u.io.count < 2 ||
+        !(v->regs->rflags & RFLAGS_DF) || !any_armed(&g->vm->slots))
+        return;
+    engine_alone_begin(g, v);
+    set_lift(g, v, true);
+    watch_passed_by(&g->points.watches, v, false);
+    clear_lift(g, v, since);
+    engine_alone_end(g);
 }
 
 bool watch_double_fault(struct engine *g, struct vcpu *v, const struct user_frame *f)

@@ -29,6 +29,10 @@ bool watch_judge(struct engine *g, struct vcpu *v);
  * exact step, and arms them again. True when the instruction was carried out. */
 bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev,
                    const struct onestep_ops *ops, struct onestep_info *info);
+/* At the exit for a port, whose device has answered: of an INS that runs downwards KVM asks for
+ * many elements at once, stores them one by one, and when a trapped page ends that, forgets the
+ * rest and asks the device again. Has them stored with the traps lifted, and notes it. */
+void watch_store_down(struct engine *g, struct vcpu *v, const struct exit_event *ev);
 /* At the first instruction of the guest's handler of double faults, with its frame: an emulating
  * KVM that cannot push a frame to a trapped page tries #DF, whose stack may not be trapped. Then
  * the frame is taken back and the event delivered with the trap lifted. False: a real double fault.

@@ -60,6 +60,10 @@
             "  mov $0xa60f, %" di "\n"                                                             \
             "  mov $16, %" cx "\n"                                                                 \
             "g_" #name "_bmovs: rep movsb\n"                                                       \
+            "  mov $0x5000, %dx\n"                                                                 \
+            "  mov $0xa70e, %" di "\n"                                                             \
+            "  mov $8, %" cx "\n"                                                                  \
+            "g_" #name "_bins: rep insw\n"                                                         \
             "  cld\n" extra "g_" #name "_out: mov $0, %al\n"                                       \
             "  out %al, $0xf4\n"                                                                   \
             "  jmp .\n"                                                                            \
@@ -88,6 +92,7 @@
     LABEL(n, movs)                                                                                 \
     LABEL(n, bstos)                                                                                \
     LABEL(n, bmovs)                                                                                \
+    LABEL(n, bins)                                                                                 \
     LABEL(n, out)                                                                                  \
     LABEL(n, ret)                                                                                  \
     LABEL(n, end)
@@ -124,6 +129,7 @@ enum label {
     L_MOVS,
     L_BSTOS,
     L_BMOVS,
+    L_BINS,
     L_RET,
     L_SSE,
     LABEL_COUNT,
@@ -142,7 +148,8 @@ struct program {
     {                                                                                              \
         g_##n##_w1, g_##n##_w2, g_##n##_w4, g_##n##_r1, g_##n##_r4, g_##n##_rmw, g_##n##_xchg,     \
             g_##n##_lock, g_##n##_cross, g_##n##_same, g_##n##_push, g_##n##_pop, g_##n##_call,    \
-            g_##n##_stos, g_##n##_movs, g_##n##_bstos, g_##n##_bmovs, g_##n##_ret, NULL            \
+            g_##n##_stos, g_##n##_movs, g_##n##_bstos, g_##n##_bmovs, g_##n##_bins, g_##n##_ret,   \
+            NULL                                                                                   \
     }
 
 static const struct program programs[] = {
@@ -190,14 +197,31 @@ static bool set_up_ring3(void)
     return session_reg_set(s, 0, REG_rbx, &cr3, &e) == 0;
 }
 
+/* Counts, so that who asks it twice gets something else. */
+static unsigned asked;
+
+static uint64_t count_up(void *arg, uint16_t port, unsigned size, bool write, uint64_t value)
+{
+    (void)arg, (void)port, (void)size, (void)write, (void)value;
+    return 0x7000 + ++asked;
+}
+
 static bool open_program(const struct program *p, unsigned cpus)
 {
+    static const uint16_t ports[] = {0x5000, 0x5001};
+    const struct device_spec dev = {.name = "counter", .port = ports, .ports = 2, .pio = count_up};
     const struct session_config cfg = {
         .mem_bytes = MEM, .cpus = cpus, .boot = FLAT_AT(AT, p->mode)};
+    struct err e = {0};
 
     pg = p;
     if (!guest_open(&s, cfg, p->begin, (size_t)(p->end - p->begin)))
         return false;
+    asked = 0;
+    if (session_device_add(s, &dev, &e) < 0) {
+        test_fail(__FILE__, __LINE__, "device: %.400s", e.msg);
+        return false;
+    }
     if (p->user && !set_up_ring3()) {
         test_fail(__FILE__, __LINE__, "cannot set up ring 3");
         return false;
@@ -296,6 +320,8 @@ static bool ended_as_unwatched(void)
     take_ending(&watched);
     if (memcmp(&watched.regs, &unwatched.regs, sizeof watched.regs))
         test_fail(__FILE__, __LINE__, "registers differ at the end");
+    if (asked != 8)
+        test_fail(__FILE__, __LINE__, "the device was asked %u times, not 8", asked);
     for (size_t i = 0; i < sizeof watched.data; i++)
         if (watched.data[i] != unwatched.data[i])
             test_fail(__FILE__, __LINE__, "data+0x%zx is %02x, unwatched %02x", i, watched.data[i],
@@ -412,6 +438,10 @@ static const struct row rows[] = {
     {"read by rep movs down", DATA + 0x501, 1, WATCH_READ, 1, {{L_BMOVS, 0x6b, 0x6b}}},
     {"middle of rep movs down", DATA + 0x607, 3, WATCH_CHANGE, 1, {{L_BMOVS, 0, 0x6b6b6b}}},
     {"half of rep movs down", DATA + 0x600, 8, WATCH_WRITE, 1, {{L_BMOVS, 0, 0x6b6b6b6b6b6b6b6b}}},
+    {"first of rep ins down", DATA + 0x70e, 2, WATCH_WRITE, 1, {{L_BINS, 0, 0x7001}}},
+    {"middle of rep ins down", DATA + 0x706, 2, WATCH_CHANGE, 1, {{L_BINS, 0, 0x7005}}},
+    {"all of rep ins down", DATA + 0x700, 16, WATCH_WRITE, 1, {{L_BINS, 0, 0x7005700670077008}}},
+    {"above rep ins down", DATA + 0x710, 40, WATCH_ACCESS, 0, {{0}}},
 };
 
 static bool check_stop(const struct row *r, unsigned i)
