@@ -136,7 +136,7 @@ void session_set_watch(struct session *s)
 
     if (s->state == SS_RUNNING)
         ns = hooks_wanted(&s->engine) || watch_waits(&s->engine.points.watches)
-                 ? SESSION_WATCH_FAST_NS
+                 ? SESSION_WATCH_FAST_NS(s)
                  : SESSION_WATCH_NS;
     if (ns == s->watch_ns)
         return;
@@ -151,6 +151,11 @@ static void watch_tick(struct session *s)
     if (s->state != SS_RUNNING) {
         session_set_watch(s); /* a stop leaves it set: the next of many steps needs it again */
         return;
+    }
+    s->unlooked_ns += s->watch_ns;
+    if (s->unlooked_ns >= SESSION_WATCH_NS || watch_waits(&s->engine.points.watches)) {
+        atomic_store(&s->engine.points.watches.look, 1);
+        s->unlooked_ns = 0;
     }
     for (unsigned i = 0; i < s->vm->cpus; i++)
         vcpu_kick(s->vm->cpu[i]);

@@ -69,7 +69,7 @@ void session_point_coverage(struct session *s, int id, struct buf *out)
         buf_adds(out, b->pub.pending ? "; noticed when a page table comes to map it"
                                      : "; followed when a page table maps it elsewhere");
     else if (b->pub.pending)
-        buf_addf(out, "; the address is looked up every %u ms", SESSION_WATCH_FAST_NS / 1000000);
+        buf_addf(out, "; the address is looked up every %u ms", SESSION_WATCH_FAST_NS(s) / 1000000);
     else
         buf_addf(out, "; the address is looked up at each start and every %u ms",
                  SESSION_WATCH_NS / 1000000);

@@ -74,6 +74,7 @@ struct session {
 
     int bell_fd, watch_fd, poll_fd;
     long watch_ns;                /* period of the watch timer, 0 off */
+    long unlooked_ns;             /* since page tables were looked at last */
     bool brief;                   /* what was set going is one step */
     struct awake awake;           /* to wait for it */
     _Atomic int bell_rung;        /* vCPU threads: written once until the main thread looks */
@@ -127,9 +128,10 @@ void session_launch_all(struct session *s);
 struct expr_names session_names(struct session *s);
 /* How often running vCPUs are looked at from outside: dead and stuck ones are found, pending points
  * placed. Often while gate hooks wait for the guest to set up its IDT (hooks.h), or a watchpoint
- * for its page. */
-#define SESSION_WATCH_NS      200000000u
-#define SESSION_WATCH_FAST_NS 2000000u
+ * for its page; several vCPUs, of which each look stops all, less so: else they would get nowhere
+ * on a host with few processors. */
+#define SESSION_WATCH_NS         200000000u
+#define SESSION_WATCH_FAST_NS(s) (2000000u * (s)->vm->cpus)
 void session_set_watch(struct session *s);
 /* Calls fn(arg, events) from session_dispatch when `fd` has what `events` (EPOLLIN, EPOLLOUT) asks
  * for. Again for the same fd changes the events; 0 forgets it, before it is closed. 0 or -errno. */

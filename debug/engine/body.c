@@ -181,6 +181,15 @@ static bool follows_hooks(const struct engine *g, const struct vcpu *v)
            (g->points.catch_vectors | g->hooks.look[v->id].vectors);
 }
 
+/* A load from a trapped page may be the first half of a locked instruction, whose store belongs to
+ * the same turn (watch_run.h), though nobody watches those bytes. */
+static bool is_shared_load(const struct engine *g, const struct vcpu *v,
+                           const struct exit_event *ev)
+{
+    return g->vm->cpus > 1 && v->unsettled && (ev->flags & EXIT_F_RAM) &&
+           ev->reason == KVM_EXIT_MMIO && !ev->u.mmio.write;
+}
+
 /* One entry, and what its exit means. */
 static enum verdict enter_once(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                                struct exit_event *ev)
@@ -201,6 +210,11 @@ static enum verdict enter_once(struct engine *g, struct vcpu *v, const struct vc
     }
     if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
         next = STOPPED;
+    if (is_shared_load(g, v, ev)) {
+        vcpu_settle(v);
+        if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
+            next = STOPPED;
+    }
     watch_renew(g, v); /* may settle: a read-modify-write stores then */
     if (v->ram_stored && engine_trap_store(g, v, ev, next == STOPPED) == STOPPED)
         next = STOPPED;

@@ -121,7 +121,10 @@ struct engine {
     struct vcpu *_Atomic alone_owner;
     unsigned alone_depth; /* the owner began so many times more */
     _Atomic int alone_wanted;
-    struct vcpu *turn; /* inside the guest, when they take turns (watch_run.h) */
+    struct vcpu *turn;            /* inside the guest, when they take turns (watch_run.h) */
+    const struct vcpu *turn_last; /* who had the last turn, */
+    unsigned turns, turn_waits;   /* how many in a row, and how many wait for one */
+    uint64_t turn_since;          /* since when it is inside, or was asked to leave */
 };
 
 void engine_init(struct engine *g, struct vm *vm);

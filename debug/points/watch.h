@@ -142,6 +142,9 @@ struct watches {
     uint64_t recover_ns, recover_since; /* host time spent on traps in the way, and since when */
     unsigned recovers;                  /* how many these were */
     _Atomic int stale; /* a trapped page came to look like a page table: choose again */
+    /* Whoever of several vCPUs is kicked next looks at page tables; not each at each kick, as every
+     * such look kicks all the others. */
+    _Atomic int look;
     struct watch_cpu cpu[MACHINE_CPUS_MAX];
 };
 

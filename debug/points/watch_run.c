@@ -27,8 +27,12 @@
 
 #define RFLAGS_DF 0x400u
 
-/* How long a vCPU waits for its turn before it asks the one inside to leave. */
+/* How long a vCPU waits for its turn before it asks the one inside to leave, when that has been
+ * inside for as long for each two vCPUs: one that shares a processor with the others has to come to
+ * run at all, or nobody gets on. */
 #define TURN_NS 500000
+/* Turns that one vCPU takes in a row while others wait, who would hardly ever wake in time. */
+#define TURNS_MAX 16
 
 /* ---- the decision -------------------------------------------------------------------------------
  */
@@ -417,10 +421,15 @@ bool watch_stands(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 
     if (!w->pages)
         return false;
-    engine_alone_begin(g, v);
-    watch_refresh(w);
-    engine_alone_end(g);
-    if (!w->trapped || ev->guest_ns < STANDS_NS || atomic_load(&v->idle) != VCPU_ACTIVE)
+    if (g->vm->cpus == 1 || atomic_exchange(&w->look, 0)) {
+        engine_alone_begin(g, v);
+        watch_refresh(w);
+        engine_alone_end(g);
+    }
+    /* A kick for another's turn alone says nothing of this vCPU. */
+    if (ev->guest_ns < STANDS_NS || atomic_load(&g->alone_wanted))
+        return false;
+    if (!w->trapped || atomic_load(&v->idle) != VCPU_ACTIVE)
         return false;
     c->kicked = !was_kicked || !stuck_same(&c->kicked_regs, v->regs);
     c->kicked_regs = *v->regs;
@@ -450,12 +459,21 @@ bool watch_turn_take(struct engine *g, struct vcpu *v)
     bool mine;
 
     pthread_mutex_lock(&g->alone);
-    if (g->turn && pthread_cond_timedwait(&g->alone_cond, &g->alone, &until) == ETIMEDOUT &&
-        g->turn)
+    g->turn_waits++;
+    if ((g->turn || (g->turn_last == v && g->turns >= TURNS_MAX && g->turn_waits > 1)) &&
+        pthread_cond_timedwait(&g->alone_cond, &g->alone, &until) == ETIMEDOUT && g->turn &&
+        clock_ns() - g->turn_since >= TURN_NS * (g->vm->cpus / 2)) {
         vcpu_kick(g->turn);
+        g->turn_since = clock_ns();
+    }
+    g->turn_waits--;
     mine = !g->turn && !g->alone_owner;
-    if (mine)
+    if (mine) {
+        g->turns = g->turn_last == v ? g->turns + 1 : 1;
         g->turn = v;
+        g->turn_last = v;
+        g->turn_since = clock_ns();
+    }
     pthread_mutex_unlock(&g->alone);
     return mine;
 }
