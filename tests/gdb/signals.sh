@@ -31,6 +31,7 @@ try() { # NAME SIGNAL NON-STOP ARGS...
     local name=$1 signal=$2 non_stop=$3 code
     shift 3
     start "$@"
+    : >"$TEST_DIR/client" # of the one before, which says "goes" too; the child empties it too late
     waiter "$non_stop" >"$TEST_DIR/client" 2>&1 &
     local client=$!
     until grep -q goes "$TEST_DIR/client"; do kill -0 $client 2>/dev/null || break; done
