@@ -421,13 +421,21 @@ void vm_run(struct vm *vm, uint32_t mask)
         }
     }
     pthread_mutex_unlock(&vm->ctl);
-    for (unsigned i = 0; i < vm->cpus; i++) /* not with the lock, which they need to go */
-        if (mask >> i & 1)
-            pthread_cond_signal(&vm->cpu[i]->wake);
+    /* Not with the lock, which they need to go. Who stopped all goes last: on a host with fewer
+     * processors it would come to its next stop before the others begin, again and again. */
+    for (unsigned i = 0, n = atomic_load(&vm->stopper); i < vm->cpus; i++) {
+        n = (n + 1) % vm->cpus;
+        if (mask >> n & 1)
+            pthread_cond_signal(&vm->cpu[n]->wake);
+    }
 }
 
 void vm_park_ask(struct vm *vm)
 {
+    const struct vcpu *by = vcpu_self();
+
+    if (by)
+        atomic_store(&vm->stopper, by->id);
     for (unsigned i = 0; i < vm->cpus; i++) {
         struct vcpu *v = vm->cpu[i];
 

@@ -83,7 +83,8 @@ struct vm {
     _Atomic unsigned running; /* vCPUs inside their body */
     /* Host time of the next alarm; the keeper's timer is set to it. DOOR_NEVER: none. */
     _Atomic uint64_t alarm_host_ns;
-    _Atomic unsigned keeper; /* the vCPU whose thread is woken by alarms */
+    _Atomic unsigned keeper;  /* the vCPU whose thread is woken by alarms */
+    _Atomic unsigned stopper; /* the one whose thread asked all to park last */
 };
 
 /* Opens KVM, probes, builds memory, devices and vCPUs and loads the image; all vCPUs are parked
