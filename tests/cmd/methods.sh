@@ -10,6 +10,7 @@ import json, os, re, subprocess, sys
 
 vmscope, guests = sys.argv[1:]
 failed = 0
+PATIENCE = 60 * int(os.environ["TESTS_SCALE"])
 SAID = {"debug-register": "debug register", "int3": "int3", "icebp": "icebp",
         "gate": "int3; in ring 3 caught", "stepping": "single steps", "no-slot": "page without memory",
         "handlers": "break at the guest's handler"}
@@ -17,7 +18,7 @@ SAID = {"debug-register": "debug register", "int3": "int3", "icebp": "icebp",
 
 def doctor(feature, mode):
     got = json.loads(subprocess.run([vmscope, "doctor", "--json"], capture_output=True, text=True,
-                                    timeout=60).stdout)
+                                    timeout=PATIENCE).stdout)
     for row in got["methods"]:
         if row["feature"] == feature and row["mode"] == mode:
             return [row["method"]] + re.findall(r"[\w-]+", row["then"])
@@ -32,7 +33,7 @@ def run(guest, *commands, force=None):
     args = [vmscope, "run", f"{guests}/{guest}"]
     for c in commands:
         args += ["-e", c]
-    return subprocess.run(args, capture_output=True, text=True, timeout=60, env=env).stdout
+    return subprocess.run(args, capture_output=True, text=True, timeout=PATIENCE, env=env).stdout
 
 
 def how(text, number):

@@ -24,7 +24,7 @@ less=1
 go() {
     local args=() c
     for c; do args+=(-e "$c"); done
-    out=$(timeout 60 "$VMSCOPE" run --cpus 6 --irqchip "${chips:-user}" --mode prot --load-addr 0x7000 \
+    out=$(timeout $((60 * TESTS_SCALE)) "$VMSCOPE" run --cpus 6 --irqchip "${chips:-user}" --mode prot --load-addr 0x7000 \
         --symbols "$TEST_DIR/crowd.elf" "$TEST_DIR/crowd.bin" "${args[@]}" 2>&1)
 }
 fail() { echo "FAIL $name: $1: ${out//$'\n'/ | }"; status=1; return 1; }
@@ -91,7 +91,7 @@ nexti_over_a_halt() {
 restart() {
     local args=() c
     for c; do args+=(-e "$c"); done
-    out=$(timeout 60 "$VMSCOPE" run --cpus 2 --mode prot --load-addr 0x7000 --symbols "$TEST_DIR/restart.elf" \
+    out=$(timeout $((60 * TESTS_SCALE)) "$VMSCOPE" run --cpus 2 --mode prot --load-addr 0x7000 --symbols "$TEST_DIR/restart.elf" \
         "$TEST_DIR/restart.bin" "${args[@]}" 2>&1)
 }
 init_ends_a_step() {

@@ -48,7 +48,7 @@ def record(vm, commands):
     carrier.start()
     said = subprocess.run(["gdb", "-nx", "-q", "-batch", "-ex", "target remote 127.0.0.1:%d" % front.getsockname()[1],
                            "-x", commands], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          timeout=120)
+                          timeout=2 * rsp.PATIENCE)
     carrier.join(20)
     pieces = re.findall(rb"\$[^#]*#..|.", b"".join(sent), re.S)
     if len(pieces) < 20:

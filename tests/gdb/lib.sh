@@ -19,7 +19,7 @@ skip_without() {
 start() {
     stop
     : >"$TEST_DIR/vm.err" # the child empties it too late for us
-    "$VMSCOPE" run -S --gdb 0 --timeout 100 "$@" >"$TEST_DIR/vm.out" 2>"$TEST_DIR/vm.err" </dev/null &
+    "$VMSCOPE" run -S --gdb 0 --timeout $((100 * TESTS_SCALE)) "$@" >"$TEST_DIR/vm.out" 2>"$TEST_DIR/vm.err" </dev/null &
     vm_pid=$!
     port=
     until [[ $port ]]; do
@@ -47,7 +47,7 @@ trap stop EXIT
 gdb_run() {
     local args=() c
     for c; do args+=(-ex "$c"); done
-    timeout -k 5 60 gdb -nx -q -batch -ex 'set pagination off' -ex 'set confirm off' \
+    timeout -k 5 $((60 * TESTS_SCALE)) gdb -nx -q -batch -ex 'set pagination off' -ex 'set confirm off' \
         -ex 'set width 0' ${gdb_file:+-ex "file $gdb_file"} -ex "target remote 127.0.0.1:$port" \
         "${args[@]}" >"$TEST_DIR/gdb.out" 2>&1 </dev/null
     gdb_status=$?
@@ -99,7 +99,7 @@ mi() {
     local name=$1 re=$2 c line
     shift 2
     for c; do printf '%s\n' "$c" >&$mi_to; done
-    while IFS= read -r -t 20 -u $mi_from line; do
+    while IFS= read -r -t $((20 * TESTS_SCALE)) -u $mi_from line; do
         printf '%s\n' "$line" >>"$TEST_DIR/gdb.out"
         [[ $line =~ $re ]] && { echo "ok $name"; return; }
     done

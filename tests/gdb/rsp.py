@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-PATIENCE = 60  # seconds for an answer; this machine may be busy
+PATIENCE = 60 * int(os.environ["TESTS_SCALE"])  # seconds for an answer; the machine may be busy
 
 
 class Vm:
@@ -18,7 +18,7 @@ class Vm:
     def __init__(self, args, listen="0"):
         self.said = []
         self.process = subprocess.Popen(
-            [os.environ["VMSCOPE"], "run", "-S", "--gdb", listen, "--timeout", "600"] + args,
+            [os.environ["VMSCOPE"], "run", "-S", "--gdb", listen, "--timeout", str(10 * PATIENCE)] + args,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.address = None
         for line in self.process.stderr:

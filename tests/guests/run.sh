@@ -19,7 +19,7 @@ once() {
     local name=$1 limit=$2 want=$3 text=$4 got serial=$TEST_DIR/$1.serial
     shift 4
     : >"$serial"
-    timeout -k 5 $((limit + 20)) "$VMSCOPE" run --timeout "$limit" --serial "file:$serial" "$@" \
+    timeout -k 5 $((limit * TESTS_SCALE + 20)) "$VMSCOPE" run --timeout $((limit * TESTS_SCALE)) --serial "file:$serial" "$@" \
         >"$TEST_DIR/$name.out" 2>&1 </dev/null
     got=$?
     if ((got != want)); then
