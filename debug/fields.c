@@ -31,31 +31,30 @@ static bool get_gpa(const struct exit_event *ev, uint64_t *v)
     return ev->reason == KVM_EXIT_MMIO;
 }
 
-static bool is_msr(const struct exit_event *ev)
-{
-    return ev->reason == KVM_EXIT_X86_RDMSR || ev->reason == KVM_EXIT_X86_WRMSR;
-}
-
 static bool get_msr(const struct exit_event *ev, uint64_t *v)
 {
     *v = ev->u.msr.index;
-    return is_msr(ev);
+    return ev->reason == KVM_EXIT_X86_RDMSR || ev->reason == KVM_EXIT_X86_WRMSR;
 }
 
 static bool get_value(const struct exit_event *ev, uint64_t *v)
 {
-    *v = ev->reason == KVM_EXIT_IO     ? ev->u.io.value
-         : ev->reason == KVM_EXIT_MMIO ? ev->u.mmio.value
-                                       : ev->u.msr.value;
-    return ev->reason == KVM_EXIT_IO || ev->reason == KVM_EXIT_MMIO || is_msr(ev);
+    struct exit_access a;
+
+    if (!exit_access(ev, &a))
+        return false;
+    *v = a.value;
+    return true;
 }
 
 static bool get_write(const struct exit_event *ev, uint64_t *v)
 {
-    *v = ev->reason == KVM_EXIT_IO     ? ev->u.io.write
-         : ev->reason == KVM_EXIT_MMIO ? ev->u.mmio.write
-                                       : ev->u.msr.write;
-    return ev->reason == KVM_EXIT_IO || ev->reason == KVM_EXIT_MMIO || is_msr(ev);
+    struct exit_access a;
+
+    if (!exit_access(ev, &a))
+        return false;
+    *v = a.write;
+    return true;
 }
 
 static bool get_vector(const struct exit_event *ev, uint64_t *v)

@@ -80,16 +80,11 @@ static struct event_box *check(lua_State *L)
     return b;
 }
 
-static bool is_msr(const struct exit_event *ev)
-{
-    return ev->reason == KVM_EXIT_X86_RDMSR || ev->reason == KVM_EXIT_X86_WRMSR;
-}
-
 static bool is_write(const struct exit_event *ev)
 {
-    return ev->reason == KVM_EXIT_IO     ? ev->u.io.write
-           : ev->reason == KVM_EXIT_MMIO ? ev->u.mmio.write != 0
-                                         : ev->reason == KVM_EXIT_X86_WRMSR;
+    struct exit_access a;
+
+    return exit_access(ev, &a) && a.write;
 }
 
 /* What a read answers is known once the device was asked. */
@@ -111,14 +106,13 @@ static void push_u64(lua_State *L, uint64_t v)
 
 static int push_value(lua_State *L, struct event_box *b)
 {
-    const struct exit_event *ev = b->ev;
+    struct exit_access a;
 
-    if (ev->reason != KVM_EXIT_IO && ev->reason != KVM_EXIT_MMIO && !is_msr(ev))
+    if (!exit_is_access(b->ev->reason))
         return 0;
     ask_device(L, b);
-    push_u64(L, ev->reason == KVM_EXIT_IO     ? ev->u.io.value
-                : ev->reason == KVM_EXIT_MMIO ? ev->u.mmio.value
-                                              : ev->u.msr.value);
+    exit_access(b->ev, &a);
+    push_u64(L, a.value);
     return 1;
 }
 
@@ -228,7 +222,8 @@ static int push_field(lua_State *L, struct event_box *b, enum field_id id)
     case F_GPA:
         return push_number(L, ev->reason == KVM_EXIT_MMIO, ev->u.mmio.gpa);
     case F_MSR:
-        return push_number(L, is_msr(ev), ev->u.msr.index);
+        return push_number(L, ev->reason == KVM_EXIT_X86_RDMSR || ev->reason == KVM_EXIT_X86_WRMSR,
+                           ev->u.msr.index);
     case F_VECTOR:
         return push_vector(L, ev);
     case F_RIP:

@@ -111,12 +111,6 @@ static void serve_mmio(struct vcpu *v, struct exit_event *ev)
         le_store(run->mmio.data, ev->size, ev->u.mmio.value);
 }
 
-bool access_is(unsigned reason)
-{
-    return reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO || reason == KVM_EXIT_X86_RDMSR ||
-           reason == KVM_EXIT_X86_WRMSR;
-}
-
 void access_note(struct vcpu *v, struct exit_event *ev)
 {
     if (ev->reason == KVM_EXIT_IO)

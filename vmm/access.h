@@ -5,13 +5,11 @@
 #ifndef VMM_ACCESS_H
 #define VMM_ACCESS_H
 
-#include <stdbool.h>
-
 struct exit_event;
 struct vcpu;
 
-bool access_is(unsigned reason);
-/* Fills in what the access asks for; the answer comes with vcpu_serve or vcpu_answer. */
+/* Fills in what the access asks for, of an exit for which exit_is_access holds; the answer comes
+ * with vcpu_serve or vcpu_answer. */
 void access_note(struct vcpu *v, struct exit_event *ev);
 
 #endif

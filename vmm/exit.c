@@ -556,6 +556,34 @@ static void format_kernel(const struct exit_event *ev, const char *reg_name, str
     }
 }
 
+/* ---- accesses -------------------------------------------------------------------------------
+ */
+
+bool exit_is_access(unsigned reason)
+{
+    return reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO || reason == KVM_EXIT_X86_RDMSR ||
+           reason == KVM_EXIT_X86_WRMSR;
+}
+
+bool exit_access(const struct exit_event *ev, struct exit_access *a)
+{
+    switch (ev->reason) {
+    case KVM_EXIT_IO:
+        *a = (struct exit_access){EXIT_PORT, ev->u.io.write != 0, ev->u.io.port, ev->u.io.value};
+        return true;
+    case KVM_EXIT_MMIO:
+        *a =
+            (struct exit_access){EXIT_GPA, ev->u.mmio.write != 0, ev->u.mmio.gpa, ev->u.mmio.value};
+        return true;
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+        *a = (struct exit_access){EXIT_MSR, ev->u.msr.write != 0, ev->u.msr.index, ev->u.msr.value};
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* ---- what devices did ------------------------------------------------------------------------ */
 
 static const char *const device_names[] = {

@@ -200,6 +200,20 @@ const char *exit_vector_name(unsigned vector);
 /* "efer", "lstar"; NULL for an MSR that the register table does not name. */
 const char *exit_msr_name(uint32_t index);
 
+/* The one access of an exit that left the guest for it: where, which way, and what was written or
+ * answered. Of a string access it is the first element. */
+enum exit_space { EXIT_PORT, EXIT_GPA, EXIT_MSR };
+struct exit_access {
+    enum exit_space space;
+    bool write;
+    uint64_t at; /* port number, guest physical address or MSR index */
+    uint64_t value;
+};
+/* Is an exit of this reason an access: io, mmio, rdmsr or wrmsr? */
+bool exit_is_access(unsigned reason);
+/* False, and *a as it was, for every other exit. */
+bool exit_access(const struct exit_event *ev, struct exit_access *a);
+
 /* "line", "eoi", "timer"; NULL past the last device_event. */
 const char *exit_device_name(unsigned event);
 /* False for a record that concerns no vCPU: what a device did by itself. */

@@ -446,7 +446,7 @@ static void serve(struct vcpu *v, struct exit_event *ev)
     const struct vm_config *cfg = &v->vm->cfg;
     struct kvm_run *run = v->run;
 
-    if (access_is(ev->reason)) {
+    if (exit_is_access(ev->reason)) {
         access_note(v, ev);
         v->unsettled = true;
         if ((ev->flags & EXIT_F_RAM) || !cfg->access || !cfg->access(cfg->arg, v, ev))

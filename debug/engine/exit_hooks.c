@@ -87,23 +87,15 @@ static const char *key_field(int reason)
 
 static bool key_of(const struct exit_event *ev, uint64_t *key)
 {
-    switch (ev->reason) {
-    case KVM_EXIT_IO:
-        *key = ev->u.io.port;
-        return true;
-    case KVM_EXIT_MMIO:
-        *key = ev->u.mmio.gpa;
-        return true;
-    case KVM_EXIT_X86_RDMSR:
-    case KVM_EXIT_X86_WRMSR:
-        *key = ev->u.msr.index;
-        return true;
-    case EXIT_INJECT:
+    struct exit_access a;
+
+    if (ev->reason == EXIT_INJECT)
         *key = ev->u.inject.vector;
-        return true;
-    default:
+    else if (exit_access(ev, &a))
+        *key = a.at;
+    else
         return false;
-    }
+    return true;
 }
 
 static unsigned hash(unsigned slot, uint64_t key)
@@ -366,9 +358,9 @@ static void leave(struct exit_hooks *h, unsigned cpu)
 
 static bool is_write(const struct exit_event *ev)
 {
-    return ev->reason == KVM_EXIT_IO     ? ev->u.io.write
-           : ev->reason == KVM_EXIT_MMIO ? ev->u.mmio.write
-                                         : ev->reason == KVM_EXIT_X86_WRMSR;
+    struct exit_access a;
+
+    return exit_access(ev, &a) && a.write;
 }
 
 static bool lacks(const struct exit_hook *h, const struct exit_event *ev, bool answered)
@@ -480,15 +472,8 @@ void exit_hooks_saw(struct engine *g, struct vcpu *v, struct exit_event *ev)
 {
     struct hook_call c = {.engine = g, .v = v, .ev = ev};
 
-    switch (ev->reason) { /* these had their turn before the device */
-    case KVM_EXIT_IO:
-    case KVM_EXIT_MMIO:
-    case KVM_EXIT_X86_RDMSR:
-    case KVM_EXIT_X86_WRMSR:
-        return;
-    default:
+    if (!exit_is_access(ev->reason)) /* accesses had their turn before the device */
         dispatch(g, &c);
-    }
 }
 
 bool exit_hook_point(struct engine *g, struct vcpu *v, struct exit_event *ev, hook_fn *fn,

@@ -126,17 +126,14 @@ static void place(const struct exit_event *ev, const struct trace_names *n, stru
 
 static void known_text(const struct exit_event *ev, const struct known *k, struct buf *b)
 {
-    uint64_t value = ev->reason == KVM_EXIT_IO           ? ev->u.io.value
-                     : ev->reason == KVM_EXIT_MMIO       ? ev->u.mmio.value
-                     : ev->reason != EXIT_KERNEL         ? ev->u.msr.value
-                     : ev->u.kernel.event == KERNEL_MMIO ? ev->u.kernel.value[1]
-                                                         : ev->u.kernel.value[0];
+    struct exit_access a = {0};
     struct buf bits = {0};
 
     buf_addf(b, "%s. %s", k->name, k->help);
-    known_value(k, value, &bits);
+    if (known_access(ev, &a))
+        known_value(k, a.value, &bits);
     if (bits.len)
-        buf_addf(b, " 0x%" PRIx64 " means: %s.", value, buf_str(&bits));
+        buf_addf(b, " 0x%" PRIx64 " means: %s.", a.value, buf_str(&bits));
     buf_fini(&bits);
 }
 

@@ -72,9 +72,9 @@ static const struct known_bit efer[] = {{1, 1, "SYSCALL"},
                                         END};
 
 /* clang-format off */
-#define P(d, first, last, name, help, storm, bits) {KNOWN_PORT, KNOWN_##d, first, last, name, help, storm, bits}
-#define M(d, first, last, name, help, storm, bits) {KNOWN_MEM, KNOWN_##d, first, last, name, help, storm, bits}
-#define R(d, first, last, name, help, storm, bits) {KNOWN_MSR, KNOWN_##d, first, last, name, help, storm, bits}
+#define P(d, first, last, name, help, storm, bits) {EXIT_PORT, KNOWN_##d, first, last, name, help, storm, bits}
+#define M(d, first, last, name, help, storm, bits) {EXIT_GPA, KNOWN_##d, first, last, name, help, storm, bits}
+#define R(d, first, last, name, help, storm, bits) {EXIT_MSR, KNOWN_##d, first, last, name, help, storm, bits}
 static const struct known table[] = {
 P(ANY, 0x00, 0x0f, "DMA controller 1", "Addresses and counts of 8-bit DMA channels 0 to 3.", NULL, NULL),
 P(WRITE, 0x20, 0x20, "PIC 1 command", "Commands of the first interrupt controller; 0x20 ends the interrupt being served, so that the next may come.",
@@ -202,66 +202,47 @@ R(ANY, 0xc0010114, 0xc0010117, "AMD VM_CR, VM_HSAVE_PA", "Switches and state of 
 };
 /* clang-format on */
 
-static bool access_of(const struct exit_event *ev, enum known_space *space, uint64_t *at,
-                      bool *write)
+/* What KVM served itself, as the access that it was. */
+static bool kernel_access(const struct exit_event *ev, struct exit_access *a)
 {
-    switch (ev->reason) {
-    case KVM_EXIT_IO:
-        *space = KNOWN_PORT;
-        *at = ev->u.io.port;
-        *write = ev->u.io.write;
+    uint64_t number = ev->u.kernel.number, value = ev->u.kernel.value[0];
+    bool write = ev->u.kernel.write;
+
+    switch (ev->u.kernel.event) {
+    case KERNEL_PIO:
+        *a = (struct exit_access){EXIT_PORT, write, number, value};
         return true;
-    case KVM_EXIT_MMIO:
-        *space = KNOWN_MEM;
-        *at = ev->u.mmio.gpa;
-        *write = ev->u.mmio.write != 0;
+    case KERNEL_MSR:
+        *a = (struct exit_access){EXIT_MSR, write, number, value};
         return true;
-    case KVM_EXIT_X86_RDMSR:
-    case KVM_EXIT_X86_WRMSR:
-        *space = KNOWN_MSR;
-        *at = ev->u.msr.index;
-        *write = ev->u.msr.write;
+    case KERNEL_APIC:
+        *a = (struct exit_access){EXIT_GPA, write, 0xfee00000 + (number & 0xfff), value};
         return true;
-    case EXIT_KERNEL:
-        *write = ev->u.kernel.write;
-        *at = ev->u.kernel.number;
-        switch (ev->u.kernel.event) {
-        case KERNEL_PIO:
-            *space = KNOWN_PORT;
-            return true;
-        case KERNEL_MSR:
-            *space = KNOWN_MSR;
-            return true;
-        case KERNEL_APIC:
-            *space = KNOWN_MEM;
-            *at = 0xfee00000 + (*at & 0xfff);
-            return true;
-        case KERNEL_MMIO:
-            *space = KNOWN_MEM;
-            *at = ev->u.kernel.value[0];
-            return true;
-        default:
-            return false;
-        }
+    case KERNEL_MMIO:
+        *a = (struct exit_access){EXIT_GPA, write, value, ev->u.kernel.value[1]};
+        return true;
     default:
         return false;
     }
 }
 
+bool known_access(const struct exit_event *ev, struct exit_access *a)
+{
+    return ev->reason == EXIT_KERNEL ? kernel_access(ev, a) : exit_access(ev, a);
+}
+
 const struct known *known_of(const struct exit_event *ev)
 {
     const struct known *best = NULL;
-    enum known_space space;
-    uint64_t at;
-    bool write;
+    struct exit_access a;
 
-    if (!access_of(ev, &space, &at, &write))
+    if (!known_access(ev, &a))
         return NULL;
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         const struct known *k = &table[i];
 
-        if (k->space != space || at < k->first || at > k->last ||
-            (k->dir != KNOWN_ANY && (k->dir == KNOWN_WRITE) != write))
+        if (k->space != a.space || a.at < k->first || a.at > k->last ||
+            (k->dir != KNOWN_ANY && (k->dir == KNOWN_WRITE) != a.write))
             continue;
         if (!best || k->last - k->first < best->last - best->first)
             best = k;

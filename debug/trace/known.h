@@ -11,7 +11,6 @@
 #include "vmm/base/buf.h"
 #include "vmm/exit.h"
 
-enum known_space { KNOWN_PORT, KNOWN_MEM, KNOWN_MSR };
 enum known_dir { KNOWN_ANY, KNOWN_READ, KNOWN_WRITE };
 
 struct known_bit {
@@ -20,7 +19,7 @@ struct known_bit {
 };
 
 struct known {
-    enum known_space space;
+    enum exit_space space;
     enum known_dir dir;
     uint64_t first, last;
     const char *name;
@@ -29,7 +28,10 @@ struct known {
     const struct known_bit *bits; /* of the value, ended by a row without text; or NULL */
 };
 
-/* The narrowest row for an access, or NULL. */
+/* The access that a record tells of, KVM's own included: of an exit, or of a kernel record. False,
+ * and *a as it was, for other records. */
+bool known_access(const struct exit_event *ev, struct exit_access *a);
+/* The narrowest row for a record's access, or NULL; of records that known_access refuses, NULL. */
 const struct known *known_of(const struct exit_event *ev);
 /* Appends what a value means by the row's bits: "transmitter empty, no data"; nothing without. */
 void known_value(const struct known *k, uint64_t value, struct buf *out);

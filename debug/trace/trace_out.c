@@ -32,24 +32,6 @@ void export_what(const struct exit_event *ev, const struct trace_names *n, struc
         table_label(BY_WHAT, &k, n, out);
 }
 
-bool export_value(const struct exit_event *ev, uint64_t *value)
-{
-    switch (ev->reason) {
-    case KVM_EXIT_IO:
-        *value = ev->u.io.value;
-        return true;
-    case KVM_EXIT_MMIO:
-        *value = ev->u.mmio.value;
-        return true;
-    case KVM_EXIT_X86_RDMSR:
-    case KVM_EXIT_X86_WRMSR:
-        *value = ev->u.msr.value;
-        return true;
-    default:
-        return false;
-    }
-}
-
 struct lines {
     FILE *f;
     const struct trace_names *n;
@@ -72,10 +54,9 @@ static void csv_text(struct buf *out, const char *text)
 static void csv_row(void *arg, const struct exit_event *ev)
 {
     struct lines *l = arg;
-    struct stat_key k = stat_key_of(ev);
-    bool io = ev->reason == KVM_EXIT_IO, mmio = ev->reason == KVM_EXIT_MMIO;
-    bool msr = ev->reason == KVM_EXIT_X86_RDMSR || ev->reason == KVM_EXIT_X86_WRMSR;
-    uint64_t value;
+    static const char *const space[] = {
+        [EXIT_PORT] = "port", [EXIT_GPA] = "gpa", [EXIT_MSR] = "msr"};
+    struct exit_access a;
     char place[200];
 
     buf_clear(&l->line);
@@ -86,23 +67,13 @@ static void csv_row(void *arg, const struct exit_event *ev)
     csv_text(&l->line, names_place(l->n, ev->cs_base + ev->rip, ev->flags & EXIT_F_PAST, place,
                                    sizeof place));
     buf_addf(&l->line, ",%s,%u,", cpu_mode_name((enum cpu_mode)ev->mode), ev->cpl);
-    if (io || mmio || msr || ev->reason == EXIT_INJECT)
-        buf_addf(&l->line, "%s,0x%" PRIx64 ",",
-                 io     ? "port"
-                 : mmio ? "gpa"
-                 : msr  ? "msr"
-                        : "vector",
-                 k.what);
+    if (exit_access(ev, &a))
+        buf_addf(&l->line, "%s,0x%" PRIx64 ",%u,%s,0x%" PRIx64, space[a.space], a.at, ev->size,
+                 a.write ? "write" : "read", a.value);
+    else if (ev->reason == EXIT_INJECT)
+        buf_addf(&l->line, "vector,0x%x,,,", ev->u.inject.vector);
     else
-        buf_adds(&l->line, ",,");
-    if (io || mmio || msr)
-        buf_addf(&l->line, "%u,%s", ev->size, k.write ? "write" : "read");
-    else
-        buf_addc(&l->line, ',');
-    if (export_value(ev, &value))
-        buf_addf(&l->line, ",0x%" PRIx64, value);
-    else
-        buf_addc(&l->line, ',');
+        buf_adds(&l->line, ",,,,");
     buf_addf(&l->line, ",%u,%u,%u,", ev->guest_ns, ev->host_ns, ev->flags);
     buf_clear(&l->part);
     export_what(ev, l->n, &l->part);
@@ -159,7 +130,8 @@ static void json_event(const struct exit_event *ev, struct buf *out)
 
 void export_json_record(const struct exit_event *ev, const struct trace_names *n, struct buf *out)
 {
-    uint64_t linear = ev->cs_base + ev->rip, value;
+    uint64_t linear = ev->cs_base + ev->rip;
+    struct exit_access access;
     struct buf what = {0};
     char place[200];
 
@@ -178,8 +150,8 @@ void export_json_record(const struct exit_event *ev, const struct trace_names *n
         buf_adds(out, ",\"place\":");
         esc_json(out, place, strlen(place));
     }
-    if (export_value(ev, &value))
-        buf_addf(out, ",\"value\":\"0x%" PRIx64 "\"", value);
+    if (exit_access(ev, &access))
+        buf_addf(out, ",\"value\":\"0x%" PRIx64 "\"", access.value);
     export_what(ev, n, &what);
     buf_adds(out, ",\"what\":");
     esc_json(out, buf_str(&what), what.len);

@@ -28,7 +28,5 @@ void export_html(struct report *p, FILE *f);
 void export_what(const struct exit_event *ev, const struct trace_names *n, struct buf *out);
 /* A record as one JSON object: the line of jsonl. */
 void export_json_record(const struct exit_event *ev, const struct trace_names *n, struct buf *out);
-/* The value of a record that carries one. */
-bool export_value(const struct exit_event *ev, uint64_t *value);
 
 #endif

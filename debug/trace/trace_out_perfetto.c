@@ -51,7 +51,8 @@ void perfetto_slice(struct perfetto *w, unsigned track, const char *name, const 
 
 static void exit_slice(struct perfetto *w, const struct exit_event *ev)
 {
-    uint64_t linear = ev->cs_base + ev->rip, value;
+    uint64_t linear = ev->cs_base + ev->rip;
+    struct exit_access access;
     struct buf what = {0};
     char place[200];
 
@@ -61,8 +62,8 @@ static void exit_slice(struct perfetto *w, const struct exit_event *ev)
     fprintf(w->f, ",\"args\":{\"seq\":%" PRIu64 ",\"rip\":\"0x%" PRIx64 "\"", ev->seq, linear);
     if (names_place(w->n, linear, ev->flags & EXIT_F_PAST, place, sizeof place)[0])
         fprintf(w->f, ",\"place\":%s", perfetto_quoted(w, place));
-    if (export_value(ev, &value))
-        fprintf(w->f, ",\"value\":\"0x%" PRIx64 "\"", value);
+    if (exit_access(ev, &access))
+        fprintf(w->f, ",\"value\":\"0x%" PRIx64 "\"", access.value);
     fputs("}}", w->f);
     buf_fini(&what);
 }

@@ -294,12 +294,6 @@ bool stat_is_note(unsigned reason)
            reason == EXIT_KERNEL || reason == EXIT_DEVICE || reason == EXIT_STACK;
 }
 
-static bool is_device(unsigned reason)
-{
-    return reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO || reason == KVM_EXIT_X86_RDMSR ||
-           reason == KVM_EXIT_X86_WRMSR;
-}
-
 /* Follows the vCPU's clock from its last exit to this one. */
 static void add_time(struct trace_stats *t, const struct exit_event *ev)
 {
@@ -312,7 +306,7 @@ static void add_time(struct trace_stats *t, const struct exit_event *ev)
     cpu->halt_cell = 0;
     cpu->active_ns += gap + ev->guest_ns + ev->host_ns;
     cpu->end_ns = ev->at_ns + ev->host_ns;
-    if (is_device(ev->reason) && !(ev->flags & EXIT_F_STEPPED))
+    if (exit_is_access(ev->reason) && !(ev->flags & EXIT_F_STEPPED))
         t->trip_hist[stat_bucket(ev->guest_ns)]++;
 }
 

@@ -48,6 +48,7 @@ assert [x["what"] for x in a] == [x["what"] for x in b]
 assert sum(x["kind"] == "hlt" for x in a) == 60
 assert sum(x.get("event") == "eoi" and x["line"] == 0 and x["vector"] == 32 for x in a) == 60
 assert sum(x["kind"] == "inject" and x["line"] == 0 and x["vector"] == 32 for x in a) == 60
+assert sum(x["space"] == "vector" and x["address"] == "0x20" for x in b) == 60
 PY
     ); then echo "ok csv and jsonl have the same records"; else fail "csv and jsonl" "${why##*$'\n'}"; fi
     for x in svg html; do

@@ -83,6 +83,27 @@ static void accesses(void)
     CHECK_STR(text(&ev, NULL), "rdmsr 0x1234, unknown to KVM, answered with #GP");
 }
 
+static void access_of_an_exit(void)
+{
+    struct exit_event ev = {.reason = KVM_EXIT_IO,
+                            .u.io = {.port = 0x3f8, .write = 1, .count = 3, .value = 'A'}};
+    struct exit_access a = {.at = 7};
+
+    CHECK(exit_access(&ev, &a) && a.space == EXIT_PORT && a.write && a.at == 0x3f8);
+    CHECK_EQ(a.value, 'A');
+    ev = (struct exit_event){.reason = KVM_EXIT_MMIO, .u.mmio = {.gpa = 1ull << 40, .value = 5}};
+    CHECK(exit_access(&ev, &a) && a.space == EXIT_GPA && !a.write && a.at == 1ull << 40);
+    ev = (struct exit_event){.reason = KVM_EXIT_X86_WRMSR, .u.msr = {.index = 0x10, .write = 1}};
+    CHECK(exit_access(&ev, &a) && a.space == EXIT_MSR && a.write && a.at == 0x10);
+    for (unsigned reason = 0; reason < EXIT_OUR_FIRST + 32; reason++) {
+        ev.reason = (uint16_t)reason;
+        CHECK_EQ(exit_access(&ev, &a), exit_is_access(reason));
+    }
+    ev.reason = EXIT_INJECT;
+    a.at = 7;
+    CHECK(!exit_access(&ev, &a) && a.at == 7);
+}
+
 static void stops_and_failures(void)
 {
     struct exit_event ev = {.reason = KVM_EXIT_DEBUG};
@@ -149,6 +170,7 @@ static const struct test tests[] = {
     {"exit: every row is whole", rows_are_whole},
     {"exit: names", names},
     {"exit: accesses", accesses},
+    {"exit: the access of an exit", access_of_an_exit},
     {"exit: stops and failures", stops_and_failures},
     {"exit: any bytes give a line", any_bytes_give_a_line},
 };
