@@ -124,6 +124,8 @@ void session_publish(struct session *s, unsigned event, const void *data);
 void session_launch(struct session *s, uint32_t mask);
 /* Lets all run freely (with scheduler-locking on: the focus alone). */
 void session_launch_all(struct session *s);
+/* The same for a command: step-overs still to make are forgotten, and EV_RUNNING is published. */
+void session_go(struct session *s);
 /* What names mean in expressions of this session. */
 struct expr_names session_names(struct session *s);
 /* How often running vCPUs are looked at from outside: dead and stuck ones are found, pending points

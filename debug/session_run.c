@@ -103,9 +103,7 @@ int session_run(struct session *s, struct err *e)
 
     if (rc < 0)
         return rc;
-    s->over_left = 0;
-    session_launch_all(s);
-    session_publish(s, EV_RUNNING, NULL);
+    session_go(s);
     return 0;
 }
 

@@ -56,6 +56,13 @@ void session_launch_all(struct session *s)
     session_launch(s, s->sched == SCHED_ON ? 1u << s->focus : every_cpu(s));
 }
 
+void session_go(struct session *s)
+{
+    s->over_left = 0;
+    session_launch_all(s);
+    session_publish(s, EV_RUNNING, NULL);
+}
+
 static int add_hidden(struct session *s, unsigned vcpu, uint64_t linear, uint64_t min_rsp,
                       bool any_cpu, struct err *e)
 {
@@ -311,9 +318,7 @@ int session_finish(struct session *s, unsigned vcpu, struct err *e)
         rc = add_hidden(s, vcpu, ret, rsp, false, e);
     if (rc < 0)
         return rc;
-    s->over_left = 0;
-    session_launch_all(s);
-    session_publish(s, EV_RUNNING, NULL);
+    session_go(s);
     return 0;
 }
 
@@ -325,9 +330,7 @@ int session_until(struct session *s, uint64_t linear, struct err *e)
         rc = add_hidden(s, 0, linear, 0, true, e);
     if (rc < 0)
         return rc;
-    s->over_left = 0;
-    session_launch_all(s);
-    session_publish(s, EV_RUNNING, NULL);
+    session_go(s);
     return 0;
 }
 
