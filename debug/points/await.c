@@ -318,15 +318,15 @@ static void choose_pages(struct points *p)
     }
     for (unsigned i = 0; i < a->pages; i++) {
         while (o < olds && old[o] < a->page[i])
-            watch_table(&p->watches, old[o++], false);
+            watch_need(&p->watches, old[o++], NEED_TABLE, false);
         if (o < olds && old[o] == a->page[i])
             o++;
         else
-            watch_table(&p->watches, a->page[i], true);
+            watch_need(&p->watches, a->page[i], NEED_TABLE, true);
         set_bits_from(p, a->page[i], PAGE_BYTES);
     }
     while (o < olds)
-        watch_table(&p->watches, old[o++], false);
+        watch_need(&p->watches, old[o++], NEED_TABLE, false);
     watch_guard_apply(&p->watches);
 }
 

@@ -197,11 +197,11 @@ static void let_go(struct points *p, struct bp *b, unsigned i)
     b->places--;
     memmove(&b->at[i], &b->at[i + 1], (b->places - i) * sizeof b->at[0]);
     if (b->method == BP_PAGE) {
-        watch_fetch(&p->watches, gpa, false);
+        watch_need(&p->watches, gpa, NEED_FETCH, false);
         return;
     }
     if (is_guarded(b))
-        watch_guard(&p->watches, gpa, false);
+        watch_need(&p->watches, gpa, NEED_GUARD, false);
     plant_take(p, gpa);
 }
 
@@ -211,13 +211,13 @@ static void hold(struct points *p, struct bp *b, const struct bp_place *at)
     if (b->places == BP_PLACES)
         let_go(p, b, 0);
     if (b->method == BP_PAGE) {
-        watch_fetch(&p->watches, at->gpa, true);
+        watch_need(&p->watches, at->gpa, NEED_FETCH, true);
     } else {
         if (!plant_put(p, at->gpa, b->byte))
             return;
         p->int3_planted |= b->method == BP_INT3 || b->method == BP_BOTH;
         if (is_guarded(b))
-            watch_guard(&p->watches, at->gpa, true);
+            watch_need(&p->watches, at->gpa, NEED_GUARD, true);
     }
     b->at[b->places++] = *at;
 }
@@ -239,7 +239,7 @@ bool points_leave_dr(struct points *p, unsigned dr)
     p->movable += b->method == BP_DR;
     if (b->method == BP_BOTH) {
         for (unsigned i = 0; i < b->places && !b->pub.spec.hidden; i++)
-            watch_guard(&p->watches, b->at[i].gpa, true);
+            watch_need(&p->watches, b->at[i].gpa, NEED_GUARD, true);
         b->method = m;
     } else {
         b->method = m;

@@ -233,39 +233,26 @@ static void drop_part(struct watches *w, struct bp *b, uint64_t gpa)
         page_drop(w, p);
 }
 
-void watch_guard(struct watches *w, uint64_t gpa, bool on)
+void watch_need(struct watches *w, uint64_t gpa, enum watch_need need, bool on)
 {
     struct watch_page *p = on ? page_get(w, page_of(gpa)) : watch_page_at(w, gpa);
+    unsigned one = on ? 1 : -1u;
 
     if (!p)
         return;
     w->guards_stale = true;
-    p->plants += on ? 1 : -1u;
-    if (!is_used(p))
-        page_drop(w, p);
-}
-
-void watch_table(struct watches *w, uint64_t gpa, bool on)
-{
-    struct watch_page *p = on ? page_get(w, page_of(gpa)) : watch_page_at(w, gpa);
-
-    if (!p)
-        return;
-    w->guards_stale = true;
-    p->tables += on ? 1 : -1u;
-    if (!is_used(p))
-        page_drop(w, p);
-}
-
-void watch_fetch(struct watches *w, uint64_t gpa, bool on)
-{
-    struct watch_page *p = on ? page_get(w, page_of(gpa)) : watch_page_at(w, gpa);
-
-    if (!p)
-        return;
-    w->guards_stale = true;
-    p->parts += on ? 1 : -1u;
-    p->readers += on ? 1 : -1u;
+    switch (need) {
+    case NEED_GUARD:
+        p->plants += one;
+        break;
+    case NEED_TABLE:
+        p->tables += one;
+        break;
+    case NEED_FETCH: /* as a watchpoint on reads would */
+        p->parts += one;
+        p->readers += one;
+        break;
+    }
     if (!is_used(p))
         page_drop(w, p);
 }

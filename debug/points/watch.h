@@ -166,17 +166,16 @@ bool watch_stale(const struct watches *w);
 /* Memory may have been changed by a person: compared values start from now. */
 void watch_resync(struct watches *w);
 
-/* A breakpoint's byte was planted in the page of `gpa` (or taken away, !on). Parked or alone; takes
- * effect with watch_guard_apply. */
-void watch_guard(struct watches *w, uint64_t gpa, bool on);
-void watch_guard_apply(struct watches *w);
-/* The page at `gpa` is a table that breakpoints depend on (or no longer, !on): writes to it are to
- * leave the guest, and await_written is told. Parked or alone; takes effect with watch_guard_apply.
- */
-void watch_table(struct watches *w, uint64_t gpa, bool on);
-/* Code is to be fetched from the page of `gpa` no longer without an exit (or again, !on). Parked or
+/* What breakpoints need of a page. */
+enum watch_need {
+    NEED_GUARD, /* a byte is planted there: what overwrites it leaves the guest */
+    NEED_TABLE, /* it is a page table that they depend on: await_written hears of writes to it */
+    NEED_FETCH, /* fetching code from it leaves the guest */
+};
+/* One more needs that of the page of `gpa`, or one less (!on): each on has its off. Parked or
  * alone; takes effect with watch_guard_apply. */
-void watch_fetch(struct watches *w, uint64_t gpa, bool on);
+void watch_need(struct watches *w, uint64_t gpa, enum watch_need need, bool on);
+void watch_guard_apply(struct watches *w);
 
 /* Is there one whose address is not mapped yet? Any thread. */
 bool watch_waits(const struct watches *w);
