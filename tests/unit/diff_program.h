@@ -375,4 +375,24 @@ static inline void dp_make(struct program *p, enum dp_kind kind, uint64_t seed)
     dp_make_reading(p, kind, seed, false);
 }
 
+/* The functions real16, prot32, long_ring0 and long_ring3 for rows of a test table, each of which
+ * calls fn(enum dp_kind). */
+#define DP_TESTS(fn)                                                                               \
+    static void real16(void)                                                                       \
+    {                                                                                              \
+        fn(DP_REAL);                                                                               \
+    }                                                                                              \
+    static void prot32(void)                                                                       \
+    {                                                                                              \
+        fn(DP_PROT);                                                                               \
+    }                                                                                              \
+    static void long_ring0(void)                                                                   \
+    {                                                                                              \
+        fn(DP_LONG0);                                                                              \
+    }                                                                                              \
+    static void long_ring3(void)                                                                   \
+    {                                                                                              \
+        fn(DP_LONG3);                                                                              \
+    }
+
 #endif

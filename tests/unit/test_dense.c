@@ -4,9 +4,6 @@
  */
 #include "tests/test.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "debug/session.h"
 #include "tests/unit/diff_boot.h"
 
@@ -15,20 +12,15 @@
 
 static struct program prog;
 
-/* Runs it to its end; false without KVM. */
+/* Runs it to its end; false: the test has failed or is skipped. */
 static bool run(bool with_points, struct kvm_regs *end, uint64_t *hits)
 {
     struct session *s;
     struct err e = {0};
     const struct vcpu_state *st;
 
-    s = dp_boot(&prog, &e);
-    if (!s) {
-        test_skipped = access("/dev/kvm", R_OK | W_OK) < 0;
-        test_failed = !test_skipped;
-        snprintf(test_why, sizeof test_why, "%.400s", e.msg);
+    if (!dp_open(&s, &prog, NULL))
         return false;
-    }
     for (uint32_t at = DP_CODE; with_points && at < prog.end_of_units; at++) {
         struct point_spec spec = {.kind = POINT_BREAK, .addr = at, .vcpu = -1, .action = DO_COUNT};
 
@@ -45,7 +37,7 @@ static bool run(bool with_points, struct kvm_regs *end, uint64_t *hits)
     *hits = 0;
     for (const struct point *p = session_point_next(s, 0); p; p = session_point_next(s, p->id))
         *hits += p->hits;
-    session_close(s);
+    guest_close(&s);
     return !test_failed;
 }
 
@@ -65,25 +57,7 @@ static void programs(enum dp_kind kind)
     }
 }
 
-static void real16(void)
-{
-    programs(DP_REAL);
-}
-
-static void prot32(void)
-{
-    programs(DP_PROT);
-}
-
-static void long_ring0(void)
-{
-    programs(DP_LONG0);
-}
-
-static void long_ring3(void)
-{
-    programs(DP_LONG3);
-}
+DP_TESTS(programs)
 
 static const struct test tests[] = {
     {"points at every byte, real mode", real16},

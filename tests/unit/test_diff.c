@@ -947,25 +947,7 @@ static void programs(enum dp_kind kind)
         printf("%u programs\n", made);
 }
 
-static void real16(void)
-{
-    programs(DP_REAL);
-}
-
-static void prot32(void)
-{
-    programs(DP_PROT);
-}
-
-static void long_ring0(void)
-{
-    programs(DP_LONG0);
-}
-
-static void long_ring3(void)
-{
-    programs(DP_LONG3);
-}
+DP_TESTS(programs)
 
 static const struct test tests[] = {
     {"real16 ends alike", real16},

@@ -5,9 +5,6 @@
  */
 #include "tests/test.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "debug/session.h"
 #include "tests/unit/diff_boot.h"
 
@@ -229,14 +226,8 @@ static void run(enum dp_kind kind, const struct layout *l, const char *force)
     struct err e = {0};
     int id[POINTS_MAX];
 
-    if (force)
-        setenv("VMSCOPE_FORCE_METHODS", force, 1);
-    else
-        unsetenv("VMSCOPE_FORCE_METHODS");
-    s = dp_boot(&prog, &e);
-    if (!s && access("/dev/kvm", R_OK | W_OK) < 0)
-        SKIP("%.200s", e.msg);
-    CHECK(s);
+    if (!dp_open(&s, &prog, force))
+        return;
     for (unsigned i = 0; i < l->points; i++) {
         id[i] = add(s, l, i);
         CHECK(id[i] > 0);
@@ -257,7 +248,7 @@ static void run(enum dp_kind kind, const struct layout *l, const char *force)
                       p->method, (unsigned long long)p->hits, wanted);
     }
     CHECK_EQ(session_cpu(s, 0, VS_REGS)->regs.rbx & 0xffff, sum);
-    session_close(s);
+    guest_close(&s);
 }
 
 static void all_ways(enum dp_kind kind)

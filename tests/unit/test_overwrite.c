@@ -4,9 +4,6 @@
  */
 #include "tests/test.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "debug/session.h"
 #include "tests/unit/diff_boot.h"
 
@@ -87,14 +84,8 @@ static void run(enum dp_kind kind, uint32_t function, const char *force, bool no
     int id;
 
     make(kind, function);
-    if (force)
-        setenv("VMSCOPE_FORCE_METHODS", force, 1);
-    else
-        unsetenv("VMSCOPE_FORCE_METHODS");
-    s = dp_boot(&prog, &e);
-    if (!s && access("/dev/kvm", R_OK | W_OK) < 0)
-        SKIP("%.200s", e.msg);
-    CHECK(s);
+    if (!dp_open(&s, &prog, force))
+        return;
     for (unsigned i = 0; i < 4 && no_registers; i++)
         add(s, NEVER + 16 * i, false, NULL);
     id = add(s, function, no_registers && stops, stops ? NULL : "$rip == 0");
@@ -116,7 +107,7 @@ static void run(enum dp_kind kind, uint32_t function, const char *force, bool no
                   function, force ? force : "any method", p->method, (unsigned long long)p->hits,
                   (unsigned long long)p->false_hits, 3 * ROUNDS);
     CHECK_EQ(session_cpu(s, 0, VS_REGS)->regs.rbx & 0xffff, 2 * ROUNDS);
-    session_close(s);
+    guest_close(&s);
 }
 
 static void all_ways(enum dp_kind kind)
@@ -130,25 +121,7 @@ static void all_ways(enum dp_kind kind)
             run(kind, at[k & 1], forces[i], k & 2, k & 4);
 }
 
-static void real16(void)
-{
-    all_ways(DP_REAL);
-}
-
-static void prot32(void)
-{
-    all_ways(DP_PROT);
-}
-
-static void long_ring0(void)
-{
-    all_ways(DP_LONG0);
-}
-
-static void long_ring3(void)
-{
-    all_ways(DP_LONG3);
-}
+DP_TESTS(all_ways)
 
 static const struct test tests[] = {
     {"rewritten code, real mode", real16},

@@ -289,29 +289,15 @@ static bool make_ready(void)
 static bool open_program(enum dp_kind kind, const char *force)
 {
     size_t len = (size_t)(programs[kind].end - programs[kind].begin);
-    struct err e = {0};
 
-    if (force)
-        setenv("VMSCOPE_FORCE_METHODS", force, 1);
-    else
-        unsetenv("VMSCOPE_FORCE_METHODS");
     dp_make(&prog, kind, 1);
     memcpy(prog.image + DP_CODE - DP_AT, programs[kind].begin, len);
-    s = dp_boot(&prog, &e);
-    if (s)
-        return make_ready();
-    if (access("/dev/kvm", R_OK | W_OK) < 0) {
-        snprintf(test_why, sizeof test_why, "%.500s", e.msg);
-        test_skipped = true;
-        return false;
-    }
-    return complain(e.msg);
+    return dp_open(&s, &prog, force) && make_ready();
 }
 
 static void close_program(void)
 {
-    session_close(s);
-    s = NULL;
+    guest_close(&s);
 }
 
 /* ---- the model ---------------------------------------------------------------------------------
@@ -632,25 +618,7 @@ static void in_mode(enum dp_kind kind)
     }
 }
 
-static void real16(void)
-{
-    in_mode(DP_REAL);
-}
-
-static void prot32(void)
-{
-    in_mode(DP_PROT);
-}
-
-static void long_ring0(void)
-{
-    in_mode(DP_LONG0);
-}
-
-static void long_ring3(void)
-{
-    in_mode(DP_LONG3);
-}
+DP_TESTS(in_mode)
 
 static const struct test tests[] = {
     {"real16", real16},
