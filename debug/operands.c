@@ -4,8 +4,7 @@
 #include "debug/operands.h"
 
 #include "vmm/vcpu.h"
-
-#define EFER_LMA 0x400u
+#include "vmm/x86_bits.h"
 
 void operands_regs(const struct vcpu *v, struct access_regs *r)
 {

@@ -13,18 +13,8 @@
 #include "vmm/insn_shape.h"
 #include "vmm/native.h"
 #include "vmm/vcpu.h"
+#include "vmm/x86_bits.h"
 
-#define CR0_PE       1u
-#define CR0_MP       2u
-#define CR0_EM       4u
-#define CR0_TS       8u
-#define CR0_PG       0x80000000u
-#define CR4_PAE      0x20u
-#define EFER_LME     0x100u
-#define CR4_OSFXSR   0x200u
-#define CR4_OSXSAVE  0x40000u
-#define FLAG_VM      0x20000u
-#define DR6_BS       0x4000u
 #define XCR0_SSE_AVX 6u
 #define XCR0_AVX512  0xe6u
 
@@ -231,7 +221,7 @@ static enum assist_kind transfer_kind(const struct insn_head *h, const struct in
 static bool is_lost_in_v86(struct vcpu *v, const struct kvm_regs *regs,
                            const struct kvm_sregs *sregs, struct assist_event *raise)
 {
-    if (!v->vm->probe.emulated || !(v->regs->rflags & FLAG_VM) || (regs->rflags & FLAG_VM))
+    if (!v->vm->probe.emulated || !(v->regs->rflags & RFLAGS_VM) || (regs->rflags & RFLAGS_VM))
         return false;
     *v->regs = *regs;
     *v->sregs = *sregs;
@@ -391,7 +381,7 @@ static bool native(struct vcpu *v, struct insn_shape *s, enum insn_class c,
 {
     int vector = c == IC_XSAVE ? xsave_forbidden(v, s) : fpu_forbidden(v, c);
     bool knows_vex =
-        cpu_mode_of(v->sregs, v->regs->rflags) != MODE_REAL && !(v->regs->rflags & FLAG_VM);
+        cpu_mode_of(v->sregs, v->regs->rflags) != MODE_REAL && !(v->regs->rflags & RFLAGS_VM);
     struct native_fault f;
 
     if (s->vex != VEX_NO && !knows_vex)

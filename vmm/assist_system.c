@@ -9,17 +9,7 @@
 #include "vmm/guest_access.h"
 #include "vmm/transfer.h"
 #include "vmm/vcpu.h"
-
-#define CR0_PE      1u
-#define CR4_TSD     4u
-#define CR4_PGE     0x80u
-#define CR4_OSXSAVE 0x40000u
-#define FLAG_CF     1u
-#define FLAG_AF     0x10u
-#define FLAG_ZF     0x40u
-#define FLAG_AC     0x40000u
-#define FLAG_VM     0x20000u
-#define EFER_LMA    0x400u
+#include "vmm/x86_bits.h"
 
 #define MSR_TSC     0x10u
 #define MSR_TSC_AUX 0xc0000103u
@@ -127,7 +117,7 @@ static bool do_smap(struct vcpu *v, const struct insn_shape *s, struct assist_ev
 {
     if (cpu_cpl(v->sregs))
         return raises(raise, VECTOR_UD);
-    set_flag(v, FLAG_AC, s->modrm == 0xcb);
+    set_flag(v, RFLAGS_AC, s->modrm == 0xcb);
     return past(v, s);
 }
 
@@ -218,7 +208,7 @@ static bool do_lar_lsl(struct vcpu *v, const struct insn_shape *s, struct assist
     if (ok)
         set_reg(v, reg_field(s), operand_bytes(s),
                 limit ? d.seg.limit : le_load(d.raw + 4, 4) & 0xffff00);
-    set_flag(v, FLAG_ZF, ok);
+    set_flag(v, RFLAGS_ZF, ok);
     return past(v, s);
 }
 
@@ -232,13 +222,13 @@ static bool do_verify(struct vcpu *v, const struct insn_shape *s, struct assist_
         return raise->vector >= 0;
     code = d.seg.type & 8;
     ok = ok && d.seg.s && (write ? (d.seg.type & 10) == 2 : !code || (d.seg.type & 2));
-    set_flag(v, FLAG_ZF, ok);
+    set_flag(v, RFLAGS_ZF, ok);
     return past(v, s);
 }
 
 static bool do_segment(struct vcpu *v, const struct insn_shape *s, struct assist_event *raise)
 {
-    if (!(v->sregs->cr0 & CR0_PE) || (v->regs->rflags & FLAG_VM))
+    if (!(v->sregs->cr0 & CR0_PE) || (v->regs->rflags & RFLAGS_VM))
         return raises(raise, VECTOR_UD);
     return s->opcode == 0 ? do_verify(v, s, raise) : do_lar_lsl(v, s, raise);
 }
@@ -248,7 +238,7 @@ static bool do_arpl(struct vcpu *v, const struct insn_shape *s, struct assist_ev
     uint16_t want = (uint16_t)*insn_reg(v->regs, s->modrm >> 3 & 7) & 3, have;
     uint8_t raw[2];
 
-    if (!(v->sregs->cr0 & CR0_PE) || (v->regs->rflags & FLAG_VM))
+    if (!(v->sregs->cr0 & CR0_PE) || (v->regs->rflags & RFLAGS_VM))
         return raises(raise, VECTOR_UD);
     if (!read_word(v, s, &have, raise))
         return raise->vector >= 0;
@@ -259,7 +249,7 @@ static bool do_arpl(struct vcpu *v, const struct insn_shape *s, struct assist_ev
         else if (!guest_write(v, insn_linear(s, v->regs, v->sregs), raw, 2, raise))
             return raise->vector >= 0;
     }
-    set_flag(v, FLAG_ZF, (have & 3) < want);
+    set_flag(v, RFLAGS_ZF, (have & 3) < want);
     return past(v, s);
 }
 
@@ -268,7 +258,7 @@ static bool do_arpl(struct vcpu *v, const struct insn_shape *s, struct assist_ev
 static void result_flags(struct vcpu *v, uint8_t al)
 {
     set_flag(v, 0x80, al & 0x80);
-    set_flag(v, FLAG_ZF, !al);
+    set_flag(v, RFLAGS_ZF, !al);
     set_flag(v, 4, !__builtin_parity(al));
 }
 
@@ -276,16 +266,16 @@ static void result_flags(struct vcpu *v, uint8_t al)
 static void decimal(struct vcpu *v, bool subtract)
 {
     uint8_t al = (uint8_t)v->regs->rax;
-    bool low = (al & 15) > 9 || (v->regs->rflags & FLAG_AF);
-    bool high = al > 0x99 || (v->regs->rflags & FLAG_CF);
+    bool low = (al & 15) > 9 || (v->regs->rflags & RFLAGS_AF);
+    bool high = al > 0x99 || (v->regs->rflags & RFLAGS_CF);
     /* What the low digit's correction borrows is kept by DAS only. */
     bool borrow = subtract && low && al < 6;
     uint8_t by = (uint8_t)((low ? 6 : 0) + (high ? 0x60 : 0));
 
     al = (uint8_t)(subtract ? al - by : al + by);
     v->regs->rax = (v->regs->rax & ~0xffull) | al;
-    set_flag(v, FLAG_AF, low);
-    set_flag(v, FLAG_CF, high || borrow);
+    set_flag(v, RFLAGS_AF, low);
+    set_flag(v, RFLAGS_CF, high || borrow);
     result_flags(v, al);
 }
 
@@ -293,13 +283,13 @@ static void decimal(struct vcpu *v, bool subtract)
 static void ascii(struct vcpu *v, bool subtract)
 {
     uint16_t ax = (uint16_t)v->regs->rax;
-    bool adjust = (ax & 15) > 9 || (v->regs->rflags & FLAG_AF);
+    bool adjust = (ax & 15) > 9 || (v->regs->rflags & RFLAGS_AF);
 
     if (adjust)
         ax = (uint16_t)(subtract ? ax - 0x106 : ax + 0x106);
     ax &= 0xff0f;
     v->regs->rax = (v->regs->rax & ~0xffffull) | ax;
-    set_flag(v, FLAG_AF | FLAG_CF, adjust);
+    set_flag(v, RFLAGS_AF | RFLAGS_CF, adjust);
 }
 
 static bool do_bcd(struct vcpu *v, const struct insn_shape *s)

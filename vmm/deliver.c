@@ -6,9 +6,7 @@
 #include "vmm/base/le.h"
 #include "vmm/far.h"
 #include "vmm/vcpu.h"
-
-#define CR0_PE  1u
-#define CR4_VME 1u
+#include "vmm/x86_bits.h"
 
 #define VECTOR_DF 8
 #define VECTOR_PF 14

@@ -5,9 +5,7 @@
 #include "vmm/far.h"
 #include "vmm/insn_shape.h"
 #include "vmm/vcpu.h"
-
-#define CR0_TS 8u
-#define CR0_PG 0x80000000u
+#include "vmm/x86_bits.h"
 
 /* Where a task state keeps things: 386 and 286. Only the first has CR3, FS, GS. */
 struct layout {

@@ -4,8 +4,7 @@
 #include "vmm/base/le.h"
 #include "vmm/far.h"
 #include "vmm/vcpu.h"
-
-#define CR4_VME 1u
+#include "vmm/x86_bits.h"
 
 #define TYPE_TSS16  1
 #define TYPE_GATE16 4

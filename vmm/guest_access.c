@@ -7,12 +7,7 @@
 
 #include "vmm/assist.h"
 #include "vmm/vcpu.h"
-
-#define CR0_WP   0x10000u
-#define CR4_SMAP 0x200000u
-#define FLAG_AC  0x40000u
-#define PTE_A    0x20u
-#define PTE_D    0x40u
+#include "vmm/x86_bits.h"
 
 static int verdict_as(const struct vcpu *v, const struct walk *w, bool write, unsigned as)
 {
@@ -29,7 +24,7 @@ static int verdict_as(const struct vcpu *v, const struct walk *w, bool write, un
     bad |= write && !w->writable && (user || (v->sregs->cr0 & CR0_WP));
     /* SMAP: a supervisor keeps off user pages unless AC is set. */
     bad |= !user && w->user && (v->sregs->cr4 & CR4_SMAP) &&
-           ((as & GUEST_IMPLICIT) || !(v->regs->rflags & FLAG_AC));
+           ((as & GUEST_IMPLICIT) || !(v->regs->rflags & RFLAGS_AC));
     return bad ? ec | 1 : -1;
 }
 

@@ -9,12 +9,7 @@
 #include "vmm/insn_head.h"
 #include "vmm/insn_shape.h"
 #include "vmm/vcpu.h"
-
-#define CR0_PE   1u
-#define CR0_PG   0x80000000u
-#define CR4_SMEP (1u << 20)
-#define CR4_SMAP (1u << 21)
-#define EFER_LMA 0x400u
+#include "vmm/x86_bits.h"
 
 /* No operand here is longer; an access that close to a page's or segment's end is not plain. */
 #define OPERAND_MAX 8

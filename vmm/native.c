@@ -19,6 +19,7 @@
 #include "vmm/base/x.h"
 #include "vmm/guest_access.h"
 #include "vmm/vcpu.h"
+#include "vmm/x86_bits.h"
 
 /* Tables and the scratch page live in the guest's PCI hole, where no RAM is. */
 #define AREA_GPA     MEM_HOLE_START
@@ -32,12 +33,6 @@
 
 #define DUMMY_AT (SCRATCH_AT + PAGE_BYTES)
 
-#define PTE_P 1u
-#define PTE_W 2u
-#define PTE_U 4u
-#define PTE_A 0x20u
-#define PTE_D 0x40u
-
 /* Linear pages kept mapped; a gather touches at most 16 pages, a move two, the code two. */
 #define PAGES_MAX 24
 /* Faults of one instruction that may be answered before it counts as hopeless. */
@@ -49,10 +44,6 @@
 #define VECTOR_BP 3
 
 #define FLAGS_ARITH 0x8d5u /* CF PF AF ZF SF OF */
-#define FLAG_IF     0x200u
-#define FLAG_DF     0x400u
-#define FLAG_RF     0x10000u
-#define FLAG_AC     0x40000u
 
 struct page {
     bool used;
@@ -405,7 +396,7 @@ static void regs_in(struct vcpu *v, struct native *n, uint64_t rip, uint64_t tf)
 
     n->run->s.regs.regs = *v->regs;
     n->run->s.regs.regs.rip = rip;
-    n->run->s.regs.regs.rflags = (v->regs->rflags & (FLAGS_ARITH | FLAG_DF)) | 2 | FLAG_IF | tf;
+    n->run->s.regs.regs.rflags = (v->regs->rflags & (FLAGS_ARITH | RFLAGS_DF)) | 2 | RFLAGS_IF | tf;
     n->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
     if (s->fs.base != v->sregs->fs.base || s->gs.base != v->sregs->gs.base) {
         s->fs.base = v->sregs->fs.base;
@@ -419,7 +410,7 @@ static void regs_out(struct vcpu *v, const struct native *n, uint64_t rip, int h
     struct kvm_regs old = *v->regs, r = n->run->s.regs.regs;
 
     r.rip = rip;
-    r.rflags = (old.rflags & ~(uint64_t)(FLAGS_ARITH | FLAG_RF)) | (r.rflags & FLAGS_ARITH);
+    r.rflags = (old.rflags & ~(uint64_t)(FLAGS_ARITH | RFLAGS_RF)) | (r.rflags & FLAGS_ARITH);
     if (holder >= 0)
         *insn_reg(&r, (unsigned)holder) = *insn_reg(&old, (unsigned)holder);
     *v->regs = r;

@@ -14,11 +14,7 @@
 #include "vmm/step_guard.h"
 #include "vmm/transfer.h"
 #include "vmm/vcpu.h"
-
-#define RFLAGS_IF 0x200u
-#define CR0_PE    1u
-#define EFER_LMA  0x400u
-#define DR6_BS    0x4000u
+#include "vmm/x86_bits.h"
 
 #define STI 0xfb
 

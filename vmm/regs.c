@@ -89,6 +89,7 @@ const uint32_t reg_msr_index[] = {
 #define V(id, bits, group, off, hi_off, help)
 #define M(id, index, flags, help) index,
 #include "vmm/regs.def"
+#include "vmm/x86_bits.h"
 #undef R
 #undef A
 #undef V

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "vmm/base/x.h"
+#include "vmm/x86_bits.h"
 
 /* Every bit that the row's flag table names. */
 static uint64_t named_bits(int id)

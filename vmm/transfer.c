@@ -6,10 +6,7 @@
 #include "vmm/base/le.h"
 #include "vmm/far.h"
 #include "vmm/vcpu.h"
-
-#define RFLAGS_IF 0x200u
-#define RFLAGS_RF 0x10000u
-#define RFLAGS_VM 0x20000u
+#include "vmm/x86_bits.h"
 
 #define MSR_SYSENTER_CS  0x174u
 #define MSR_SYSENTER_ESP 0x175u

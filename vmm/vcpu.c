@@ -20,6 +20,7 @@
 #include "vmm/base/x.h"
 #include "vmm/devices/lapic.h"
 #include "vmm/native.h"
+#include "vmm/x86_bits.h"
 #include "vmm/x86_boot.h"
 
 #define SYNC_ALL (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)

@@ -24,8 +24,6 @@
 #include "vmm/vm.h"
 #include "vmm/walk.h"
 
-#define RFLAGS_TF 0x100u
-
 /* What the vCPU waits for when it does not execute. */
 enum vcpu_idle {
     VCPU_ACTIVE,

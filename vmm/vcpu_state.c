@@ -12,6 +12,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/x.h"
 #include "vmm/devices/lapic.h"
+#include "vmm/x86_bits.h"
 
 static int get_msrs(struct vcpu *v, struct vcpu_state *st)
 {

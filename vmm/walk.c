@@ -10,16 +10,7 @@
 
 #include "vmm/base/le.h"
 #include "vmm/mem.h"
-#include "vmm/regs_check.h"
-
-#define PTE_P  (1ull << 0)
-#define PTE_RW (1ull << 1)
-#define PTE_US (1ull << 2)
-#define PTE_A  (1ull << 5)
-#define PTE_D  (1ull << 6)
-#define PTE_PS (1ull << 7)
-#define PTE_G  (1ull << 8)
-#define PTE_NX (1ull << 63)
+#include "vmm/x86_bits.h"
 
 #define ADDR_52 0x000ffffffffff000ull
 
@@ -155,8 +146,8 @@ static void narrow(const struct decoder *d, unsigned level, uint64_t entry, stru
     /* A PAE directory pointer carries no rights and no Accessed bit. */
     if (d->mode == PAGING_PAE && level == 3)
         return;
-    r->writable &= !!(entry & PTE_RW);
-    r->user &= !!(entry & PTE_US);
+    r->writable &= !!(entry & PTE_W);
+    r->user &= !!(entry & PTE_U);
     r->accessed &= !!(entry & PTE_A);
     if (d->nxe && d->shape->entry_bytes == 8)
         r->executable &= !(entry & PTE_NX);
@@ -465,8 +456,8 @@ const char *walk_entry_text(const struct walk *w, unsigned step, char *dst, size
         uint64_t bit;
         const char *name;
     } flags[] = {
-        {PTE_P, "P"}, {PTE_RW, "RW"}, {PTE_US, "US"}, {1 << 3, "PWT"}, {1 << 4, "PCD"},
-        {PTE_A, "A"}, {PTE_D, "D"},   {PTE_PS, "PS"}, {PTE_G, "G"},    {PTE_NX, "NX"},
+        {PTE_P, "P"}, {PTE_W, "RW"}, {PTE_U, "US"},  {1 << 3, "PWT"}, {1 << 4, "PCD"},
+        {PTE_A, "A"}, {PTE_D, "D"},  {PTE_PS, "PS"}, {PTE_G, "G"},    {PTE_NX, "NX"},
     };
     size_t used = 0;
 

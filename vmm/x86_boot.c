@@ -9,23 +9,10 @@
 
 #include "vmm/base/le.h"
 #include "vmm/base/x.h"
+#include "vmm/x86_bits.h"
 
 typedef unsigned long long ull;
 
-#define CR0_PE      (1ull << 0)
-#define CR0_ET      (1ull << 4)
-#define CR0_NE      (1ull << 5)
-#define CR0_WP      (1ull << 16)
-#define CR0_NW      (1ull << 29)
-#define CR0_CD      (1ull << 30)
-#define CR0_PG      (1ull << 31)
-#define CR4_PAE     (1ull << 5)
-#define EFER_LME    (1ull << 8)
-#define EFER_LMA    (1ull << 10)
-#define RFLAGS_ONE  2u
-#define PTE_P       1u
-#define PTE_W       2u
-#define PTE_PS      0x80u
 #define LARGE_BYTES (2ull << 20)
 #define TABLE_SLOTS 512u
 

@@ -11,8 +11,7 @@
 #include "debug/commands/commands.h"
 #include "vmm/base/le.h"
 #include "vmm/base/x.h"
-
-#define EFER_LMA (1u << 10)
+#include "vmm/x86_bits.h"
 
 /* ---- info walk ---------------------------------------------------------------------------------
  */

@@ -10,8 +10,7 @@
 #include "vmm/deliver.h"
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
-
-#define DR6_BS 0x4000u
+#include "vmm/x86_bits.h"
 
 /* The guest's own int3, seen because ours leave the guest too: it takes its #BP. As an interrupt,
  * past the byte: a KVM without the processor's help at the next RIP gives the exception itself at

@@ -10,13 +10,7 @@
 #include "vmm/base/le.h"
 #include "vmm/base/x.h"
 #include "vmm/vcpu.h"
-
-#define PTE_PRESENT  1u
-#define PTE_WRITABLE 2u
-#define PTE_USER     4u
-#define PTE_ACCESSED 0x20u
-#define PTE_DIRTY    0x40u
-#define PTE_LARGE    0x80u
+#include "vmm/x86_bits.h"
 
 #define NOT_MAPPED  UINT64_MAX
 #define WATCHED_MAX 64u /* pages of one watchpoint whose tables are watched */
@@ -71,7 +65,7 @@ static bool depends(const struct points *p, const struct bp *b)
 static bool has_come(const struct points *p, const struct walk *w)
 {
     return w->result == WALK_OK && mem_ptr(&p->vm->mem, w->gpa, 1) &&
-           (w->user || !(w->step[w->steps - 1].entry & PTE_USER));
+           (w->user || !(w->step[w->steps - 1].entry & PTE_U));
 }
 
 static void add_entry(struct points *p, const struct walk_step *s, bool is_wanted, bool is_live)
@@ -258,10 +252,10 @@ static void set_bits(struct points *p, uint64_t gpa, unsigned level)
 {
     uint8_t *raw = mem_ptr(&p->vm->mem, gpa, 8);
     uint64_t e = raw ? le_load(raw, 8) : 0;
-    bool is_leaf = level == 1 || (level <= 3 && (e & PTE_LARGE));
+    bool is_leaf = level == 1 || (level <= 3 && (e & PTE_PS));
 
-    if (e & PTE_PRESENT)
-        le_store(raw, 8, e | PTE_ACCESSED | (is_leaf && (e & PTE_WRITABLE) ? PTE_DIRTY : 0));
+    if (e & PTE_P)
+        le_store(raw, 8, e | PTE_A | (is_leaf && (e & PTE_W) ? PTE_D : 0));
 }
 
 /* The first entry that ends above `gpa`. */

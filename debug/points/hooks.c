@@ -14,10 +14,8 @@
 #include "vmm/insn_shape.h"
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
+#include "vmm/x86_bits.h"
 
-#define EFER_SCE 1u
-#define EFER_LMA 0x400u
-#define CR0_PE   1u
 /* Exits between two looks at gates whose IDTR did not change. */
 #define LOOK_EVERY 64
 #define IVT_BYTES  1024u

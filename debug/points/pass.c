@@ -8,6 +8,7 @@
 #include "vmm/insn_head.h"
 #include "vmm/insn_plain.h"
 #include "vmm/onestep.h"
+#include "vmm/x86_bits.h"
 
 #define ICEBP 0xf1
 

@@ -9,8 +9,8 @@
 #include "disasm/disasm.h"
 #include "vmm/base/le.h"
 #include "vmm/insn_head.h"
+#include "vmm/x86_bits.h"
 
-#define EFER_LMA 0x400u
 #define OUTS_MAX 4 /* its prefixes that matter, and the opcode */
 
 static bool is_open(const struct watches *w, const struct watch_page *p)

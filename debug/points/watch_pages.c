@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 #include "vmm/base/le.h"
+#include "vmm/x86_bits.h"
 
-#define EFER_LMA 0x400u
 /* Table entries looked at for one vCPU: hostile tables can refer to themselves for ever. */
 #define ENTRIES_MAX (4u << 20)
 

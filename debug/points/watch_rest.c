@@ -9,10 +9,9 @@
 #include "disasm/disasm.h"
 #include "vmm/base/le.h"
 #include "vmm/regs.h"
+#include "vmm/x86_bits.h"
 
-#define INSN_MAX  15u
-#define RFLAGS_RF 0x10000u
-#define EFER_LMA  0x400u
+#define INSN_MAX 15u
 
 /* By number as encoded. */
 static const uint16_t gpr_at[16] = {

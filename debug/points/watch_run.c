@@ -15,6 +15,7 @@
 #include "vmm/base/log.h"
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
+#include "vmm/x86_bits.h"
 
 /* When traps in the way eat more than a quarter of the time, the pages in question are watched by
  * steps: a change of slots takes microseconds on an idle host and milliseconds on a busy one. */
@@ -24,8 +25,6 @@
 
 /* An entry that a kick ended sooner may not have got to the guest at all. */
 #define STANDS_NS 50000
-
-#define RFLAGS_DF 0x400u
 
 /* How long a vCPU waits for its turn before it asks the one inside to leave, when that has been
  * inside for as long for each two vCPUs: one that shares a processor with the others has to come to

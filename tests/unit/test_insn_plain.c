@@ -14,12 +14,11 @@
 #include "vmm/insn_plain.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
+#include "vmm/x86_bits.h"
 
 #define CODE    0x8000u
 #define DATA    0x20000u
 #define TABLES  0x70000u
-#define CR0_PE  1u
-#define CR0_PG  0x80000000u
 #define EFER_LM 0x500u
 
 static struct vm *vm;
