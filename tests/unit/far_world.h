@@ -88,17 +88,36 @@ static inline void fw_put(uint8_t *mem, uint64_t at, unsigned n, uint64_t value)
     le_store(mem + at, n, value);
 }
 
-/* base, limit, access byte, flags nibble (8 G, 4 D, 2 L) */
-static inline void fw_descriptor(uint8_t *mem, unsigned selector, uint32_t base, uint32_t limit,
-                                 uint8_t access, uint8_t flags)
-{
-    uint8_t *d = mem + FW_GDT + (selector & ~7u);
+static const struct {
+    uint16_t selector;
+    uint32_t base, limit;
+    uint8_t access, flags; /* of the flags: 8 G, 4 D, 2 L */
+} fw_gdt[] = {
+    {CODE0, 0, 0xfffff, 0x9b, 0xc},        {DATA0, 0, 0xfffff, 0x93, 0xc},
+    {CODE3, 0, 0xfffff, 0xfb, 0xc},        {DATA3, 0, 0xfffff, 0xf3, 0xc},
+    {TSS, FW_TSS, 0x67, 0x8b, 0},          {CODE64, 0, 0xfffff, 0x9b, 0xa},
+    {CODE64_3, 0, 0xfffff, 0xfb, 0xa},     {CONFORMING, 0, 0xfffff, 0x9f, 0xc},
+    {CONFORMING64, 0, 0xfffff, 0x9f, 0xa}, {CODE16, 0, 0xffff, 0x9b, 0},
+    {DATA16, 0, 0xffff, 0x93, 0},          {TASK, FW_TASK, 0x67, 0x89, 0},
+    {TASK16, FW_TASK16, 0x2b, 0x81, 0},    {OLD16, FW_OLD16, 0x2b, 0x83, 0},
+    {LDT, FW_LDT, 0xf, 0x82, 0},           {TSS64, FW_TSS, 0x67, 0x8b, 0},
+    {ABSENT, 0, 0xfffff, 0x1b, 0xc},       {CODE16_3, 0, 0xffff, 0xfb, 0},
+    {DATA16_3, 0, 0xffff, 0xf3, 0},        {CODE1, 0, 0xfffff, 0xbb, 0xc},
+    {DATA1, 0, 0xfffff, 0xb3, 0xc},        {SMALL, 0, 0x10, 0x9b, 0x4},
+};
 
-    le_store(d, 2, limit);
-    le_store(d + 2, 3, base);
-    d[5] = access;
-    d[6] = (uint8_t)(flags << 4 | limit >> 16);
-    d[7] = (uint8_t)(base >> 24);
+static inline void fw_descriptors(uint8_t *mem)
+{
+    for (size_t i = 0; i < sizeof fw_gdt / sizeof fw_gdt[0]; i++) {
+        uint8_t *d = mem + FW_GDT + (fw_gdt[i].selector & ~7u);
+        uint32_t base = fw_gdt[i].base, limit = fw_gdt[i].limit;
+
+        le_store(d, 2, limit);
+        le_store(d + 2, 3, base);
+        d[5] = fw_gdt[i].access;
+        d[6] = (uint8_t)(fw_gdt[i].flags << 4 | limit >> 16);
+        d[7] = (uint8_t)(base >> 24);
+    }
 }
 
 static inline void fw_gate(uint8_t *at, uint16_t selector, uint64_t offset, uint8_t low,
@@ -113,30 +132,8 @@ static inline void fw_gate(uint8_t *at, uint16_t selector, uint64_t offset, uint
         le_store(at + 8, 8, offset >> 32);
 }
 
-static inline void fw_tables(uint8_t *mem)
+static inline void fw_gates(uint8_t *mem)
 {
-    fw_descriptor(mem, CODE0, 0, 0xfffff, 0x9b, 0xc);
-    fw_descriptor(mem, DATA0, 0, 0xfffff, 0x93, 0xc);
-    fw_descriptor(mem, CODE3, 0, 0xfffff, 0xfb, 0xc);
-    fw_descriptor(mem, DATA3, 0, 0xfffff, 0xf3, 0xc);
-    fw_descriptor(mem, TSS, FW_TSS, 0x67, 0x8b, 0);
-    fw_descriptor(mem, CODE64, 0, 0xfffff, 0x9b, 0xa);
-    fw_descriptor(mem, CODE64_3, 0, 0xfffff, 0xfb, 0xa);
-    fw_descriptor(mem, CONFORMING, 0, 0xfffff, 0x9f, 0xc);
-    fw_descriptor(mem, CONFORMING64, 0, 0xfffff, 0x9f, 0xa);
-    fw_descriptor(mem, CODE16, 0, 0xffff, 0x9b, 0);
-    fw_descriptor(mem, DATA16, 0, 0xffff, 0x93, 0);
-    fw_descriptor(mem, TASK, FW_TASK, 0x67, 0x89, 0);
-    fw_descriptor(mem, TASK16, FW_TASK16, 0x2b, 0x81, 0);
-    fw_descriptor(mem, OLD16, FW_OLD16, 0x2b, 0x83, 0);
-    fw_descriptor(mem, LDT, FW_LDT, 0xf, 0x82, 0);
-    fw_descriptor(mem, TSS64, FW_TSS, 0x67, 0x8b, 0);
-    fw_descriptor(mem, ABSENT, 0, 0xfffff, 0x1b, 0xc);
-    fw_descriptor(mem, CODE16_3, 0, 0xffff, 0xfb, 0);
-    fw_descriptor(mem, DATA16_3, 0, 0xffff, 0xf3, 0);
-    fw_descriptor(mem, CODE1, 0, 0xfffff, 0xbb, 0xc);
-    fw_descriptor(mem, DATA1, 0, 0xfffff, 0xb3, 0xc);
-    fw_descriptor(mem, SMALL, 0, 0x10, 0x9b, 0x4);
     fw_gate(mem + FW_GDT + GATE32, CODE0, FW_TARGET, 2, 0xec, false);
     fw_gate(mem + FW_GDT + GATE16, CODE16, FW_TARGET, 3, 0xe4, false);
     fw_gate(mem + FW_GDT + TASK_GATE, TASK, 0, 0, 0xe5, false);
@@ -175,7 +172,8 @@ static inline void fw_memory(uint8_t *mem, enum fw_mode mode)
     memset(mem + FW_HANDLER, 0xcc, 0x1000);
     memset(mem + FW_CODE, 0xcc, 0x1000);
     memset(mem + FW_TARGET, 0xcc, 0x1000);
-    fw_tables(mem);
+    fw_descriptors(mem);
+    fw_gates(mem);
     fw_tasks(mem);
     for (unsigned n = 0; n < 256; n++) {
         uint64_t to = FW_HANDLER + n * 16;
