@@ -160,6 +160,12 @@ static bool await_handlers(struct engine *g)
     return hooks_missing(g) && atomic_fetch_add(&g->hooks.steps, 1) < AWAIT_STEPS;
 }
 
+/* Judges what watchpoints have noted since; a stop decided before stays as it is. */
+static enum verdict judged(struct engine *g, struct vcpu *v, enum verdict next)
+{
+    return watch_noted(g, v) && watch_judge(g, v) && next == GO ? STOPPED : next;
+}
+
 /* KVM made the loads of an instruction and refused it then, while they were being completed. */
 static enum verdict on_refused(struct engine *g, struct vcpu *v, const struct vcpu_debug *want)
 {
@@ -169,8 +175,7 @@ static enum verdict on_refused(struct engine *g, struct vcpu *v, const struct vc
     v->refused.reason = 0;
     engine_saw(g, v, &ev);
     next = engine_on_exit(g, v, want, &ev);
-    if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
-        next = STOPPED;
+    next = judged(g, v, next);
     vcpu_commit(v, &ev);
     return next;
 }
@@ -208,12 +213,10 @@ static enum verdict enter_once(struct engine *g, struct vcpu *v, const struct vc
         watch_finish_string(g, v);
         next = GO;
     }
-    if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
-        next = STOPPED;
+    next = judged(g, v, next);
     if (is_shared_load(g, v, ev)) {
         vcpu_settle(v);
-        if (watch_noted(g, v) && watch_judge(g, v) && next == GO)
-            next = STOPPED;
+        next = judged(g, v, next);
     }
     watch_renew(g, v); /* may settle: a read-modify-write stores then */
     if (v->ram_stored && engine_trap_store(g, v, ev, next == STOPPED) == STOPPED)
