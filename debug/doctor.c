@@ -332,6 +332,7 @@ static const int assist_of[PROBE_INSNS] = {
     [PI_CLAC] = ASSIST_SMAP,
     [PI_INT_N] = ASSIST_INT,
     [PI_INT3] = ASSIST_INT,
+    [PI_INT_HIGH] = ASSIST_INT,
     [PI_IRET_PROT] = ASSIST_IRET,
     [PI_LRET_OUTER] = ASSIST_RETF,
     [PI_INVPCID] = ASSIST_INVPCID,
@@ -353,7 +354,7 @@ static const char *insn_remedy(const struct probe *p, enum probe_insn i)
     case HOW_INTERNAL:
         return assist_of[i] >= 0 ? assist_name((unsigned)assist_of[i]) : "none";
     case HOW_STUCK:
-        return "stop: stuck";
+        return assist_of[i] >= 0 ? assist_name((unsigned)assist_of[i]) : "stop: stuck";
     case HOW_RUNS:
         return p->insn_wrong[i] ? "none: unseen" : "";
     default:

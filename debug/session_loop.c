@@ -135,7 +135,8 @@ void session_set_watch(struct session *s)
     long ns = 0;
 
     if (s->state == SS_RUNNING)
-        ns = hooks_wanted(&s->engine) || watch_waits(&s->engine.points.watches)
+        ns = hooks_wanted(&s->engine) || watch_waits(&s->engine.points.watches) ||
+                     atomic_load_explicit(&s->engine.spins, memory_order_relaxed)
                  ? SESSION_WATCH_FAST_NS(s)
                  : SESSION_WATCH_NS;
     if (ns == s->watch_ns)

@@ -219,8 +219,11 @@ static void hold_up(const struct session *s, struct stop_report *r)
     r->then = STOP_NONE;
     if (!resets(s, then) && (!ends_guest(then) || ends_guest(r->info.kind)))
         return;
-    r->info = (struct stop_info){
-        .kind = then, .vcpu = r->info.vcpu, .point_id = -1, .vector = -1, .code = r->then_code};
+    r->info = (struct stop_info){.kind = then,
+                                 .vcpu = r->info.vcpu,
+                                 .point_id = -1,
+                                 .vector = then == STOP_TRIPLE_FAULT ? r->then_vector : -1,
+                                 .code = r->then_code};
     r->present = true;
 }
 

@@ -200,6 +200,20 @@ static bool waits_in_loop(struct session *s, const struct stop_info *si)
     return at == here;
 }
 
+/* How far a row of steps had come. */
+static void say_steps(const struct session *s, struct stop_info *si)
+{
+    const struct cpu_job *job = &s->engine.job[si->vcpu];
+    size_t len = strlen(si->text);
+
+    if (job->kind == JOB_STEP && job->to == STEP_TO_COUNT && job->made && job->steps)
+        snprintf(si->text + len, sizeof si->text - len, ", after %llu of %llu steps",
+                 (unsigned long long)job->made, (unsigned long long)(job->made + job->steps));
+    else if (job->kind == JOB_STEP && job->to != STEP_TO_COUNT && job->made)
+        snprintf(si->text + len, sizeof si->text - len, ", after %llu steps",
+                 (unsigned long long)job->made);
+}
+
 static void say_interrupted(struct session *s, struct stop_info *si, const char *at)
 {
     const struct vcpu_state *st = session_cpu(s, si->vcpu, VS_REGS);
@@ -214,6 +228,7 @@ static void say_interrupted(struct session *s, struct stop_info *si, const char 
             "an "
             "NMI gets it out",
             at);
+    say_steps(s, si);
 }
 
 void stop_describe(struct session *s, struct stop_info *si, const struct exit_event *ev)

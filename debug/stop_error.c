@@ -193,7 +193,11 @@ static void describe_stuck(struct session *s, const struct stop_info *si,
     else
         buf_adds(out, "what is there (unreadable)");
     buf_adds(out, " nor refuses it, it spins in the kernel; ");
-    if (call)
+    if (known && in.len == 2 && here.bytes[0] == 0xcd && here.bytes[1] >= 0x80)
+        buf_adds(out,
+                 "of real mode's vectors it finds those below 80h alone, and --assist off keeps "
+                 "vmscope from carrying the others out");
+    else if (call)
         buf_adds(out,
                  "keep the guest from making hypercalls (without `--cpu +kvm`; Linux: `nopv`)");
     else if (known && is_split_lock(s, si, ev, &here))

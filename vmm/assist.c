@@ -27,7 +27,7 @@ static const struct {
     const char *name, *help;
 } kinds[] = {
     /* clang-format off */
-    [ASSIST_INT]      = {"int n", "software interrupts, int3 and into outside real mode"},
+    [ASSIST_INT]      = {"int n", "software interrupts, int3 and into; in real mode int 80h and up"},
     [ASSIST_IRET]     = {"iret", "interrupt returns of 16- and 32-bit protected mode"},
     [ASSIST_RETF]     = {"retf", "far returns, also to an outer ring"},
     [ASSIST_GATE]     = {"call gate", "far calls and jumps through gates"},
@@ -99,7 +99,12 @@ void vcpu_assist_note(struct vcpu *v, struct exit_event *ev, bool is_syscall)
 {
     enum assist_kind what = is_syscall ? ASSIST_SYSCALL : ASSIST_USER_INT;
 
-    fill_record(v, ev, what, 2); /* 0F 05, CD n and 0F 34 */
+    fill_record(v, ev, what, 2); /* CD n */
+    ev->rip = v->regs->rip;
+    if (is_syscall) { /* the vCPU is at its entry */
+        memcpy(ev->u.assist.insn, "\x0f\x05", 2);
+        ev->rip = v->regs->rcx - 2;
+    }
     count(v, what);
 }
 
@@ -230,6 +235,23 @@ static bool is_lost_in_v86(struct vcpu *v, const struct kvm_regs *regs,
     return true;
 }
 
+/* Of real mode's KVM knows all but int1 and some vectors of int n. */
+static bool is_lost_int(const struct vcpu *v, const struct insn_head *h)
+{
+    return h->icebp || (h->special == SP_INT && h->is_int_n && h->vector >= 0x80 &&
+                        v->vm->probe.insn[PI_INT_HIGH] == HOW_STUCK);
+}
+
+bool vcpu_spins_at_int(struct vcpu *v)
+{
+    struct insn_head h;
+
+    if ((v->sregs->cr0 & CR0_PE) || v->vm->probe.insn[PI_INT_HIGH] != HOW_STUCK)
+        return false;
+    insn_head_read(v, &h);
+    return !h.icebp && is_lost_int(v, &h);
+}
+
 static bool assist_transfer(struct vcpu *v, struct exit_event *ev, struct assist_event *raise,
                             const char **why)
 {
@@ -244,7 +266,7 @@ static bool assist_transfer(struct vcpu *v, struct exit_event *ev, struct assist
     bool done;
 
     insn_head_read(v, &h);
-    if (!(v->sregs->cr0 & CR0_PE) && !h.icebp) /* all others KVM knows in real mode */
+    if (!(v->sregs->cr0 & CR0_PE) && !is_lost_int(v, &h))
         return false;
     if (!insn_shape(&s, cpu_mode_bits((enum cpu_mode)ev->mode), h.b, h.n))
         s.len = 0;

@@ -73,6 +73,12 @@ struct assist_event {
 bool vcpu_assist(struct vcpu *v, struct exit_event *ev, bool singly, struct assist_event *raise,
                  const char **why);
 
+/* Does the vCPU stand at an instruction at which this KVM spins, neither carrying it out nor
+ * leaving the guest, and which vcpu_assist (with a refusal made up for it) does: `int n` of real
+ * mode from vector 0x80 on. KVM takes the vector for a signed number and reads the table below
+ * address 0. */
+bool vcpu_spins_at_int(struct vcpu *v);
+
 /* Makes `ev` the record of an assisted SYSCALL or int n of ring 3, before registers change. */
 void vcpu_assist_note(struct vcpu *v, struct exit_event *ev, bool is_syscall);
 

@@ -152,6 +152,10 @@ static void format_internal(const struct exit_event *ev, const char *reg_name, s
     uint32_t sub = ev->u.internal.suberror;
 
     (void)reg_name;
+    if (ev->flags & EXIT_F_OURS) {
+        buf_adds(out, "at a planted breakpoint");
+        return;
+    }
     if (sub < ARRAY_LEN(suberrors) && suberrors[sub])
         buf_adds(out, suberrors[sub]);
     else
@@ -207,10 +211,10 @@ static void add_vector(struct buf *out, unsigned vector)
 static void format_shutdown(const struct exit_event *ev, const char *reg_name, struct buf *out)
 {
     (void)reg_name;
-    buf_adds(out, "triple fault");
+    buf_adds(out, ev->flags & EXIT_F_OURS ? "end of a step behind a hidden IDT" : "triple fault");
     if (ev->u.shutdown.vector < 0)
         return;
-    buf_adds(out, ", could not deliver ");
+    buf_adds(out, ev->flags & EXIT_F_OURS ? ": " : ", could not deliver ");
     add_vector(out, (unsigned)ev->u.shutdown.vector);
     if (ev->u.shutdown.has_error_code)
         buf_addf(out, " error code 0x%x", ev->u.shutdown.error_code);

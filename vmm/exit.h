@@ -96,6 +96,7 @@ struct exit_stack {
 #define EXIT_F_PAST      8u  /* RIP is already past the instruction that left the guest */
 #define EXIT_F_STRING    16u /* part of a rep ins/outs */
 #define EXIT_F_RAM       32u /* mmio: a watched page of RAM, no device */
+#define EXIT_F_OURS      64u /* shutdown, internal: a step behind a hidden IDT, a planted byte */
 
 struct exit_event {
     uint64_t seq;      /* number in its vCPU's ring, from 0 */

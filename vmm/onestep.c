@@ -189,6 +189,7 @@ static void note_shutdown(struct vcpu *v, const struct onestep_ops *ops,
                           const struct assist_event *ev, struct exit_event *last)
 {
     last->reason = KVM_EXIT_SHUTDOWN;
+    last->flags &= (uint16_t)~EXIT_F_OURS;
     last->u.shutdown.vector = ev->vector;
     last->u.shutdown.error_code = ev->ec;
     if (ops->saw)
@@ -668,9 +669,9 @@ static enum onestep step_insn(struct vcpu *v, const struct onestep_ops *ops,
         return step_own_int3(v, ops, out);
     if (emulated && h->special == SP_HLT && cpl == 0)
         return step_halt(v, h);
+    if (emulated && h->special == SP_INT && (!real || (ops->undefined && vcpu_spins_at_int(v))))
+        return step_int(v, ops, h, out);
     if (emulated && !real) {
-        if (h->special == SP_INT)
-            return step_int(v, ops, h, out);
         if (h->special == SP_IRET && cpl == 0 && h->rexw && v->sregs->cs.l)
             return step_iretq(v, ops, out);
         if (h->special == SP_IRET && cpl == 3 && h->rexw && v->sregs->cs.l && iretq_user(v))

@@ -34,7 +34,8 @@ struct onestep_ops {
     /* Each exit made on the way, before its record goes to the ring; may change the flags. */
     void (*saw)(void *arg, struct vcpu *v, struct exit_event *ev);
     /* The instruction raises #UD: true when it was carried out after all (some KVMs raise it for
-     * instructions that the processor has), with what it raised itself in `raise`. Or NULL. */
+     * instructions that the processor has), with what it raised itself in `raise`. NULL: nothing is
+     * carried out that this KVM cannot. */
     bool (*undefined)(void *arg, struct vcpu *v, struct exit_event *ev, struct assist_event *raise);
     /* After a step that ended at the next instruction, without an event: true when the next step
      * follows at once. Who gives it has no use for `saw` at a step's own trap. Or NULL: one step.

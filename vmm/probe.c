@@ -404,6 +404,7 @@ static const struct insn_test insn_tests[PROBE_INSNS] = {
     [PI_CLAC]       = {"clac", BYTES("\x0f\x01\xca")},
     [PI_INT_N]      = {"int n", BYTES("\xcd\x05"), .vector = 5},
     [PI_INT3]       = {"int3", BYTES("\xcc"), .vector = 3},
+    [PI_INT_HIGH]   = {"int 80h (real)", BYTES("\xcd\x80")}, /* its vector leads behind it */
     /* PUSHF; PUSH MICRO_CS32; CALL +0 and add 9 to what it pushed: the frame returns behind IRET */
     [PI_IRET_PROT]  = {"iret (32-bit)", BYTES("\x9c\x6a\x18\xe8\0\0\0\0\x83\x04\x24\x05\xcf")},
     [PI_LRET_OUTER] = {"lret to ring 3", BYTES("\x6a\x3b\x68\0\xb0\0\0\x6a\x43\x68\x40\x50\0\0\x48\xcb"), .vector = 13},
@@ -430,15 +431,30 @@ static bool host_has(enum probe_insn i)
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 3 & 1);
 }
 
+static void load_insn(struct micro *m, enum probe_insn i)
+{
+    const struct insn_test *t = &insn_tests[i];
+
+    micro_load(m,
+               i == PI_IRET_PROT  ? PM_PROT
+               : i == PI_INT_HIGH ? PM_REAL
+                                  : PM_LONG0,
+               t->code, t->len);
+    if (i == PI_INT_HIGH)
+        le_store(m->mem + 0x80 * 4, 4, MICRO_CODE + t->len);
+}
+
 /* Where KVM spins at it, each round ends a single step in its place: no need to wait for a bound.
  */
-static bool spins(struct micro *m, const struct insn_test *t)
+static bool spins(struct micro *m, enum probe_insn i)
 {
     struct micro_exit x;
 
-    micro_load(m, PM_LONG0, t->code, t->len);
+    if (i != PI_VMCALL && i != PI_INT_HIGH)
+        return false;
+    load_insn(m, i);
     micro_debug(m, KVM_GUESTDBG_SINGLESTEP, NULL, 0);
-    for (int i = 0; i < 3; i++) {
+    for (int round = 0; round < 3; round++) {
         x = micro_run(m);
         if (x.reason != KVM_EXIT_DEBUG || x.rip != MICRO_CODE)
             return false;
@@ -453,11 +469,11 @@ static void ask_insn(struct micro *m, enum probe_insn i, struct probe *p)
     struct kvm_regs r;
     bool good;
 
-    if (i == PI_VMCALL && spins(m, t)) {
+    if (spins(m, i)) {
         p->insn[i] = HOW_STUCK;
         return;
     }
-    micro_load(m, i == PI_IRET_PROT ? PM_PROT : PM_LONG0, t->code, t->len);
+    load_insn(m, i);
     x = micro_run(m);
     micro_regs(m, &r);
     good = t->vector ? x.vector == t->vector : x.ended;

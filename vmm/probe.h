@@ -32,7 +32,8 @@ enum probe_how {
 enum probe_mode { PM_REAL, PM_PROT, PM_LONG0, PM_LONG3, PM_COMPAT3, PROBE_MODES };
 
 /* Instructions that emulating hosts are known to lack, tried in long mode ring 0 (IRET_PROT in
- * 32-bit protected mode). HOW_GUEST: an exception, as on processors without the instruction. */
+ * 32-bit protected mode, INT_HIGH in real mode). HOW_GUEST: an exception, as on processors without
+ * the instruction. */
 enum probe_insn {
     PI_CMPXCHG16B,
     PI_POPCNT,
@@ -53,6 +54,7 @@ enum probe_insn {
     PI_CLAC,
     PI_INT_N,
     PI_INT3,
+    PI_INT_HIGH, /* int n of real mode from 0x80 on; HOW_STUCK: its vector is taken as negative */
     PI_IRET_PROT,
     PI_LRET_OUTER,
     PI_INVPCID,

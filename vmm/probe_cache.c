@@ -17,7 +17,7 @@
 #include "vmm/base/log.h"
 #include "vmm/probe.h"
 
-#define FORMAT         3 /* raise it whenever a question or a field changes */
+#define FORMAT         4 /* raise it whenever a question or a field changes */
 #define FILE_MAX_BYTES 16384
 
 static bool read_all(int fd, struct buf *out)

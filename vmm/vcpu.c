@@ -480,6 +480,7 @@ static void serve(struct vcpu *v, struct exit_event *ev)
         break;
     case KVM_EXIT_SHUTDOWN:
         ev->u.shutdown.vector = v->events->exception.nr;
+        ev->flags |= v->idt_hidden ? EXIT_F_OURS : 0;
         ev->u.shutdown.has_error_code = v->events->exception.has_error_code;
         ev->u.shutdown.error_code = v->events->exception.error_code;
         break;

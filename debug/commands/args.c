@@ -250,7 +250,7 @@ int cmd_count(struct cmd_client *c, const char *args, uint64_t dflt, uint64_t *n
             return cmd_fail(o, &e);
     }
     if (!*n || *n > INT64_MAX) { /* -1 is no count either */
-        out_error(o, "the count must be 1 or more");
+        out_error(o, "`%s` is no count: it must be 1 or more, and less than 2^63", args);
         return -EINVAL;
     }
     return 0;

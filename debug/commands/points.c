@@ -124,7 +124,7 @@ static void tell_break(struct cmd_client *c, const struct point *p, const char *
         out_text(o, "%s %d at %s0x%llx%s%s", what, p->id, phys ? "phys:" : "",
                  (unsigned long long)p->spec.addr,
                  phys ? "" : cmd_symbol(c, p->spec.addr, name, sizeof name),
-                 p->pending ? " (pending: nothing is mapped there yet)" : "");
+                 strncmp(p->method, "waiting", 7) ? "" : " (pending: nothing is mapped there yet)");
     out_json_u64(o, "id", (uint64_t)p->id);
     out_json_hex(o, "address", p->spec.addr);
     out_json_bool(o, "pending", p->pending);
@@ -297,7 +297,8 @@ int cmd_enable_run(struct cmd_client *c, const char *args, struct out *o)
     }
     if (!cmd_keyword(&args, "count"))
         return cmd_each_point(c, args, o, enable, &on);
-    if (!cmd_word(&args, word, sizeof word) || cmd_eval(c, word, &n.stops, &e) || !n.stops) {
+    if (!cmd_word(&args, word, sizeof word) || cmd_eval(c, word, &n.stops, &e) ||
+        n.stops - 1 >= INT64_MAX) { /* -1 is no count either */
         out_error(o, "`enable count` takes a count of 1 and up, and then breakpoints: %s",
                   e.msg[0] ? e.msg : "no such count stands there");
         return -EINVAL;
@@ -347,8 +348,14 @@ int cmd_ignore_run(struct cmd_client *c, const char *args, struct out *o)
 
     if (r)
         return r;
-    if (*args && cmd_eval(c, args, &n, &e))
+    if (!*args) {
+        out_error(o, "how often to pass breakpoint %d is missing, as in `ignore %d 99`", id, id);
+        return -EINVAL;
+    }
+    if (cmd_eval(c, args, &n, &e))
         return cmd_fail(o, &e);
+    if (n > INT64_MAX) /* below 0 is 0, as in gdb */
+        n = 0;
     r = session_point_ignore(c->s, id, n);
     if (r) {
         out_error(o, "No breakpoint number %d.", id);

@@ -86,15 +86,18 @@ int cmd_finish_run(struct cmd_client *c, const char *args, struct out *o)
     struct err e = {0};
     char name[200];
     uint64_t pc;
+    bool known = cmd_pc(c, &pc);
+    int r;
 
     if (*args) {
         out_error(o, "`finish` takes no argument: it runs until the present function returned");
         return -EINVAL;
     }
-    if (cmd_pc(c, &pc))
+    r = session_finish(c->s, session_focus(c->s), &e);
+    if (!r && known)
         out_text(o, "Run till exit from 0x%llx%s", (unsigned long long)pc,
                  cmd_symbol(c, pc, name, sizeof name));
-    return done(o, session_finish(c->s, session_focus(c->s), &e), &e);
+    return done(o, r, &e);
 }
 
 int cmd_until_run(struct cmd_client *c, const char *args, struct out *o)

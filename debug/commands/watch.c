@@ -136,10 +136,13 @@ static int add_watch(struct cmd_client *c, const char *args, enum watch_access a
     if (r < 0) {
         cmd_fail(o, &e);
     } else {
-        out_text(o, "%s %d: %s (%llu byte%s at %s0x%llx, by %s)", kind_text(spec.access), r,
-                 a.where, (unsigned long long)t.len, t.len == 1 ? "" : "s",
+        const struct point *p = session_point(c->s, r);
+
+        out_text(o, "%s %d: %s (%llu byte%s at %s0x%llx, %s%s)", kind_text(spec.access), r, a.where,
+                 (unsigned long long)t.len, t.len == 1 ? "" : "s",
                  t.space == SPACE_PHYS ? "phys:" : "", (unsigned long long)t.addr,
-                 session_point(c->s, r)->method);
+                 p->pending ? "pending: nothing is mapped there yet" : "by ",
+                 p->pending ? "" : p->method);
         out_json_u64(o, "id", (uint64_t)r);
         out_json_hex(o, "address", t.addr);
         out_json_u64(o, "length", t.len);

@@ -3,6 +3,8 @@
  */
 #include "debug/engine/engine_int.h"
 
+#include <string.h>
+
 #include "debug/points/watch_run.h"
 #include "vmm/assist.h"
 #include "vmm/deliver.h"
@@ -52,14 +54,33 @@ bool engine_assisted(struct engine *g, struct vcpu *v, struct exit_event *ev, en
     return true;
 }
 
+bool engine_spun(struct engine *g, struct vcpu *v, struct exit_event *ev, enum verdict *next)
+{
+    struct exit_event made_up = *ev;
+
+    if (engine_event_queued(v) || v->injected >= 0 || atomic_load(&v->idle) != VCPU_ACTIVE ||
+        !vcpu_spins_at_int(v) || engine_points_here(g, v))
+        return false;
+    memset(&made_up.u, 0, sizeof made_up.u);
+    made_up.reason = KVM_EXIT_INTERNAL_ERROR;
+    made_up.u.internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+    if (!engine_assisted(g, v, &made_up, next))
+        return false;
+    *ev = made_up;
+    atomic_store_explicit(&g->spins, 1, memory_order_relaxed);
+    return true;
+}
+
 bool engine_undefined(void *arg, struct vcpu *v, struct exit_event *ev, struct assist_event *raise)
 {
     struct exit_event again = *ev;
+    struct engine *g = arg;
 
     again.u.internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
-    if (!assist(arg, v, &again, true, raise) || raise->vector == 6)
+    if (!assist(g, v, &again, true, raise) || raise->vector == 6)
         return false;
     *ev = again;
+    engine_tell(g, v, ev);
     vcpu_commit(v, ev);
     return true;
 }
@@ -72,6 +93,7 @@ bool engine_assisted_step(struct engine *g, struct vcpu *v, const struct onestep
 
     if ((pl && pl != lifted) || !assist(g, v, &info->last, true, &raise))
         return false;
+    engine_tell(g, v, &info->last);
     vcpu_commit(v, &info->last);
     return raise.vector < 0 || vcpu_deliver(v, ops, &raise, info) != ONE_OTHER;
 }

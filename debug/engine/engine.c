@@ -64,14 +64,27 @@ bool engine_access(void *arg, struct vcpu *v, struct exit_event *ev)
     return exit_hooks_access(arg, v, ev);
 }
 
+void engine_tell(struct engine *g, struct vcpu *v, struct exit_event *ev)
+{
+    if (exit_hooks_any(&g->exit_hooks) && !(ev->flags & EXIT_F_RAM))
+        exit_hooks_saw(g, v, ev);
+    if (g->points.catches)
+        catch_exits(g, v, ev);
+}
+
+/* Exits of which it turns out later what they are: the guest's, a planted byte, the end of a step
+ * behind a hidden IDT, an instruction to be carried out. */
+static bool is_open(const struct exit_event *ev)
+{
+    return ev->reason == KVM_EXIT_SHUTDOWN || ev->reason == KVM_EXIT_INTERNAL_ERROR;
+}
+
 void engine_saw(void *arg, struct vcpu *v, struct exit_event *ev)
 {
     struct engine *g = arg;
 
     if (v->wish != WISH_NONE)
         engine_board_wish(g, v, ev);
-    if (exit_hooks_any(&g->exit_hooks) && !(ev->flags & EXIT_F_RAM))
-        exit_hooks_saw(g, v, ev);
     if (ev->reason == KVM_EXIT_DEBUG && ev->u.debug.exception == 1 && v->data.dr7)
         watch_fired(&g->points.watches, v, ev->u.debug.dr6, ev->flags & EXIT_F_STEPPED,
                     ev->u.debug.dr6 & 0xf & ~watch_dr_bits(&g->points.watches));
@@ -80,8 +93,8 @@ void engine_saw(void *arg, struct vcpu *v, struct exit_event *ev)
         (ev->reason == KVM_EXIT_IO ||
          (ev->reason == KVM_EXIT_MMIO && !ev->u.mmio.write && !(ev->flags & EXIT_F_RAM))))
         watch_passed_by(&g->points.watches, v, ev->reason == KVM_EXIT_IO && ev->u.io.write);
-    if (g->points.catches)
-        catch_exits(g, v, ev);
+    if (!is_open(ev))
+        engine_tell(g, v, ev);
     if (atomic_load_explicit(&g->console.due, memory_order_relaxed) >> v->id & 1)
         catch_texts(g, v);
 }

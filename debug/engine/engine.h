@@ -54,6 +54,7 @@ struct stop_report {
     /* What a catchpoint held up, or STOP_NONE: told when the guest goes on. */
     enum stop_kind then;
     uint32_t then_code;
+    int then_vector; /* of STOP_TRIPLE_FAULT */
 };
 
 #define HOOK_VECTORS 32
@@ -121,6 +122,7 @@ struct engine {
     struct vcpu *_Atomic alone_owner;
     unsigned alone_depth; /* the owner began so many times more */
     _Atomic int alone_wanted;
+    _Atomic int spins;            /* a kick has found real mode's int 80h or above (engine_spun) */
     struct vcpu *turn;            /* inside the guest, when they take turns (watch_run.h) */
     const struct vcpu *turn_last; /* who had the last turn, */
     unsigned turns, turn_waits;   /* how many in a row, and how many wait for one */
@@ -139,6 +141,8 @@ struct stop_info *engine_stop(struct engine *g, struct vcpu *v, enum stop_kind k
 /* vCPU threads: an expression over this vCPU and, unless NULL, the record. As expr_eval. */
 int engine_eval(struct engine *g, struct vcpu *v, const struct expr *x, const struct exit_event *ev,
                 uint64_t *value, struct err *e);
+/* What the exit was, for people: its operands, the device's register, the assisted instruction. */
+void engine_exit_text(struct engine *g, const struct exit_event *ev, struct buf *out);
 /* A point was reached, by the exit `ev` or NULL: conditions, counts and what it does then. `detail`
  * (or NULL) says what happened, for its log line. The stop's report when the guest stops, else
  * NULL; it may be that of an earlier stop. */

@@ -21,6 +21,8 @@ enum verdict {
 
 /* Every exit, on any path, passes here before its record is kept (onestep_ops.saw). */
 void engine_saw(void *arg, struct vcpu *v, struct exit_event *ev);
+/* Hooks and catchpoints have their turn with it. */
+void engine_tell(struct engine *g, struct vcpu *v, struct exit_event *ev);
 
 /* -- alone.c -- */
 
@@ -61,7 +63,7 @@ bool engine_points_here(struct engine *g, struct vcpu *v);
 void engine_board_wish(struct engine *g, struct vcpu *v, struct exit_event *ev);
 /* A stop that stop_error.c has the words for. */
 void engine_report_exit(struct engine *g, struct vcpu *v, enum stop_kind kind,
-                        const struct exit_event *ev);
+                        struct exit_event *ev);
 void engine_report_stuck(struct engine *g, struct vcpu *v);
 /* The guest turned on paging of a `kind` that this host's KVM cannot do. */
 void engine_report_paging(struct engine *g, struct vcpu *v, const char *kind);
@@ -81,7 +83,10 @@ enum verdict engine_give(struct engine *g, struct vcpu *v, struct assist_event *
 /* The instruction that KVM refused is carried out, and an event that it raises is given: then
  * `next` says whether that ended the guest. */
 bool engine_assisted(struct engine *g, struct vcpu *v, struct exit_event *ev, enum verdict *next);
-/* The same for a step (onestep_ops.undefined): an #UD under it is a refusal, too, when the
+/* A kick found the vCPU where KVM spins (vcpu_spins_at_int): it may have come there just now, and
+ * to carry the instruction out is right all the same. Kicks come more often from then on. */
+bool engine_spun(struct engine *g, struct vcpu *v, struct exit_event *ev, enum verdict *next);
+/* engine_assisted for a step (onestep_ops.undefined): an #UD under it is a refusal, too, when the
  * processor has the instruction. */
 bool engine_undefined(void *arg, struct vcpu *v, struct exit_event *ev, struct assist_event *raise);
 /* A step stands before an instruction that KVM refused: carried out here, up to the first

@@ -10,6 +10,7 @@
 #include "debug/fields.h"
 #include "debug/points/point_log.h"
 #include "debug/points/watch_rest.h"
+#include "debug/trace/trace_names.h"
 #include "vmm/base/le.h"
 
 struct env_arg {
@@ -112,6 +113,18 @@ bool engine_test_holds(struct engine *g, struct vcpu *v, const struct point_test
     return !t || t->holds(t, &env, why) != 0;
 }
 
+void engine_exit_text(struct engine *g, const struct exit_event *ev, struct buf *out)
+{
+    char insn[120];
+
+    if (ev->reason != EXIT_ASSIST) {
+        exit_format(ev, session_reg_name(g->session, ev), out);
+        return;
+    }
+    exit_format(ev, names_assisted(ev, insn, sizeof insn), out);
+    buf_addf(out, ", carried out at 0x%llx", (unsigned long long)(ev->cs_base + ev->rip));
+}
+
 void engine_log_point(struct engine *g, struct vcpu *v, const struct bp *b,
                       const struct exit_event *ev, const char *detail)
 {
@@ -125,7 +138,7 @@ void engine_log_point(struct engine *g, struct vcpu *v, const struct bp *b,
     else if (detail)
         buf_adds(&line, detail);
     else if (ev)
-        exit_format(ev, ev->reason == EXIT_ASSIST ? NULL : session_reg_name(g->session, ev), &line);
+        engine_exit_text(g, ev, &line);
     g->log(g->log_arg, v, b->pub.id, buf_str(&line), b->log != NULL);
     buf_fini(&line);
 }

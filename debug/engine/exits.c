@@ -178,7 +178,7 @@ static bool is_answered(unsigned reason)
     }
 }
 
-enum verdict engine_on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
+static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                             struct exit_event *ev)
 {
     struct onestep_ops ops = {.arg = g, .saw = engine_saw};
@@ -208,8 +208,10 @@ enum verdict engine_on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
             engine_report_paging(g, v, kind);
             return STOPPED;
         }
-        if (pl)
+        if (pl) {
+            ev->flags |= EXIT_F_OURS;
             return on_plant(g, v, pl, ev);
+        }
         /* Code in a trapped page: points there have not been asked yet. */
         if (!ev->u.internal.insn_len && g->points.watches.trapped &&
             (engine_register_here(g, v) || engine_stepped_here(g, v)))
@@ -233,6 +235,8 @@ enum verdict engine_on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
     case EXIT_KICK:
         vcpu_forget_fault(v);
         engine_check_kernel_halt(g, v);
+        if (engine_spun(g, v, ev, &next))
+            return next;
         look_whether_stands(g, v, ev);
         return GO;
     case KVM_EXIT_SYSTEM_EVENT:
@@ -249,4 +253,15 @@ enum verdict engine_on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
         engine_report_exit(g, v, STOP_HOST_ERROR, ev);
         return STOPPED;
     }
+}
+
+enum verdict engine_on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
+                            struct exit_event *ev)
+{
+    bool was_assist = ev->reason == EXIT_ASSIST; /* a step's, told already */
+    enum verdict next = on_exit(g, v, want, ev);
+
+    if (ev->reason == EXIT_ASSIST && !was_assist)
+        engine_tell(g, v, ev);
+    return next;
 }

@@ -44,8 +44,10 @@ void engine_board_wish(struct engine *g, struct vcpu *v, struct exit_event *ev)
 }
 
 void engine_report_exit(struct engine *g, struct vcpu *v, enum stop_kind kind,
-                        const struct exit_event *ev)
+                        struct exit_event *ev)
 {
+    if (ev->reason == KVM_EXIT_INTERNAL_ERROR)
+        engine_tell(g, v, ev);
     engine_stop(g, v, kind);
     g->report[v->id].ev = *ev;
 }
@@ -80,10 +82,12 @@ void engine_report_shutdown(struct engine *g, struct vcpu *v, struct exit_event 
         engine_report_paging(g, v, kind);
         return;
     }
+    engine_tell(g, v, ev);
     id = catch_of(g, v, CATCH_TRIPLE, ev);
     si = end_run(g, v, STOP_TRIPLE_FAULT, ev->u.shutdown.error_code, id);
     if (id > 0) /* the story is the fault's, not the exit's */
         *si = (struct stop_info){.kind = STOP_TRIPLE_FAULT, .vcpu = v->id, .point_id = id};
+    g->report[v->id].then_vector = ev->u.shutdown.vector;
     if (si->kind != STOP_TRIPLE_FAULT)
         return;
     si->vector = ev->u.shutdown.vector;

@@ -116,7 +116,11 @@ bool engine_make_steps(struct engine *g, struct vcpu *v, struct onestep_info *in
                        bool (*go_on)(void *arg, struct vcpu *v), enum traps traps)
 {
     struct onestep_ops ops = {
-        .arg = g, .saw = engine_saw, .undefined = engine_undefined, .again = go_on};
+        .arg = g,
+        .saw = engine_saw,
+        .undefined = g->assist_off ? NULL : engine_undefined,
+        .again = go_on,
+    };
     struct plant *pl;
     struct watches *w = &g->points.watches;
     uint64_t judged = g->judged[v->id];

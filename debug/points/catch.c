@@ -78,7 +78,7 @@ static bool hit_told(struct engine *g, struct vcpu *v, struct bp *b, struct exit
     if (!si || si->point_id != b->pub.id || si->text[0])
         return si != NULL;
     if (!detail && ev)
-        exit_format(ev, ev->reason == EXIT_ASSIST ? NULL : session_reg_name(g->session, ev), &line);
+        engine_exit_text(g, ev, &line);
     snprintf(si->text, sizeof si->text, "%.400s", detail ? detail : buf_str(&line));
     buf_fini(&line);
     return true;

@@ -349,10 +349,24 @@ static void place_break(struct points *p, struct bp *b)
     p->changes++;
 }
 
-/* Memory does not come later, as a mapping may. */
-static int check_phys(const struct points *p, const struct point_spec *spec, struct err *e)
+int point_canonical(uint64_t addr, uint64_t len, struct err *e)
 {
-    if (spec->space != SPACE_PHYS || mem_ptr(&p->vm->mem, spec->addr, 1))
+    uint64_t last = addr + len - 1;
+
+    if ((int64_t)(addr << 7) >> 7 == (int64_t)addr && (int64_t)(last << 7) >> 7 == (int64_t)last)
+        return 0;
+    return err_set(e, EINVAL,
+                   "0x%llx is no address that a page can be mapped at: bits 56 to 63 of it must be "
+                   "equal, with four levels of page tables bits 47 to 63",
+                   (unsigned long long)addr);
+}
+
+/* Memory does not come later, as a mapping may. */
+static int check_address(const struct points *p, const struct point_spec *spec, struct err *e)
+{
+    if (spec->space != SPACE_PHYS)
+        return point_canonical(spec->addr, 1, e);
+    if (mem_ptr(&p->vm->mem, spec->addr, 1))
         return 0;
     if (bus_mmio_dev(&p->vm->m, spec->addr, NULL))
         return err_set(e, EFAULT,
@@ -374,7 +388,7 @@ int point_place(struct points *p, struct bp *b, struct err *e)
         b->method = BP_CATCH;
         catch_add(p, b);
     } else {
-        int rc = check_phys(p, &b->pub.spec, e);
+        int rc = check_address(p, &b->pub.spec, e);
 
         if (rc < 0)
             return rc;

@@ -8,6 +8,9 @@
 
 /* place.c: chooses the method of `b` and places it; -errno with a sentence only for watchpoints. */
 int point_place(struct points *p, struct bp *b, struct err *e);
+/* 0 when `len` bytes at a linear address may be mapped in some mode, else -EINVAL with a sentence.
+ */
+int point_canonical(uint64_t addr, uint64_t len, struct err *e);
 /* Takes it back, whatever its method: BP_NONE afterwards. */
 void point_unplace(struct points *p, struct bp *b);
 

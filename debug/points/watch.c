@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "debug/points/points.h"
+#include "debug/points/points_int.h"
 #include "debug/points/watch_pages.h"
 #include "disasm/disasm.h"
 #include "vmm/base/le.h"
@@ -433,10 +434,18 @@ static void tell_methods(struct watches *w)
 static int check(const struct watches *w, const struct point_spec *spec, struct err *e)
 {
     if (!spec->len || spec->addr + spec->len - 1 < spec->addr)
-        return err_set(e, EINVAL, "a watchpoint needs a length of at least 1 that does not wrap");
+        return err_set(
+            e, EINVAL,
+            "cannot watch %llu bytes at 0x%llx: a length of 1 and up is needed that does "
+            "not reach beyond the last address",
+            (unsigned long long)spec->len, (unsigned long long)spec->addr);
     if (spec->len > w->vm->mem.ram_bytes)
-        return err_set(e, EINVAL, "%llu bytes are more than the guest's memory",
-                       (unsigned long long)spec->len);
+        return err_set(e, EINVAL,
+                       "cannot watch %llu bytes at 0x%llx: the guest has %llu MiB of memory",
+                       (unsigned long long)spec->len, (unsigned long long)spec->addr,
+                       (unsigned long long)(w->vm->mem.ram_bytes >> 20));
+    if (spec->space != SPACE_PHYS && point_canonical(spec->addr, spec->len, e) < 0)
+        return -EINVAL;
     if (!(spec->access & (WATCH_ACCESS | WATCH_CHANGE)))
         return err_set(e, EINVAL, "a watchpoint needs a kind: write, read, access or change");
     for (unsigned i = 0; spec->space == SPACE_PHYS && i < page_count(spec); i++) {

@@ -359,3 +359,59 @@ EXPECT: ^Triple fault at
 EXPECT: The guest resets itself
 EXPECT: ^2 .* 2 +exit +count
 STATUS: 6
+
+# What the debugger itself brings about is no exit of the guest's.
+NAME: own_exits_are_not_caught
+RUN: %g/ring3
+CMD: set breakpoint registers off
+CMD: break guest_main
+CMD: catch internal
+CMD: catch shutdown
+CMD: continue
+CMD: tcatch mode ring 3
+CMD: continue
+CMD: stepi 3
+CMD: info breakpoints
+EXPECT: ^Breakpoint 1, 0x[0-9a-f]+ <guest_main>$
+EXPECT: ^Temporary catchpoint 4|^Catchpoint 4
+EXPECT: ^Stepped to 0x40000006
+EXPECT: ^2 .*internal +0
+EXPECT: ^3 .*shutdown +0
+
+NAME: what_can_never_be_is_refused
+RUN: %g/hello64
+CMD: break *0x8000000000000000
+EXPECT: ^0x8000000000000000 is no address that a page can be mapped at
+STATUS: 8
+
+NAME: a_point_that_waits_says_so
+RUN: %g/hello64
+CMD: break 0x500000000
+CMD: watch *(u32*)0x400000000
+CMD: watch 0xfffffffffffffff8,8
+CMD: ignore 1 -5
+EXPECT: ^Breakpoint 1 at 0x500000000 \(pending: nothing is mapped there yet\)
+EXPECT: ^Watchpoint 2: .* \(4 bytes at 0x400000000, pending: nothing is mapped there yet\)
+EXPECT: ^Watchpoint 3: .*pending
+EXPECT: ^Will stop next time breakpoint 1 is reached
+
+NAME: ignore_without_a_count
+RUN: %g/hello64
+CMD: break guest_main
+CMD: ignore 1
+EXPECT: ^how often to pass breakpoint 1 is missing
+STATUS: 8
+
+NAME: enable_count_below_one
+RUN: %g/hello64
+CMD: break guest_main
+CMD: enable count -1 1
+EXPECT: ^`enable count` takes a count of 1 and up
+STATUS: 8
+
+NAME: finish_without_a_caller
+RUN: %g/hello64
+CMD: finish
+EXPECT: ^cannot find the caller: the return address is 0
+REFUSE: ^Run till exit
+STATUS: 8

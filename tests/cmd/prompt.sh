@@ -166,6 +166,22 @@ def empty_line_repeats():
     t.ends_with(9)
 
 
+def steps_are_interrupted():
+    t = Terminal("run", "-S", f"{guests}/tinyos")
+    t.expect(r"\(vmscope\) ")
+    t.send("stepi 1000000000\n")
+    t.expect("stepi 1000000000")
+    time.sleep(0.2)  # nothing tells that they are being made
+    t.send("\x03")
+    t.expect(r"Interrupted at 0x[0-9a-f]+.*, after \d+ of 1000000000 steps")
+    t.expect(r"\(vmscope\) ")
+    t.send("stepi\n")
+    t.expect(r"Stepped to|Entered the handler")
+    t.expect(r"\(vmscope\) ")
+    t.send("quit 9\n")
+    t.ends_with(9)
+
+
 def suspended_and_back():
     t = tinyos(shell=True)
     t.send("\x1a")
@@ -199,7 +215,7 @@ def the_guest_cannot_drive_the_terminal():
 
 
 for fn in (keys_reach_the_guest, ctrl_c_opens_the_prompt, second_ctrl_c_ends, ctrl_d_ends,
-           empty_line_repeats, suspended_and_back, no_shell_to_suspend_to, killed_by_sigterm,
+           empty_line_repeats, steps_are_interrupted, suspended_and_back, no_shell_to_suspend_to, killed_by_sigterm,
            the_guest_cannot_drive_the_terminal):
     case(fn.__name__, fn)
 sys.exit(failed)

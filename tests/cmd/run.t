@@ -11,7 +11,7 @@ EXPECT: ^=> 0x10000b .*call console_init
 NAME: stepi_takes_no_negative_count
 RUN: %g/hello64
 CMD: stepi -1
-EXPECT: ^the count must be 1 or more
+EXPECT: ^`-1` is no count: it must be 1 or more
 STATUS: 8
 
 NAME: nexti_steps_over_a_call
@@ -95,7 +95,7 @@ STATUS: 33
 NAME: a_count_must_be_positive
 RUN: %g/hello64
 CMD: stepi 0
-EXPECT: the count must be 1 or more
+EXPECT: is no count: it must be 1 or more
 STATUS: 8
 
 NAME: commands_from_standard_input

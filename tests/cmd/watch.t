@@ -59,7 +59,7 @@ CMD: watch *(u32*)0x50001238
 CMD: info watchpoints
 CMD: continue
 CMD: info watchpoints
-EXPECT: by (pending|debug register)
+EXPECT: (pending: nothing is mapped there yet|by debug register)
 EXPECT: ^ +(1 page not mapped yet; (noticed when a page table comes to map it|the address is looked up every 2 ms)|debug registers)
 EXPECT: ^pagefault: fault 1 at 0x50001238
 EXPECT: ^New value = 0x55667788
@@ -101,13 +101,13 @@ STATUS: 8
 NAME: watch_nothing
 RUN: %g/heap
 CMD: watch used,0
-EXPECT: length of at least 1
+EXPECT: ^cannot watch 0 bytes at 0x[0-9a-f]+: a length of 1 and up
 STATUS: 8
 
 NAME: watch_too_much
 RUN: %g/heap
 CMD: watch phys:0,1000000000
-EXPECT: more than the guest's memory
+EXPECT: ^cannot watch 1000000000 bytes at 0x0: the guest has 128 MiB of memory
 STATUS: 8
 
 NAME: watch_a_register
@@ -119,7 +119,7 @@ STATUS: 8
 NAME: watch_ends_the_address_space
 RUN: %g/heap
 CMD: watch 0xfffffffffffffffe,4
-EXPECT: does not wrap
+EXPECT: does not reach beyond the last address
 STATUS: 8
 
 NAME: watch_conditions_and_actions

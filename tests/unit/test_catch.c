@@ -125,9 +125,34 @@ static void fields_of_another_kind(void)
     guest_close(&s);
 }
 
+/* A refusal that is carried out is an assist and no internal error; each is one only when KVM
+ * emulates ring 0, and a processor runs to the end. */
+static void assists(void)
+{
+    /* mov ebx, 0ffh; popcnt eax, ebx; cli; int 5, without an IDT */
+    static const uint8_t code[] = {0xbb, 0xff, 0, 0, 0, 0xf3, 0x0f, 0xb8, 0xc3, 0xfa, 0xcd, 5};
+    const char *const first[3] = {"Catchpoint 1", "popcnt eax, ebx", "carried out at 0x8005"};
+    const char *const end[3] = {"vector 5"};
+    struct session_config cfg = {.mem_bytes = 4 << 20, .boot = FLAT_AT(0x8000, BOOT_MODE_LONG)};
+
+    if (!guest_open(&s, cfg, code, sizeof code))
+        return;
+    if (!s->vm->probe.emulated) {
+        snprintf(test_why, sizeof test_why, "nothing is assisted on this host");
+        test_skipped = true;
+    } else if (add((struct point_spec){.catch_reason = EXIT_ASSIST}) &&
+               add((struct point_spec){.catch_reason = KVM_EXIT_INTERNAL_ERROR}) &&
+               stops(STOP_CATCH, first) && stops(STOP_TRIPLE_FAULT, end)) {
+        CHECK_EQ(session_point(s, 1)->hits, 2);
+        CHECK_EQ(session_point(s, 2)->hits, 0);
+    }
+    guest_close(&s);
+}
+
 static const struct test tests[] = {
     {"console texts", console_texts},
     {"several at once", several_at_once},
     {"fields of another kind", fields_of_another_kind},
+    {"assists", assists},
 };
 TEST_MAIN(tests)
