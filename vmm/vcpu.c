@@ -505,7 +505,11 @@ static void note_given(struct vcpu *v)
 {
     const struct kvm_vcpu_events *e = v->events;
 
-    v->given = (struct vcpu_given){.rip = v->regs->rip, .rsp = v->regs->rsp, .vector = v->injected};
+    v->given = (struct vcpu_given){.rip = v->regs->rip,
+                                   .rsp = v->regs->rsp,
+                                   .rflags = v->regs->rflags,
+                                   .cs = v->sregs->cs,
+                                   .vector = v->injected};
     v->given.is_interrupt = v->injected >= 0 || e->interrupt.injected;
     if (v->injected < 0 && e->interrupt.injected) {
         v->given.vector = e->interrupt.nr;

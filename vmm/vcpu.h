@@ -118,7 +118,8 @@ struct vcpu {
     /* Where the last entry was, and what it had to deliver: a KVM that cannot push the frame to a
      * trapped page forgets it. */
     struct vcpu_given {
-        uint64_t rip, rsp;
+        uint64_t rip, rsp, rflags;
+        struct kvm_segment cs;
         int vector; /* -1: nothing */
         bool is_interrupt, has_ec;
         uint32_t error_code;

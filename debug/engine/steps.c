@@ -16,8 +16,9 @@ static bool after_odd_step(struct engine *g, struct vcpu *v, const struct oneste
     struct exit_event ev = info->last;
     bool ours;
 
-    if (info->last.reason == EXIT_KICK)
-        return false;
+    if (info->last.reason == EXIT_KICK) /* KVM may make an access to a trapped page for ever */
+        return watch_stands(g, v, &ev) && watch_recover(g, v, &ev, ops, info) &&
+               info->last.reason != EXIT_KICK;
     if (info->last.reason == KVM_EXIT_INTERNAL_ERROR &&
         engine_assisted_step(g, v, ops, lifted, info))
         return true;

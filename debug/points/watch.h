@@ -69,7 +69,7 @@ struct watch_page {
     bool is_table;           /* a page table of some vCPU, or about to be one */
     bool suspect;            /* it came to hold nothing but what may be table entries */
     bool is_stack;           /* a stack that the processor pushes frames to */
-    bool is_vectors;         /* task state, or real mode's vectors (watch_pages.c) */
+    bool is_system;          /* a table of the processor's own (watch_pages.c) */
     bool lifted_last;        /* its trap was lifted the last time that one was in the way */
     bool troubled;           /* its trap is in the way too often: compare instead */
     uint8_t *old;            /* compared pages: as last seen */
@@ -109,6 +109,7 @@ struct watch_cpu {
     struct disasm *disasm;  /* its own; made when first needed */
     struct operands expect; /* of the step being made; count -1: not known */
     uint64_t rcx;           /* before it */
+    uint64_t gdt, idt;      /* where they were when methods of pages were chosen */
     bool no_traps;          /* it runs where no page is trapped */
     /* The access in hand is this load, which KVM has not completed: the vCPU's registers are those
      * before it. NULL: they are right. */

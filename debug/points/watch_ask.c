@@ -6,6 +6,7 @@
 
 #include "debug/engine/engine.h"
 #include "debug/points/watch_pages.h"
+#include "debug/points/watch_push.h"
 #include "debug/points/watch_rest.h"
 #include "vmm/base/le.h"
 
@@ -143,7 +144,7 @@ bool watch_ask(struct engine *g, struct vcpu *v, uint64_t gpa, unsigned len, boo
         (write && p->tables))
         return false;
     hva = mem_ptr(&w->vm->mem, gpa, len);
-    if (!hva || !touched(&a, p, from, from + len, write) || (write && watch_is_push(v, gpa)))
+    if (!hva || !touched(&a, p, from, from + len, write) || (write && watch_may_be_pushes(v, gpa)))
         return false;
     was = load(hva, len);
     if (!a.count)

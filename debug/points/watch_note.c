@@ -9,6 +9,7 @@
 #include "debug/points/await.h"
 #include "debug/points/points.h"
 #include "debug/points/watch_pages.h"
+#include "debug/points/watch_push.h"
 #include "vmm/base/le.h"
 #include "vmm/base/x.h"
 
@@ -165,34 +166,9 @@ static void table_written(struct watches *w, struct watch_page *p, uint64_t gpa,
     }
 }
 
-void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
-                   uint8_t *bytes)
-{
-    struct watch_page *p = watch_page_at(w, gpa);
-    unsigned from = (unsigned)(gpa & (PAGE_BYTES - 1));
-    const uint8_t *hva = mem_ptr(&w->vm->mem, gpa, len);
-    uint64_t was = write && hva ? le_load(hva, len < 8 ? len : 8) : 0;
-
-    if (p && write && !p->troubled && watch_is_push(v, gpa)) {
-        p->troubled = true;
-        atomic_store(&w->stale, 1);
-    }
-    if (p && len)
-        watch_note_access(w, v, p, from, from + len < PAGE_BYTES ? from + len : PAGE_BYTES, write);
-    if (v->data.dr7)
-        watch_note_drs(w, v, gpa, len, write);
-    store_bytes(w, gpa, len, write, bytes);
-    if (write && p && p->tables)
-        table_written(w, p, gpa, len);
-    if (write)
-        watch_take_values(w, v);
-    if (write && p && watch_pages_suspect(w, p, was, le_load(bytes, len < 8 ? len : 8)))
-        atomic_store(&w->stale, 1);
-}
-
-/* The part of a device's access that lies in one page. */
-static void dma_part(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
-                     uint8_t *bytes)
+/* An access that no trap has seen, or the part of it that lies in one page. */
+static void unseen_part(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
+                        uint8_t *bytes)
 {
     struct watch_page *p = watch_page_at(w, gpa);
     unsigned from = (unsigned)(gpa & (PAGE_BYTES - 1));
@@ -208,6 +184,51 @@ static void dma_part(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned l
         mem_read(&w->vm->mem, gpa, p->old + from, len);
 }
 
+/* What KVM has lost of an instruction's stores, of which it told the one at `gpa` alone. Those to
+ * pages that are not trapped are made. */
+static void mend_pushes(struct watches *w, struct vcpu *v, uint64_t gpa, const struct pushes *lost)
+{
+    struct walk_regs r;
+
+    vcpu_walk_regs(v, &r);
+    for (unsigned i = 0; i < lost->count * lost->size; i++) {
+        uint8_t byte = (uint8_t)(lost->word[i / lost->size] >> 8 * (i % lost->size));
+        struct walk k;
+
+        walk(&w->vm->mem, &r, lost->top + i, &k);
+        if (k.result == WALK_OK && k.gpa - gpa >= lost->size && slots_page(&w->vm->slots, k.gpa))
+            unseen_part(w, v, k.gpa, 1, true, &byte);
+    }
+}
+
+void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write,
+                   uint8_t *bytes)
+{
+    struct watch_page *p = watch_page_at(w, gpa);
+    unsigned from = (unsigned)(gpa & (PAGE_BYTES - 1));
+    const uint8_t *hva = mem_ptr(&w->vm->mem, gpa, len);
+    uint64_t was = write && hva ? le_load(hva, len < 8 ? len : 8) : 0;
+    struct pushes pushes;
+
+    if (p && write && !p->troubled && watch_is_push(v, gpa)) {
+        p->troubled = true;
+        atomic_store(&w->stale, 1);
+    }
+    if (p && len)
+        watch_note_access(w, v, p, from, from + len < PAGE_BYTES ? from + len : PAGE_BYTES, write);
+    if (v->data.dr7)
+        watch_note_drs(w, v, gpa, len, write);
+    store_bytes(w, gpa, len, write, bytes);
+    if (write && p && p->tables)
+        table_written(w, p, gpa, len);
+    if (write && watch_may_be_pushes(v, gpa) && watch_pushes(w, v, gpa, len, &pushes))
+        mend_pushes(w, v, gpa, &pushes);
+    if (write)
+        watch_take_values(w, v);
+    if (write && p && watch_pages_suspect(w, p, was, le_load(bytes, len < 8 ? len : 8)))
+        atomic_store(&w->stale, 1);
+}
+
 void watch_dma(struct watches *w, struct vcpu *v, const struct dev *d, uint64_t gpa, void *dst,
                const void *src, size_t len)
 {
@@ -221,7 +242,7 @@ void watch_dma(struct watches *w, struct vcpu *v, const struct dev *d, uint64_t 
         n = len - done < room ? len - done : room;
         if (!dst)
             memcpy(page, (const uint8_t *)src + done, n);
-        dma_part(w, v, gpa + done, (unsigned)n, !dst, dst ? (uint8_t *)dst + done : page);
+        unseen_part(w, v, gpa + done, (unsigned)n, !dst, dst ? (uint8_t *)dst + done : page);
     }
     if (!v)
         return;

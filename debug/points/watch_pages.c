@@ -198,30 +198,34 @@ static void mark_stack(struct watches *w, uint64_t gpa)
         p->is_stack = true;
 }
 
-/* KVM's emulator takes a hole for an answer where it reads the I/O permissions of a task state, and
- * forgets the interrupt flag when an `int` of real mode finds its vector in one. A processor that
- * meets a trap in any table of its own makes KVM go round in circles. */
-static void mark_vectors(struct watches *w, uint64_t gpa)
+/* A hole under a table of the processor's own: KVM's emulator takes it for an answer where it reads
+ * the I/O permissions of a task state, forgets the interrupt flag when an `int` of real mode finds
+ * its vector in one, and makes of a descriptor that it cannot read a fault, whose frame is on the
+ * guest's stack before the delivery fails. A processor that meets a trap in any of them makes KVM
+ * go round in circles. */
+static void mark_system(struct watches *w, uint64_t gpa)
 {
     struct watch_page *p = watch_page_at(w, gpa);
 
     if (p)
-        p->is_vectors = true;
+        p->is_system = true;
 }
 
 #define TSS_BYTES_MAX (104u + 32 + 8192 + 1) /* with the maps of interrupts and ports */
 #define IVT_BYTES     1024u
 
-static void mark_cpu_vectors(struct watches *w, struct vcpu *v)
+static void mark_cpu_system(struct watches *w, struct vcpu *v)
 {
-    struct seen s = {.w = w, .v = v, .fn = mark_vectors};
+    struct seen s = {.w = w, .v = v, .fn = mark_system};
     uint32_t limit = v->sregs->tr.limit;
 
+    w->cpu[v->id].gdt = v->sregs->gdt.base;
+    w->cpu[v->id].idt = v->sregs->idt.base;
     if (v->sregs->cr0 & 1)
         see_range(&s, v->sregs->tr.base, (limit < TSS_BYTES_MAX ? limit : TSS_BYTES_MAX) + 1);
     else
         see_range(&s, v->sregs->idt.base, IVT_BYTES);
-    if (w->vm->probe.emulated || !(v->sregs->cr0 & 1))
+    if (!(v->sregs->cr0 & 1))
         return;
     see_range(&s, v->sregs->idt.base, v->sregs->idt.limit + 1u);
     see_range(&s, v->sregs->gdt.base, v->sregs->gdt.limit + 1u);
@@ -277,7 +281,7 @@ static enum watch_how choose(const struct watches *w, const struct watch_page *p
         return WATCH_STEPS;
     if (p->is_stack && (!is_long(w) || !w->vm->probe.emulated))
         return WATCH_STEPS;
-    if (p->is_vectors && (m == METHOD_NO_SLOT || !w->vm->probe.emulated))
+    if (p->is_system && (m == METHOD_NO_SLOT || !w->vm->probe.emulated))
         return WATCH_STEPS;
     return m == METHOD_RO_SLOT   ? WATCH_READ_ONLY
            : m == METHOD_NO_SLOT ? WATCH_NO_SLOT
@@ -321,13 +325,13 @@ int watch_pages_choose(struct watches *w, struct err *e)
 
     atomic_store(&w->stale, 0);
     for (size_t i = 0; i < w->pages; i++)
-        w->page[i]->is_table = w->page[i]->is_stack = w->page[i]->is_vectors = false;
+        w->page[i]->is_table = w->page[i]->is_stack = w->page[i]->is_system = false;
     for (unsigned i = 0; w->pages && i < w->vm->cpus; i++) {
         struct seen s = {.w = w, .v = w->vm->cpu[i], .fn = mark_stack};
 
         mark_cpu_tables(w, w->vm->cpu[i]);
         see_stacks(&s);
-        mark_cpu_vectors(w, w->vm->cpu[i]);
+        mark_cpu_system(w, w->vm->cpu[i]);
     }
     on_write = page_method(w, MF_WATCH_WRITE);
     on_access = page_method(w, MF_WATCH_ACCESS);

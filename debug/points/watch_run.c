@@ -404,7 +404,11 @@ bool watch_deliver(struct engine *g, struct vcpu *v)
 
 void watch_renew(struct engine *g, struct vcpu *v)
 {
-    if (!atomic_load_explicit(&g->points.watches.stale, memory_order_relaxed))
+    const struct watch_cpu *c = &g->points.watches.cpu[v->id];
+    bool moved =
+        g->points.watches.trapped && (c->gdt != v->sregs->gdt.base || c->idt != v->sregs->idt.base);
+
+    if (!moved && !atomic_load_explicit(&g->points.watches.stale, memory_order_relaxed))
         return;
     vcpu_settle(v);
     engine_alone_begin(g, v);

@@ -46,7 +46,8 @@ bool watch_stands(struct engine *g, struct vcpu *v, const struct exit_event *ev)
  * processor that meets a trap while it pushes a frame makes KVM carry out the instruction at RIP
  * instead. True when the vCPU stands at the handler, or somebody wants it. */
 bool watch_deliver(struct engine *g, struct vcpu *v);
-/* Chooses methods of pages again when the last access asked for it. */
+/* Chooses methods of pages again when the last access asked for it, or the guest has other tables.
+ */
 void watch_renew(struct engine *g, struct vcpu *v);
 
 /* With traps armed and several vCPUs, one is inside the guest at a time: KVM carries out a locked

@@ -7,15 +7,15 @@
 #include "debug/points/watch_pages.h"
 
 /* Why a page is stepped. */
-enum slow { SLOW_TABLE, SLOW_STACK, SLOW_VECTORS, SLOW_TROUBLE, SLOW_METHOD, SLOWS };
+enum slow { SLOW_TABLE, SLOW_STACK, SLOW_SYSTEM, SLOW_TROUBLE, SLOW_METHOD, SLOWS };
 
 static enum slow why_slow(const struct watch_page *p)
 {
-    return p->is_table     ? SLOW_TABLE
-           : p->is_stack   ? SLOW_STACK
-           : p->is_vectors ? SLOW_VECTORS
-           : p->troubled   ? SLOW_TROUBLE
-                           : SLOW_METHOD;
+    return p->is_table    ? SLOW_TABLE
+           : p->is_stack  ? SLOW_STACK
+           : p->is_system ? SLOW_SYSTEM
+           : p->troubled  ? SLOW_TROUBLE
+                          : SLOW_METHOD;
 }
 
 struct sums {
@@ -46,7 +46,7 @@ static void tell_pages(const struct watches *w, const struct bp *b, struct buf *
     static const char *const reasons[SLOWS] = {
         [SLOW_TABLE] = "in use as page table",
         [SLOW_STACK] = "in use as stack",
-        [SLOW_VECTORS] = "in use as a table of the processor",
+        [SLOW_SYSTEM] = "in use as a table of the processor",
         [SLOW_TROUBLE] = "its trap was in the way too often",
         [SLOW_METHOD] = "no trap to be had",
     };

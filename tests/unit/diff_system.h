@@ -180,13 +180,12 @@ static void dp_far_jump(struct program *p)
         dp_far(p, false, 0, dp_code_selector(p), p->cs_base);
 }
 
-/* jmp over; function: … retf; over: call function. Not in long mode: of what it pushes to a trapped
- * stack, KVM's emulator tells only half, and stacks may be trapped there. */
+/* jmp over; function: … retf; over: call function. */
 static void dp_far_call(struct program *p)
 {
     uint32_t from, function;
 
-    if (p->kind == DP_LONG3 || p->kind == DP_LONG0)
+    if (p->kind == DP_LONG3)
         return;
     DP_I(p, 0xe9);
     dp_put(p, 0, dp_imm_bytes(p));

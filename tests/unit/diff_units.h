@@ -532,9 +532,10 @@ static void dp_loop(struct program *p)
     p->cx_busy = false;
 }
 
+/* Not from where the stack has a base, or no event may come: subroutines know nothing of it. */
 static void dp_call(struct program *p)
 {
-    if (p->in_sub || p->calls == 64)
+    if (p->in_sub || p->based || p->calls == 64)
         return;
     p->call_sub[p->calls] = (uint8_t)dp_below(p, DP_SUBS);
     if (dp_below(p, 2)) {
@@ -564,11 +565,14 @@ static void dp_self_modify(struct program *p)
     dp_mov_imm(p, r, dp_random(&p->rng));
 }
 
-/* ENTER of some depth copies what is pushed below the old frame. */
+/* ENTER of some depth copies what is pushed below the old frame. Of 16-bit code on a 32-bit stack
+ * it takes all of EBP, and KVM's emulator pushes twice as much as LEAVE pops. */
 static void dp_enter(struct program *p)
 {
     unsigned level = dp_below(p, 4);
 
+    if (p->kind == DP_PROT && p->bits == 16)
+        return;
     if (p->bits == 64)
         DP_I(p, 0x48, 0x89, 0xe5); /* mov bp, sp */
     else
@@ -581,10 +585,9 @@ static void dp_enter(struct program *p)
         DP_I(p, (uint8_t)(0x58 + dp_reg(p, false)));
 }
 
-/* Nor in 32-bit code of long mode, for the reason of far calls. */
 static void dp_pusha(struct program *p)
 {
-    if (p->kind == DP_LONG0 || p->kind == DP_LONG3)
+    if (p->bits == 64)
         return;
     DP_I(p, 0x60);
     dp_units(p, dp_below(p, 3));
