@@ -131,7 +131,7 @@ check-slow: deps-check ## the tests of `check`, longer: fuzzing, soak, clang, sv
 	$(SUBMAKE) $(JOBS) check-build
 	@tests/run $(if $(V),-v) --slow $(T)
 check-svm: deps-check ## the tests that need KVM, beside a genuine kvm_amd under QEMU's emulation
-	$(SUBMAKE) $(JOBS) check-build
+	$(SUBMAKE) $(JOBS) all unit
 	@tests/run $(if $(V),-v) --svm $(T)
 bench: deps ## measure what tracing and stepping cost
 	$(SUBMAKE) $(JOBS) MODE=rel $(O)/rel/tests/bench/bench $(O)/rel/tests/bench/gdb_floor $(O)/rel/vmscope guests
