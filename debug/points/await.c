@@ -232,13 +232,14 @@ static void note_spaces(struct points *p)
     struct await *a = &p->await;
 
     for (unsigned i = 0; i < p->vm->cpus; i++) {
-        uint64_t cr3 = p->vm->cpu[i]->sregs->cr3;
+        struct walk_regs r;
 
-        if (knows_space(a, cr3))
+        vcpu_walk_regs(p->vm->cpu[i], &r);
+        if (walk_mode(&r) == PAGING_NONE || knows_space(a, r.cr3))
             continue;
         a->spaces += a->spaces < AWAIT_SPACES;
         memmove(&a->space[1], &a->space[0], (a->spaces - 1) * sizeof a->space[0]);
-        a->space[0] = cr3;
+        a->space[0] = r.cr3;
     }
 }
 
@@ -324,9 +325,11 @@ static void choose_pages(struct points *p)
     watch_guard_apply(&p->watches);
 }
 
+/* Each bit of `h` depends on all before, so that a small change cannot undo another. */
 static uint64_t mix(uint64_t h, uint64_t x)
 {
-    return (h ^ x) * 0x9e3779b97f4a7c15ull + (h >> 29);
+    h = (h ^ x) * 0x9e3779b97f4a7c15ull;
+    return h ^ h >> 32;
 }
 
 /* Points in debug registers whose page has come are not watched for: where they lead may change
@@ -353,7 +356,8 @@ static uint64_t mix_registers(const struct points *p, uint64_t h)
 /* What the choice depends on, but for the entries that are watched. */
 static uint64_t signature(const struct points *p)
 {
-    uint64_t h = mix_registers(p, mix(p->changes + 1, p->watches.changes));
+    /* Both only grow: no two of their sums are alike. */
+    uint64_t h = mix_registers(p, mix(0, p->changes + p->watches.changes + 1));
 
     for (unsigned i = 0; i < p->vm->cpus; i++) {
         struct walk_regs r;
@@ -376,10 +380,10 @@ void await_refresh(struct points *p)
 
     if (!can_watch(p) || a->seen == now)
         return;
+    a->seen = now; /* a device may write meanwhile */
     note_spaces(p);
     collect(p);
     choose_pages(p);
-    a->seen = now;
 }
 
 /* ---- asking ------------------------------------------------------------------------------------

@@ -41,8 +41,8 @@ struct await {
 
 void await_init(struct points *p);
 void await_fini(struct points *p);
-/* Watches the entries that count now and forgets others. Parked or alone, after each change of
- * points. */
+/* Watches the entries that count now and forgets others. Points are where the tables lead: what is
+ * written from now on counts as unseen. Parked or alone, from points_refresh. */
 void await_refresh(struct points *p);
 /* Has an entry been written, or CR3 or the points changed since? As await_refresh. */
 bool await_stale(struct points *p);

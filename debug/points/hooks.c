@@ -112,15 +112,16 @@ static void note_often(struct engine *g)
  * when no other moves. */
 static void refresh_points(struct engine *g, struct vcpu *v)
 {
+    struct points *p = &g->points;
     bool several = g->vm->cpus > 1;
-    bool moved =
-        !await_covers(&g->points) && points_moved(&g->points, v, &g->hooks.look[v->id].cursor);
+    bool moved = !await_covers(p) && points_moved(p, v, &g->hooks.look[v->id].cursor);
 
-    if (!moved && (several ? !points_may_move(&g->points) : !points_stale(&g->points)))
+    if (!moved && !atomic_load(&p->look) && (several ? !points_may_move(p) : !points_stale(p)))
         return;
     engine_alone_begin(g, v);
-    if (moved || !several || points_stale(&g->points))
-        points_refresh(&g->points);
+    /* Who waited to be alone may find it done. */
+    if (moved || atomic_load(&p->look) || !several || points_stale(p))
+        points_refresh(p);
     engine_alone_end(g);
 }
 
@@ -145,7 +146,6 @@ void hooks_refresh(struct engine *g, struct vcpu *v)
 
     if (hooks_same(g, v))
         return;
-    atomic_store(&g->points.look, 0);
     look->countdown = LOOK_EVERY;
     refresh_points(g, v);
     wanted = wanted_vectors(g, v); /* traps may have come or gone */

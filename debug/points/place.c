@@ -573,7 +573,7 @@ bool points_moved(struct points *p, const struct vcpu *v, unsigned *cursor)
 
 bool points_may_move(const struct points *p)
 {
-    bool may = p->pending || p->icebps || p->gates;
+    bool may = p->pending || p->icebps || p->gates || watch_waits(&p->watches);
 
     for (unsigned i = 0; i < p->dr_usable && !by_register(p, PM_LONG3); i++)
         may |= p->dr_owner[i] != NULL;
@@ -642,7 +642,8 @@ static bool refresh_pending(struct points *p, struct bp *b, bool *spare)
 
 bool points_refresh(struct points *p)
 {
-    bool changed = refresh_registers(p), moves = !await_covers(p) || await_stale(p);
+    bool written = atomic_exchange(&p->look, 0);
+    bool changed = refresh_registers(p), moves = written || !await_covers(p) || await_stale(p);
     bool spare = p->pending && has_spare(p);
 
     for (unsigned i = 0; i < p->count; i++) {
@@ -660,14 +661,8 @@ bool points_refresh(struct points *p)
     }
     changed |= watch_refresh(&p->watches);
     watch_guard_apply(&p->watches);
-    return changed | points_reassert(p);
-}
-
-bool points_reassert(struct points *p)
-{
-    bool changed = plants_reassert(p);
-
-    await_refresh(p);
+    changed |= points_reassert(p);
+    await_refresh(p); /* when all are where the tables lead, and no sooner */
     return changed;
 }
 

@@ -113,7 +113,7 @@ static uint8_t *overwritten(const struct points *p, const struct plant *pl)
     return hva && *hva != pl->byte ? hva : NULL;
 }
 
-bool plants_reassert(struct points *p)
+bool points_reassert(struct points *p)
 {
     bool changed = false;
 
@@ -126,7 +126,6 @@ bool plants_reassert(struct points *p)
         *hva = p->plant[i].byte;
         changed = true;
     }
-    await_refresh(p);
     return changed;
 }
 

@@ -103,7 +103,9 @@ struct points {
     bool int3_planted; /* some 0xCC needs USE_SW_BP */
     struct watches watches;
     struct await await;
-    _Atomic int look; /* an entry of a page table that a point depends on was written */
+    /* An entry of a page table that a point depends on was written, or it depends on others now:
+     * points_refresh answers this, before the vCPU that wrote goes on. */
+    _Atomic int look;
 };
 
 void points_init(struct points *p, struct vm *vm);
@@ -133,7 +135,7 @@ void points_drop_hidden(struct points *p);
  * plants again where the guest overwrote. Main thread with all parked, or a vCPU that is alone.
  * True when something changed. */
 bool points_refresh(struct points *p);
-/* Only the last of these. */
+/* Only the last of these: plants.c. */
 bool points_reassert(struct points *p);
 /* Has the guest written over a planted byte? Looks at a few of them, others with each call. Any
  * thread while points do not change. */

@@ -24,8 +24,6 @@ void plants_init(struct points *p);
 /* One more user of a byte at `gpa`, planted with the first. False without RAM there. */
 bool plant_put(struct points *p, uint64_t gpa, uint8_t byte);
 void plant_take(struct points *p, uint64_t gpa);
-/* Plants again what the guest has written over. True when something was. */
-bool plants_reassert(struct points *p);
 
 /* catch_list.c: enabled catchpoints. */
 void catch_add(struct points *p, struct bp *b);

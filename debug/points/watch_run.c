@@ -402,6 +402,15 @@ bool watch_deliver(struct engine *g, struct vcpu *v)
     return in_the_way && watch_recover(g, v, &ev, &ops, &info);
 }
 
+/* A watchpoint that has moved depends on other tables than before. */
+static void refresh(struct engine *g, struct vcpu *v)
+{
+    engine_alone_begin(g, v);
+    if (watch_refresh(&g->points.watches))
+        atomic_store(&g->points.look, 1);
+    engine_alone_end(g);
+}
+
 void watch_renew(struct engine *g, struct vcpu *v)
 {
     const struct watch_cpu *c = &g->points.watches.cpu[v->id];
@@ -411,9 +420,7 @@ void watch_renew(struct engine *g, struct vcpu *v)
     if (!moved && !atomic_load_explicit(&g->points.watches.stale, memory_order_relaxed))
         return;
     vcpu_settle(v);
-    engine_alone_begin(g, v);
-    watch_refresh(&g->points.watches);
-    engine_alone_end(g);
+    refresh(g, v);
 }
 
 bool watch_stands(struct engine *g, struct vcpu *v, const struct exit_event *ev)
@@ -424,11 +431,8 @@ bool watch_stands(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 
     if (!w->pages)
         return false;
-    if (g->vm->cpus == 1 || atomic_exchange(&w->look, 0)) {
-        engine_alone_begin(g, v);
-        watch_refresh(w);
-        engine_alone_end(g);
-    }
+    if (g->vm->cpus == 1 || atomic_exchange(&w->look, 0))
+        refresh(g, v);
     /* A kick for another's turn alone says nothing of this vCPU. */
     if (ev->guest_ns < STANDS_NS || atomic_load(&g->alone_wanted))
         return false;

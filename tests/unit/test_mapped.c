@@ -33,6 +33,7 @@
 #define P          7u /* present, writable, for ring 3 */
 
 static struct program prog;
+static uint32_t tables_made; /* where in it the guest has made its tables */
 
 #define CODE(...) DP_CODE_BYTES(&prog, __VA_ARGS__)
 
@@ -40,6 +41,7 @@ struct layout {
     unsigned points;
     bool spread; /* each in a page of its own */
     bool stores; /* watchpoints behind the functions, which are written instead of called */
+    bool by_xmm; /* entries are stored by an instruction that KVM's emulator refuses */
 };
 
 /* What the guest does before it calls all functions. */
@@ -69,11 +71,18 @@ static void store(uint32_t at, uint32_t value)
     dp_put(&prog, value, 4);
 }
 
+static void store_by_xmm(uint32_t at, uint32_t value)
+{
+    dp_mov_imm(&prog, 0, value);
+    CODE(0x66, 0x0f, 0x6e, 0xc0, 0x66, 0x0f, 0xd6); /* movd xmm0, eax; movq [at], xmm0 */
+    dp_modrm_abs(&prog, 0, at);
+}
+
 /* Entries of `table` for all pages of functions; 0: none. */
 static void fill(const struct layout *l, uint32_t table, uint32_t entry)
 {
     for (unsigned i = 0; i < (l->spread ? l->points : 1); i++)
-        store(table + 8 * ((FUNCTIONS >> 12 & 511) + i), entry);
+        (l->by_xmm ? store_by_xmm : store)(table + 8 * ((FUNCTIONS >> 12 & 511) + i), entry);
 }
 
 static void load_cr3(uint32_t cr3)
@@ -176,6 +185,7 @@ static unsigned make(enum dp_kind kind, const struct layout *l, unsigned acts)
     store(PDPT_TWO, PD_TWO | P);
     store(PML4_TWO, PDPT_TWO | P);
     store(PD + 8 * (MAPPED >> 21), 0);
+    tables_made = prog.at;
     for (enum act a = 0; a < ACTS; a++) {
         if (!(acts >> a & 1))
             continue;
@@ -259,7 +269,9 @@ static void all_ways(enum dp_kind kind)
 
     for (size_t i = 0; i < sizeof forces / sizeof forces[0]; i++)
         for (unsigned k = 0; k < 8 && !test_failed && !test_skipped; k++)
-            run(kind, &(struct layout){counts[k / 2], k % 2, false}, forces[i]);
+            run(kind, &(struct layout){counts[k / 2], k % 2, false, false}, forces[i]);
+    for (unsigned k = 0; k < 4 && !test_failed && !test_skipped; k++)
+        run(kind, &(struct layout){counts[k / 2], k % 2, false, true}, NULL);
 }
 
 static void watched(void)
@@ -271,7 +283,54 @@ static void watched(void)
     for (enum dp_kind kind = DP_LONG0; kind <= DP_LONG3; kind++)
         for (size_t i = 0; i < sizeof forces / sizeof forces[0]; i++)
             for (unsigned k = 0; k < 6 && !test_failed && !test_skipped; k++)
-                run(kind, &(struct layout){counts[k / 2], k % 2, true}, forces[i]);
+                run(kind, &(struct layout){counts[k / 2], k % 2, true, k == 4}, forces[i]);
+}
+
+/* A stop in the guest's code, where the point that led there makes room for a watchpoint; `before`:
+ * points that came and went in between. */
+static void watch_at_stop(enum dp_kind kind, unsigned before)
+{
+    const struct layout l = {.points = 1, .stores = true};
+    struct point_spec here = {
+        .kind = POINT_BREAK, .vcpu = -1, .space = SPACE_LINEAR, .temporary = true};
+    unsigned acts = 1u << MAP | 1u << REMAP | 1u << UNMAP_MAP;
+    struct session *s;
+    struct err e = {0};
+    bool sure;
+    int id;
+
+    make(kind, &l, acts);
+    here.addr = tables_made;
+    if (!dp_open(&s, &prog, NULL))
+        return;
+    CHECK(session_point_add(s, &here, NULL) > 0);
+    CHECK(session_run(s, &e) == 0);
+    CHECK(session_wait(s, TIMEOUT, NULL));
+    CHECK_EQ(session_cpu(s, 0, VS_REGS)->regs.rip, here.addr);
+    for (unsigned i = 0; i < before; i++) {
+        id = session_point_add(s, &here, NULL);
+        CHECK(id > 0);
+        CHECK(session_point_del(s, id) == 0);
+    }
+    id = add(s, &l, 0);
+    CHECK(id > 0);
+    sure = is_sure(s, &l, id);
+    CHECK(session_run(s, &e) == 0);
+    CHECK(session_wait(s, TIMEOUT, NULL));
+    CHECK(session_last_stop(s)->kind == STOP_DEBUG_EXIT);
+    if (sure && session_point(s, id)->hits != 3)
+        TEST_FAIL("%s, %u vCPUs, %u points in between: %llu hits, not 3", dp_kind_name[kind],
+                  dp_cpus, before, (unsigned long long)session_point(s, id)->hits);
+    session_close(s);
+}
+
+static void watched_later(void)
+{
+    for (dp_cpus = 1; dp_cpus <= 2; dp_cpus++)
+        for (enum dp_kind kind = DP_LONG0; kind <= DP_LONG3; kind++)
+            for (unsigned before = 0; before < 4 && !test_failed && !test_skipped; before++)
+                watch_at_stop(kind, before);
+    dp_cpus = 1;
 }
 
 static void long_ring0(void)
@@ -288,5 +347,6 @@ static const struct test tests[] = {
     {"code that is mapped and called, ring 0", long_ring0},
     {"code that is mapped and called, ring 3", long_ring3},
     {"data that is mapped and stored to", watched},
+    {"data that is watched from a stop on, then mapped and stored to", watched_later},
 };
 TEST_MAIN(tests)
