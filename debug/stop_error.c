@@ -9,6 +9,7 @@
 
 #include "debug/session_priv.h"
 #include "disasm/disasm.h"
+#include "vmm/assist.h"
 #include "vmm/insn_shape.h"
 
 bool stop_is_error(enum stop_kind k)
@@ -37,9 +38,9 @@ static void add_insn(struct session *s, const struct exit_event *ev, const uint8
         in->len = 0; /* nobody knows where the next one begins */
 }
 
-/* The CPU feature by which a guest decides to use instructions of a class, as --cpu and Linux know
- * it; NULL where it is none, or not one. */
-static const char *feature_of(const struct exit_event *ev, const uint8_t *bytes, unsigned n)
+/* The CPU feature by which a guest decides to use an instruction, as --cpu and Linux know it: of
+ * its class, or where a class has several, by its name. NULL where there is none. */
+static const char *feature_of(const struct exit_event *ev, const struct insn *in)
 {
     static const char *const features[] = {
         [IC_CX16] = "cx16",       [IC_XSAVE] = "xsave",  [IC_XSAVE_SYSTEM] = "xsaves",
@@ -48,10 +49,48 @@ static const char *feature_of(const struct exit_event *ev, const uint8_t *bytes,
         [IC_INVPCID] = "invpcid", [IC_SYSENTER] = "sep", [IC_SYSEXIT] = "sep",
         [IC_MONITOR] = "monitor", [IC_X87] = "fpu",      [IC_MMX] = "mmx",
     };
+    static const struct {
+        const char *mnemonic, *feature;
+    } named[] = {
+        {"popcnt", "popcnt"},
+        {"crc32", "sse4_2"},
+        {"movbe", "movbe"},
+        {"rdrand", "rdrand"},
+        {"rdseed", "rdseed"},
+        {"adcx", "adx"},
+        {"adox", "adx"},
+        {"andn", "bmi1"},
+        {"bextr", "bmi1"},
+        {"blsi", "bmi1"},
+        {"blsmsk", "bmi1"},
+        {"blsr", "bmi1"},
+        {"tzcnt", "bmi1"},
+        {"bzhi", "bmi2"},
+        {"mulx", "bmi2"},
+        {"pdep", "bmi2"},
+        {"pext", "bmi2"},
+        {"rorx", "bmi2"},
+        {"sarx", "bmi2"},
+        {"shlx", "bmi2"},
+        {"shrx", "bmi2"},
+        {"clwb", "clwb"},
+        {"clzero", "clzero"},
+        {"movdiri", "movdiri"},
+        {"ldmxcsr", "sse"},
+        {"stmxcsr", "sse"},
+        {"aesenc", "aes"},
+        {"aesdec", "aes"},
+        {"pshufb", "ssse3"},
+        {"lzcnt", "abm"},
+        {"movdir64b", "movdir64b"},
+    };
     struct insn_shape shape;
     enum insn_class c;
 
-    if (!insn_shape(&shape, cpu_mode_bits((enum cpu_mode)ev->mode), bytes, n))
+    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++)
+        if (!strcmp(in->mnemonic, named[i].mnemonic))
+            return named[i].feature;
+    if (!insn_shape(&shape, cpu_mode_bits((enum cpu_mode)ev->mode), in->bytes, in->len))
         return NULL;
     c = insn_classify(&shape);
     return (size_t)c < sizeof features / sizeof features[0] ? features[c] : NULL;
@@ -61,19 +100,18 @@ static void add_way_out(const char *feature, struct buf *out)
 {
     if (feature)
         buf_addf(out,
-                 "`--cpu -%s` hides it from a guest that asks CPUID first (Linux also: "
-                 "clearcpuid=%s)",
+                 "; `--cpu -%s` hides it from a guest that asks CPUID first, unless `vmscope "
+                 "doctor` calls that forced (Linux also: clearcpuid=%s)",
                  feature, feature);
     else
-        buf_adds(out, "a guest that asks CPUID first does without it when `--cpu -FEATURE` hides "
-                      "its feature (Linux also: clearcpuid=FEATURE)");
+        buf_adds(out, "; a host with hardware virtualization may run it");
 }
 
-static void add_behind(const struct exit_event *ev, unsigned len, struct buf *out)
+static void add_behind(const struct exit_event *ev, const struct insn *in, struct buf *out)
 {
-    if (len)
+    if (in->len && !(in->effects & INSN_BRANCH))
         buf_addf(out, "; `print $rip = 0x%llx` goes on behind it",
-                 (unsigned long long)(ev->rip + len));
+                 (unsigned long long)(ev->rip + in->len));
 }
 
 /* KVM's suberrors, as linux/kvm.h numbers them, and where to look. */
@@ -134,6 +172,13 @@ static void describe_refused(struct session *s, const struct stop_info *si,
     unsigned n = ev->u.internal.insn_len;
     struct insn in;
 
+    if (why == assist_why_v86) {
+        buf_addf(out, "At %s ", at);
+        add_insn(s, ev, bytes, n, &in, out);
+        buf_adds(out, " leads to virtual-8086 mode, which this host's KVM does not have (it drops "
+                      "RFLAGS.VM); run this guest on a machine with hardware virtualization");
+        return;
+    }
     buf_adds(out, "this host's KVM cannot run ");
     add_insn(s, ev, bytes, n, &in, out);
     buf_addf(out, " at %s in %s: its emulator lacks the instruction (suberror 1)", at,
@@ -145,9 +190,8 @@ static void describe_refused(struct session *s, const struct stop_info *si,
         buf_addf(out, ", and vmscope could not carry it out either: %s", why);
     else
         buf_adds(out, ", and so does vmscope's assist");
-    buf_adds(out, "; ");
-    add_way_out(feature_of(ev, bytes, n), out);
-    add_behind(ev, in.len, out);
+    add_way_out(feature_of(ev, &in), out);
+    add_behind(ev, &in, out);
 }
 
 static void describe_internal(struct session *s, const struct stop_info *si,
@@ -192,20 +236,20 @@ static void describe_stuck(struct session *s, const struct stop_info *si,
         add_insn(s, ev, here.bytes, here.len, &in, out);
     else
         buf_adds(out, "what is there (unreadable)");
-    buf_adds(out, " nor refuses it, it spins in the kernel; ");
+    buf_adds(out, " nor refuses it, it spins in the kernel");
     if (known && in.len == 2 && here.bytes[0] == 0xcd && here.bytes[1] >= 0x80)
         buf_adds(out,
-                 "of real mode's vectors it finds those below 80h alone, and --assist off keeps "
+                 "; of real mode's vectors it finds those below 80h alone, and --assist off keeps "
                  "vmscope from carrying the others out");
     else if (call)
         buf_adds(out,
-                 "keep the guest from making hypercalls (without `--cpu +kvm`; Linux: `nopv`)");
+                 "; keep the guest from making hypercalls (without `--cpu +kvm`; Linux: `nopv`)");
     else if (known && is_split_lock(s, si, ev, &here))
-        buf_adds(out, "its locked operand crosses a cache line, align it (or boot the host with "
+        buf_adds(out, "; its locked operand crosses a cache line, align it (or boot the host with "
                       "split_lock_detect=off)");
     else
-        add_way_out(known ? feature_of(ev, here.bytes, here.len) : NULL, out);
-    add_behind(ev, in.len, out);
+        add_way_out(known ? feature_of(ev, &in) : NULL, out);
+    add_behind(ev, &in, out);
 }
 
 /* What KVM_RUN's errors mean (KVM's api.rst and what its code returns). */

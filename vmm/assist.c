@@ -221,6 +221,8 @@ static enum assist_kind transfer_kind(const struct insn_head *h, const struct in
     }
 }
 
+const char assist_why_v86[] = "it leads to virtual-8086 mode, which this KVM does not have";
+
 /* Has the transfer led to virtual-8086 mode, of which an emulating KVM knows nothing (it drops
  * RFLAGS.VM)? Then the guest had better stand before it. */
 static bool is_lost_in_v86(struct vcpu *v, const struct kvm_regs *regs,
@@ -278,7 +280,7 @@ static bool assist_transfer(struct vcpu *v, struct exit_event *ev, struct assist
     if (!done && raise->vector < 0)
         return false;
     if (is_lost_in_v86(v, &regs, &sregs, raise)) {
-        *why = "it leads to virtual-8086 mode, which this KVM does not have";
+        *why = assist_why_v86;
         return false;
     }
     if (done)

@@ -69,7 +69,8 @@ struct assist_event {
  * caller must give to the guest; `ev` becomes an EXIT_ASSIST record. False: it stays refused, and
  * `why` is a phrase about it (static text) or NULL when there is nothing to say. Unless `singly`,
  * refused instructions close behind it may be carried out with it: one record tells of the first,
- * the counts of all. */
+ * the counts of all. The `why` assist_why_v86: it leads to a mode that this KVM lacks. */
+extern const char assist_why_v86[];
 bool vcpu_assist(struct vcpu *v, struct exit_event *ev, bool singly, struct assist_event *raise,
                  const char **why);
 

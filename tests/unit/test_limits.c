@@ -416,7 +416,7 @@ static void odd_exits_are_told(void)
         {tell_old,
          0,
          STOP_INTERNAL_ERROR,
-         {"cannot run `jmp 0x8000` (eb fe)", "suberror 1", "0x8002"}},
+         {"cannot run `jmp 0x8000` (eb fe)", "suberror 1", "hardware virtualization"}},
     };
 
     for (unsigned i = 0; !test_failed && i < sizeof rows / sizeof rows[0]; i++) {
