@@ -59,13 +59,8 @@ static bool find_reg(lua_State *L, struct reg_part *p)
     }
     lua_pop(L, 1);
     name = luaL_checkstring(L, 2);
-    if (!reg_partial(name, p)) {
-        int id = reg_by_name(name);
-
-        if (id < 0)
-            return false;
-        *p = (struct reg_part){.id = id, .width = reg_table[id].bits};
-    }
+    if (!reg_partial(name, p))
+        return false;
     lua_pushvalue(L, 2);
     lua_pushinteger(L, p->id | (lua_Integer)p->low << 16 | (lua_Integer)p->width << 24);
     lua_rawset(L, lua_upvalueindex(1));
@@ -98,12 +93,6 @@ static void reg_get(lua_State *L, const struct regs_box *b, int id, struct reg_v
         host_raise(L, &e);
 }
 
-static uint64_t cut(uint64_t v, const struct reg_part *p)
-{
-    v >>= p->low;
-    return p->width >= 64 ? v : v & ((1ull << p->width) - 1);
-}
-
 /* Registers wider than 64 bits are strings of bytes. */
 static int regs_index(lua_State *L)
 {
@@ -117,7 +106,7 @@ static int regs_index(lua_State *L)
     if (p.width > 64)
         lua_pushlstring(L, (const char *)v.bytes, v.len);
     else
-        lua_pushinteger(L, (lua_Integer)cut(v.u, &p));
+        lua_pushinteger(L, (lua_Integer)reg_part_get(&p, v.u));
     return 1;
 }
 
@@ -139,12 +128,11 @@ static int regs_newindex(lua_State *L)
 
         v = reg_from_bytes(p.id, bytes, (unsigned)(len > 64 ? 64 : len));
     } else {
-        uint64_t mask = p.width >= 64 ? UINT64_MAX : ((1ull << p.width) - 1) << p.low;
-        uint64_t u = (uint64_t)luaL_checkinteger(L, 3) << p.low;
+        uint64_t u = (uint64_t)luaL_checkinteger(L, 3);
 
-        if (mask != UINT64_MAX && p.width < reg_table[p.id].bits) {
+        if (p.width < reg_table[p.id].bits) {
             reg_get(L, b, p.id, &v);
-            u = (v.u & ~mask) | (u & mask);
+            u = reg_part_put(&p, v.u, u);
         }
         v = reg_from_u64(p.id, u);
     }

@@ -118,11 +118,12 @@ struct reg_part {
 bool reg_partial(const char *name, struct reg_part *out);
 /* The names reg_partial knows beside the rows' own, for completion; NULL past the end. */
 const char *reg_alias_at(unsigned i);
-/* Value of at most 64 bits; registers wider than that give their low 64. As reg_read. */
-int reg_part_read(const struct vcpu_state *s, const struct reg_part *p, uint64_t *out);
-/* Changes only the named bits (writing eax keeps the upper half of rax, as gdb does). As
- * reg_write. */
-int reg_part_write(struct vcpu_state *s, const struct reg_part *p, uint64_t v, const char **why);
+/* The part's value in that of its register, whose low 64 bits are `whole`; for parts of at most 64
+ * bits. Any thread. */
+uint64_t reg_part_get(const struct reg_part *p, uint64_t whole);
+/* `whole` with the part's bits changed to the low ones of `v`: writing eax keeps the upper half of
+ * rax, as gdb does. For parts of at most 64 bits. Any thread. */
+uint64_t reg_part_put(const struct reg_part *p, uint64_t whole, uint64_t v);
 
 /* 0, or -ENODATA when the part was not fetched or the MSR does not exist here. x87, SSE and AVX
  * state that XSTATE_BV calls unused reads as its initial value (Intel SDM 1, 13.6). */

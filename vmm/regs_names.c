@@ -79,37 +79,17 @@ int reg_by_name(const char *name)
     return p.id;
 }
 
-int reg_part_read(const struct vcpu_state *s, const struct reg_part *p, uint64_t *out)
+static uint64_t part_mask(const struct reg_part *p)
 {
-    struct reg_value v;
-    int err = reg_read(s, p->id, &v);
-
-    *out = p->width < 64 ? v.u >> p->low & ((1ull << p->width) - 1) : v.u;
-    return err;
+    return p->width < 64 ? (1ull << p->width) - 1 : UINT64_MAX;
 }
 
-int reg_part_write(struct vcpu_state *s, const struct reg_part *p, uint64_t v, const char **why)
+uint64_t reg_part_get(const struct reg_part *p, uint64_t whole)
 {
-    struct reg_value old;
-    int err;
+    return whole >> p->low & part_mask(p);
+}
 
-    if (p->low == 0 && p->width == reg_table[p->id].bits) {
-        old = reg_from_u64(p->id, v);
-        return reg_write(s, p->id, &old, why);
-    }
-    err = reg_read(s, p->id, &old);
-    if (err) {
-        if (why)
-            *why = "this register is not available here";
-        return err;
-    }
-    uint64_t mask = p->width < 64 ? (1ull << p->width) - 1 : UINT64_MAX;
-
-    if (v & ~mask) {
-        if (why)
-            *why = "the value is wider than the register";
-        return -EINVAL;
-    }
-    old = reg_from_u64(p->id, (old.u & ~(mask << p->low)) | v << p->low);
-    return reg_write(s, p->id, &old, why);
+uint64_t reg_part_put(const struct reg_part *p, uint64_t whole, uint64_t v)
+{
+    return (whole & ~(part_mask(p) << p->low)) | (v & part_mask(p)) << p->low;
 }

@@ -354,6 +354,10 @@ static const char *nth_dollar(struct cmd_client *c, const char *part, size_t *n)
         if (!strncmp(reg_table[i].name, part, len) && !(*n)--)
             return reg_table[i].name;
     }
+    for (unsigned i = 0; reg_alias_at(i); i++) {
+        if (!strncmp(reg_alias_at(i), part, len) && !(*n)--)
+            return reg_alias_at(i);
+    }
     for (size_t i = 0; i < st->vars; i++) {
         if (!strncmp(st->var[i].name, part, len) && !(*n)--)
             return st->var[i].name;

@@ -159,9 +159,7 @@ static int print_part(struct cmd_client *c, const char *name, const struct reg_p
 
     if (session_reg_get(c->s, session_focus(c->s), part->id, &v, &e))
         return cmd_fail(o, &e);
-    u = v.u >> part->low;
-    if (part->width < 64)
-        u &= (1ull << part->width) - 1;
+    u = reg_part_get(part, v.u);
     if (reg_table[part->id].flags) {
         char flags[300];
 

@@ -44,7 +44,7 @@ static int assign_register(struct cmd_client *c, const char *name, const struct 
     r = session_reg_get(c->s, session_focus(c->s), part->id, &old, e);
     if (r)
         return r;
-    value = reg_from_u64(part->id, (old.u & ~(mask << part->low)) | (v & mask) << part->low);
+    value = reg_from_u64(part->id, reg_part_put(part, old.u, v));
     return session_reg_set(c->s, session_focus(c->s), part->id, &value, e);
 }
 

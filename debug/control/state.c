@@ -133,12 +133,8 @@ static int read_one(struct call *q, unsigned vcpu, const char *name, json_t *int
     uint64_t u;
     int r;
 
-    if (!reg_partial(name, &part)) {
-        part.id = reg_by_name(name);
-        if (part.id < 0)
-            return no_register(q, name);
-        part.width = reg_table[part.id].bits;
-    }
+    if (!reg_partial(name, &part))
+        return no_register(q, name);
     if (part.width != reg_table[part.id].bits && part.width <= 64) {
         r = session_eval(q->s, vcpu, name[0] == '$' ? name + 1 : name, &u, &q->e);
         if (r < 0)

@@ -257,6 +257,9 @@ static void completion(void)
     completes("conti", 1, NULL);
     completes("dis", 0, "disable");
     completes("dis", 1, "display");
+    completes("print $r1", 0, "print $r10");
+    completes("print $ea", 0, "print $eax");
+    completes("print $ea", 1, NULL);
     completes("info reg", 0, "info registers");
     completes("i re", 0, "i registers");
     completes("info a", 0, "info all-registers");
