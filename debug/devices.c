@@ -138,11 +138,6 @@ void session_console_put(struct session *s, enum console_chan chan, const void *
         pthread_mutex_unlock(&m->lock);
 }
 
-bool session_in_device(void)
-{
-    return inside != NULL;
-}
-
 int64_t session_dma(struct session *s, uint64_t gpa, void *dst, const void *src, size_t len)
 {
     struct mem *m = &s->vm->mem;

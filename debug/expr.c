@@ -289,11 +289,6 @@ const char *expr_text(const struct expr *x)
     return x->text;
 }
 
-bool expr_is_truth(const struct expr *x)
-{
-    return x->is_truth;
-}
-
 /* ---- what can be seen without evaluating ---------------------------------------------------- */
 
 bool expr_uses_field(const struct expr *x, int field_id)

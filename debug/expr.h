@@ -58,8 +58,6 @@ const char *expr_text(const struct expr *x);
  * zero and absent values. `env` may be NULL. Does not allocate; one `x` may be evaluated on many
  * threads at once. */
 int expr_eval(const struct expr *x, const struct expr_env *env, uint64_t *value, struct err *e);
-/* True when the last operator makes a truth value (comparison, !, &&, ||): for `print`. */
-bool expr_is_truth(const struct expr *x);
 /* Bytes of a type that a cast knows ("u32", "uint64_t", "int"), 0 for other names. */
 unsigned expr_type_bytes(const char *name, size_t len);
 /* For dispatch: true when the expression can only be true (not 0) while the field has the value

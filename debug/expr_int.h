@@ -77,7 +77,6 @@ struct expr {
     char *strings; /* NUL-terminated ones, one behind the other */
     struct expr_op *ops;
     unsigned count;
-    bool is_truth;
 };
 
 #endif

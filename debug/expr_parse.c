@@ -18,8 +18,7 @@ struct value {
     enum { V_NUMBER, V_POINTER, V_TEXT, V_STRING } kind;
     bool is_signed;  /* an explicit (sN) or a read of one */
     bool is_literal; /* takes the other side's signedness */
-    bool is_truth;
-    uint8_t width; /* POINTER: bits of what it points at */
+    uint8_t width;   /* POINTER: bits of what it points at */
     bool points_at_signed;
     int fn;        /* TEXT */
     size_t string; /* STRING: offset in the pool */
@@ -362,7 +361,6 @@ static int parse_prefix(struct parser *p, enum expr_op_code code, struct value *
     if (next(p) || parse_unary(p, out) || want_number(p, out))
         return -EINVAL;
     out->kind = V_NUMBER;
-    out->is_truth = code == OP_NOT;
     if (code == OP_NOT)
         out->is_signed = false;
     return emit(p, (struct expr_op){.code = (uint8_t)code}, 0);
@@ -461,7 +459,6 @@ static int parse_conditional(struct parser *p, struct value *left)
     p->ops[to_end].imm = p->label = p->count;
     *left = (struct value){.is_signed = yes.is_signed && no.is_signed,
                            .is_literal = yes.is_literal && no.is_literal,
-                           .is_truth = yes.is_truth && no.is_truth,
                            .column = left->column};
     return 0;
 }
@@ -478,7 +475,7 @@ static int parse_logic(struct parser *p, const struct binary *b, struct value *l
         emit(p, (struct expr_op){.code = OP_BOOL}, 0))
         return -EINVAL;
     p->ops[jump].imm = p->label = p->count;
-    *left = (struct value){.is_truth = true, .column = left->column};
+    *left = (struct value){.column = left->column};
     return 0;
 }
 
@@ -496,7 +493,7 @@ static int emit_text(struct parser *p, const struct binary *b, struct value *lef
     op.imm = (uint64_t)fn->fn;
     op.low = (uint8_t)(s->string & 0xff);
     op.width = (uint16_t)(s->string >> 8);
-    *left = (struct value){.is_truth = true, .column = left->column};
+    *left = (struct value){.column = left->column};
     if (emit(p, op, 0))
         return -EINVAL;
     return b->code == OP_NE ? emit(p, (struct expr_op){.code = OP_NOT}, 0) : 0;
@@ -535,7 +532,6 @@ static int parse_binary(struct parser *p, const struct binary *b, struct value *
         return emit(p, op, -1);
     *left = (struct value){.is_signed = is_signed && !b->truth,
                            .is_literal = left->is_literal && right.is_literal && !b->truth,
-                           .is_truth = b->truth,
                            .column = left->column};
     return emit(p, op, -1);
 }
@@ -585,7 +581,6 @@ struct expr *expr_compile(const char *text, const struct expr_names *names, stru
     x->ops = xcalloc(p.count, sizeof *x->ops);
     memcpy(x->ops, p.ops, p.count * sizeof *x->ops);
     x->count = p.count;
-    x->is_truth = v.is_truth;
 out:
     buf_fini(&p.strings);
     return x;

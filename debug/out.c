@@ -246,12 +246,6 @@ void out_kv_hex(struct out *o, const char *key, uint64_t value)
     out_json_hex(o, key, value);
 }
 
-void out_kv_bool(struct out *o, const char *key, bool value)
-{
-    kv_text(o, key, value ? "yes" : "no");
-    out_json_bool(o, key, value);
-}
-
 /* ---- tables -------------------------------------------------------------------------------- */
 
 static void table_open(struct out *o, const char *name, const char *empty,

@@ -46,7 +46,6 @@ void out_error_from(struct out *o, const char *file, unsigned line);
 void out_kv_str(struct out *o, const char *key, const char *value);
 void out_kv_u64(struct out *o, const char *key, uint64_t value);
 void out_kv_hex(struct out *o, const char *key, uint64_t value);
-void out_kv_bool(struct out *o, const char *key, bool value);
 /* The same without the text line, for what out_text says better. */
 void out_json_str(struct out *o, const char *key, const char *value);
 void out_json_u64(struct out *o, const char *key, uint64_t value);

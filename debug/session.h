@@ -432,9 +432,6 @@ void session_console_put(struct session *s, enum console_chan chan, const void *
  * planted for breakpoints are neither read nor lost. Elsewhere RAM as it is, with them. Returns the
  * length of the prefix that is RAM. */
 int64_t session_dma(struct session *s, uint64_t gpa, void *dst, const void *src, size_t len);
-/* True while the calling thread is inside a device's function: then it holds the machine lock and
- * may call nothing here but these. */
-bool session_in_device(void);
 
 /* Has `fn` called from session_dispatch when `fd` can be read: timers and sockets of clients share
  * session_fd. At most SESSION_FDS at once; -ENOSPC. */

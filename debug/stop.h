@@ -7,7 +7,7 @@
 #include "debug/session.h"
 
 /* Fills si->text (keeping what is already there as detail) from the other fields. `ev` is the exit
- * when stop_is_error, else NULL. The machine is parked. */
+ * that could not be dealt with (stop_error.h), else NULL. The machine is parked. */
 void stop_describe(struct session *s, struct stop_info *si, const struct exit_event *ev);
 
 #endif

@@ -12,11 +12,6 @@
 #include "vmm/assist.h"
 #include "vmm/insn_shape.h"
 
-bool stop_is_error(enum stop_kind k)
-{
-    return k == STOP_INTERNAL_ERROR || k == STOP_STUCK || k == STOP_HOST_ERROR;
-}
-
 /* "`mov eax, ebx` (89 d8)", or what there is of it. */
 static void add_insn(struct session *s, const struct exit_event *ev, const uint8_t *bytes,
                      unsigned n, struct insn *in, struct buf *out)

@@ -8,9 +8,8 @@
 
 #include "debug/session.h"
 
-/* Is it a stop of this kind? Then `ev` is the exit that led to it. */
-bool stop_is_error(enum stop_kind k);
-/* Adds the sentence for such a stop of `si->vcpu` at `at` (an address with its symbol). */
+/* Adds the sentence for a stop of `si->vcpu` at `at` (an address with its symbol) whose kind is
+ * STOP_INTERNAL_ERROR, STOP_STUCK or STOP_HOST_ERROR; `ev` is the exit that led to it. */
 void stop_error_describe(struct session *s, const struct stop_info *si, const struct exit_event *ev,
                          const char *at, struct buf *out);
 

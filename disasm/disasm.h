@@ -73,22 +73,4 @@ unsigned disasm_one(struct disasm *d, unsigned bits, uint64_t addr, const uint8_
 size_t disasm_back(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *before, size_t n,
                    unsigned count);
 
-/* Pieces of the text for colouring (style.c). */
-enum disasm_class {
-    DISASM_MNEMONIC,
-    DISASM_REGISTER,
-    DISASM_NUMBER,
-    DISASM_SYMBOL,
-    DISASM_WORD,        /* "qword ptr" */
-    DISASM_PUNCTUATION, /* and blanks */
-};
-struct disasm_token {
-    enum disasm_class class;
-    const char *text; /* inside the insn's mnemonic or operands, not NUL-terminated */
-    unsigned len;
-};
-/* Cuts mnemonic and operands into at most `max` tokens that cover both without gaps (the blank
- * between the two fields belongs to neither). Returns how many. Any thread. */
-size_t disasm_tokens(const struct insn *i, struct disasm_token *out, size_t max);
-
 #endif

@@ -86,13 +86,6 @@ static bool has_line(const struct commands_in *in)
     return in->pending.len && (in->eof || memchr(in->pending.data, '\n', in->pending.len));
 }
 
-bool commands_in_done(const struct commands_in *in)
-{
-    if (in->next == in->count)
-        return true;
-    return in->next + 1 == in->count && !in->line[in->next].text && in->eof && !in->pending.len;
-}
-
 bool commands_in_wants(const struct commands_in *in)
 {
     return in->next < in->count && !in->line[in->next].text && !in->eof && !has_line(in);

@@ -30,7 +30,6 @@ struct commands_in {
 /* -errno with a sentence when a file cannot be read. */
 int commands_in_load(struct commands_in *in, const struct opts *o, struct err *e);
 void commands_in_fini(struct commands_in *in);
-bool commands_in_done(const struct commands_in *in);
 /* True when the next line must be read from standard input first (commands_in_read). */
 bool commands_in_wants(const struct commands_in *in);
 /* Reads what standard input has; call when it is readable. */

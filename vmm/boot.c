@@ -34,15 +34,6 @@ const char *boot_kind_name(enum boot_kind k)
     return (unsigned)k < BOOT_KINDS ? kind_names[k] : "unknown";
 }
 
-enum boot_kind boot_kind_by_name(const char *name)
-{
-    unsigned k = 0;
-
-    while (k < BOOT_KINDS && strcmp(name, kind_names[k]))
-        k++;
-    return (enum boot_kind)k;
-}
-
 static const struct boot_claim *overlap(const struct boot_claims *c, uint64_t gpa,
                                         uint64_t len_bytes)
 {

@@ -116,8 +116,7 @@ int boot_load(const struct boot_config *cfg, struct mem *m, struct boot_state *o
 int boot_load_image(const struct boot_config *cfg, const void *image, size_t len_bytes,
                     struct mem *m, struct boot_state *out, struct err *e);
 
-/* "auto", "flat", … by kind; BOOT_KINDS for an unknown name. */
+/* "auto", "flat", … by kind. */
 const char *boot_kind_name(enum boot_kind k);
-enum boot_kind boot_kind_by_name(const char *name);
 
 #endif

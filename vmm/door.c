@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "vmm/base/clock.h"
 #include "vmm/base/x.h"
@@ -20,14 +19,8 @@ void door_init(struct door *d, bool manual)
     *d = (struct door){.manual = manual, .slow = 1};
     for (unsigned i = 0; i < DOOR_INPUTS; i++)
         d->input[i] = xcalloc(1, sizeof *d->input[i]);
-    if (manual) {
-        d->wall_offset = 1000000000; /* 2001-09-09 01:46:40, the same in every test */
-        d->chance = 1;
-    } else {
-        d->wall_offset = (int64_t)time(NULL);
-        if (getrandom(&d->chance, sizeof d->chance, GRND_NONBLOCK) != sizeof d->chance)
-            d->chance = clock_ns();
-    }
+    /* 2001-09-09 01:46:40, the same in every test */
+    d->wall_offset = manual ? 1000000000 : (int64_t)time(NULL);
 }
 
 void door_fini(struct door *d)
@@ -75,16 +68,6 @@ void door_reset(struct door *d)
 {
     if (!d->manual)
         d->wall_offset = (int64_t)time(NULL) - (int64_t)(door_now(d) / 1000000000u);
-}
-
-uint64_t door_random(struct door *d)
-{
-    /* splitmix64: a full-period counter with a mixing finaliser, seeded at door_init. */
-    uint64_t z = d->chance += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
 }
 
 static void tell(struct door *d, const struct alarm *a, enum alarm_news what)

@@ -1,5 +1,5 @@
 /*
- * The door: the only way by which time, input and chance enter the machine. Devices ask here and
+ * The door: the only way by which time and input enter the machine. Devices ask here and
  * never the host, so that a run can later be recorded and replayed, and so that a test can drive
  * a device with a clock it moves by hand.
  *
@@ -50,7 +50,6 @@ struct door {
         void (*fn)(void *arg);
         void *arg;
     } arrived[DOOR_INPUTS];
-    uint64_t chance; /* state of the generator */
     /* Optional: told of each change, before an alarm's own function runs. */
     void (*news)(void *arg, const struct alarm *a, enum alarm_news what);
     void *news_arg;
@@ -70,8 +69,6 @@ void door_pause(struct door *d);
 int64_t door_wall(const struct door *d);
 /* The board was reset: a live door fixes the wall clock to the host's again. */
 void door_reset(struct door *d);
-/* Eight bytes of chance. */
-uint64_t door_random(struct door *d);
 
 /* Arms `a` for guest time `at_ns` (replacing its former time); `fn` runs from door_run_alarms
  * with the machine lock held and may arm again. */

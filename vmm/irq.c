@@ -33,12 +33,6 @@ void irq_set(struct machine *m, unsigned gsi, bool level)
     ioapic_line(m, gsi ? gsi : 2, level);
 }
 
-void irq_pulse(struct machine *m, unsigned gsi)
-{
-    irq_set(m, gsi, true);
-    irq_set(m, gsi, false);
-}
-
 /* An ExtINT request stands beside the priorities of the local APIC (SDM 3A, 11.1), so it is asked
  * first; KVM's own chips do the same. */
 int intr_vector(struct machine *m, unsigned cpu)

@@ -74,13 +74,6 @@ int kvm_supported_cpuid(int kvm, struct cpuid_table *out)
     return kvm_do(kvm, KVM_GET_SUPPORTED_CPUID, out);
 }
 
-int kvm_msr_index_list(int kvm, struct kvm_msr_list_buf *out)
-{
-    memset(out, 0, sizeof *out);
-    out->head.nmsrs = sizeof out->index / sizeof out->index[0];
-    return kvm_do(kvm, KVM_GET_MSR_INDEX_LIST, out);
-}
-
 int kvm_set_slot(int vm, uint32_t slot, uint64_t gpa, uint64_t len_bytes, void *hva, uint32_t flags)
 {
     struct kvm_userspace_memory_region r = {
@@ -92,21 +85,6 @@ int kvm_set_slot(int vm, uint32_t slot, uint64_t gpa, uint64_t len_bytes, void *
     };
 
     return kvm_do(vm, KVM_SET_USER_MEMORY_REGION, &r);
-}
-
-int kvm_get_dirty_log(int vm, uint32_t slot, void *bitmap)
-{
-    struct kvm_dirty_log l = {.slot = slot, .dirty_bitmap = bitmap};
-
-    return kvm_do(vm, KVM_GET_DIRTY_LOG, &l);
-}
-
-int kvm_clear_dirty_log(int vm, uint32_t slot, uint64_t first_page, uint32_t pages, void *bitmap)
-{
-    struct kvm_clear_dirty_log l = {
-        .slot = slot, .num_pages = pages, .first_page = first_page, .dirty_bitmap = bitmap};
-
-    return kvm_do(vm, KVM_CLEAR_DIRTY_LOG, &l);
 }
 
 int kvm_set_tss_addr(int vm, uint64_t gpa)
@@ -158,26 +136,6 @@ int kvm_irq_line(int vm, unsigned gsi, bool level)
     struct kvm_irq_level l = {.irq = gsi, .level = level};
 
     return kvm_do(vm, KVM_IRQ_LINE, &l);
-}
-
-int kvm_get_irqchip(int vm, struct kvm_irqchip *chip)
-{
-    return kvm_do(vm, KVM_GET_IRQCHIP, chip);
-}
-
-int kvm_set_irqchip(int vm, const struct kvm_irqchip *chip)
-{
-    return kvm_do(vm, KVM_SET_IRQCHIP, chip);
-}
-
-int kvm_get_pit(int vm, struct kvm_pit_state2 *s)
-{
-    return kvm_do(vm, KVM_GET_PIT2, s);
-}
-
-int kvm_set_pit(int vm, const struct kvm_pit_state2 *s)
-{
-    return kvm_do(vm, KVM_SET_PIT2, s);
 }
 
 int kvm_enable_cap(int fd, unsigned cap, uint64_t arg0)
@@ -342,14 +300,4 @@ int kvm_set_mp_state(int vcpu, uint32_t state)
     struct kvm_mp_state s = {.mp_state = state};
 
     return kvm_do(vcpu, KVM_SET_MP_STATE, &s);
-}
-
-int kvm_get_lapic(int vcpu, struct kvm_lapic_state *s)
-{
-    return kvm_do(vcpu, KVM_GET_LAPIC, s);
-}
-
-int kvm_set_lapic(int vcpu, const struct kvm_lapic_state *s)
-{
-    return kvm_do(vcpu, KVM_SET_LAPIC, s);
 }

@@ -22,10 +22,6 @@ struct cpuid_table {
     struct kvm_cpuid2 head;
     struct kvm_cpuid_entry2 entry[KVM_CPUID_MAX];
 };
-struct kvm_msr_list_buf {
-    struct kvm_msr_list head;
-    uint32_t index[512];
-};
 struct kvm_msr_buf {
     struct kvm_msrs head;
     struct kvm_msr_entry entry[KVM_MSRS_MAX];
@@ -45,14 +41,10 @@ int kvm_cap(int fd, unsigned cap);
 int kvm_create_vm(int kvm);
 int kvm_vcpu_mmap_bytes(int kvm);
 int kvm_supported_cpuid(int kvm, struct cpuid_table *out);
-int kvm_msr_index_list(int kvm, struct kvm_msr_list_buf *out);
 
 /* A slot: `len_bytes` 0 deletes it. flags: KVM_MEM_READONLY, KVM_MEM_LOG_DIRTY_PAGES. */
 int kvm_set_slot(int vm, uint32_t slot, uint64_t gpa, uint64_t len_bytes, void *hva,
                  uint32_t flags);
-/* Dirty bitmaps of a slot with KVM_MEM_LOG_DIRTY_PAGES, one bit a page, a multiple of 8 bytes. */
-int kvm_get_dirty_log(int vm, uint32_t slot, void *bitmap);
-int kvm_clear_dirty_log(int vm, uint32_t slot, uint64_t first_page, uint32_t pages, void *bitmap);
 int kvm_set_tss_addr(int vm, uint64_t gpa);
 int kvm_set_identity_map(int vm, uint64_t gpa);
 int kvm_create_irqchip(int vm);
@@ -61,10 +53,6 @@ int kvm_create_pit(int vm);
  * number, but line 0, the timer's, to its pin 2; lines 16 to 23 to the I/O APIC alone. */
 int kvm_route_lines(int vm);
 int kvm_irq_line(int vm, unsigned gsi, bool level);
-int kvm_get_irqchip(int vm, struct kvm_irqchip *chip);
-int kvm_set_irqchip(int vm, const struct kvm_irqchip *chip);
-int kvm_get_pit(int vm, struct kvm_pit_state2 *s);
-int kvm_set_pit(int vm, const struct kvm_pit_state2 *s);
 int kvm_enable_cap(int fd, unsigned cap, uint64_t arg0);
 int kvm_set_msr_filter(int vm, const struct kvm_msr_filter *f);
 int kvm_create_vcpu(int vm, unsigned id);
@@ -97,7 +85,5 @@ int kvm_interrupt(int vcpu, unsigned vector);
 int kvm_nmi(int vcpu);
 int kvm_get_mp_state(int vcpu, uint32_t *state);
 int kvm_set_mp_state(int vcpu, uint32_t state);
-int kvm_get_lapic(int vcpu, struct kvm_lapic_state *s);
-int kvm_set_lapic(int vcpu, const struct kvm_lapic_state *s);
 
 #endif

@@ -113,8 +113,6 @@ void machine_attention(struct machine *m, unsigned cpu, unsigned attn);
 /* Interrupt lines. GSI 0-15 reach the PICs and the IOAPIC (GSI 0 arrives at IOAPIC pin 2, as on
  * every PC), 16-23 the IOAPIC alone. Level-triggered devices hold the line. */
 void irq_set(struct machine *m, unsigned gsi, bool level);
-/* A short pulse, for edge-triggered lines. */
-void irq_pulse(struct machine *m, unsigned gsi);
 
 /* The vCPU's side (user-space interrupt chips). Vector that the vCPU should take next given its
  * TPR, or -1; does not change state. */

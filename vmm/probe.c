@@ -39,8 +39,6 @@ static const char *const how_names[PROBE_HOWS] = {
     [HOW_OTHER] = "misbehaves",
 };
 
-static const char *const mode_names[PROBE_MODES] = {
-    "real mode", "protected mode", "long mode ring 0", "long mode ring 3", "32-bit ring 3"};
 static const char *const mode_keys[PROBE_MODES] = {"real", "prot", "long0", "long3", "compat3"};
 
 const char *probe_how_name(enum probe_how h)
@@ -55,11 +53,6 @@ const char *probe_how_key(enum probe_how h)
                                                  "works",    "hangs", "odd"};
 
     return (unsigned)h < PROBE_HOWS ? keys[h] : "?";
-}
-
-const char *probe_mode_name(enum probe_mode m)
-{
-    return (unsigned)m < PROBE_MODES ? mode_names[m] : "?";
 }
 
 const char *probe_mode_key(enum probe_mode m)

@@ -107,9 +107,8 @@ struct probe {
     uint64_t took_ns;
 };
 
-const char *probe_how_name(enum probe_how h); /* a short phrase for people */
-const char *probe_how_key(enum probe_how h);  /* one word, for tables */
-const char *probe_mode_name(enum probe_mode m);
+const char *probe_how_name(enum probe_how h);  /* a short phrase for people */
+const char *probe_how_key(enum probe_how h);   /* one word, for tables */
 const char *probe_mode_key(enum probe_mode m); /* one word: real prot long0 long3 compat3 */
 const char *probe_insn_name(enum probe_insn i);
 

@@ -449,34 +449,3 @@ const char *walk_level_name(enum paging_mode mode, unsigned level)
 
     return (unsigned)mode <= PAGING_5LEVEL && level <= shapes[mode].levels ? names[level] : "?";
 }
-
-const char *walk_entry_text(const struct walk *w, unsigned step, char *dst, size_t cap)
-{
-    static const struct {
-        uint64_t bit;
-        const char *name;
-    } flags[] = {
-        {PTE_P, "P"}, {PTE_W, "RW"}, {PTE_U, "US"},  {1 << 3, "PWT"}, {1 << 4, "PCD"},
-        {PTE_A, "A"}, {PTE_D, "D"},  {PTE_PS, "PS"}, {PTE_G, "G"},    {PTE_NX, "NX"},
-    };
-    size_t used = 0;
-
-    if (!cap)
-        return dst;
-    dst[0] = '\0';
-    if (step >= w->steps || step >= WALK_LEVELS_MAX)
-        return dst;
-
-    const struct walk_step *s = &w->step[step];
-
-    for (size_t i = 0; i < sizeof flags / sizeof flags[0] && used < cap; i++) {
-        const char *name = flags[i].name;
-
-        if (!(s->entry & flags[i].bit))
-            continue;
-        if (flags[i].bit == PTE_PS && s->level == 1)
-            name = "PAT";
-        used += (size_t)snprintf(dst + used, cap - used, "%s%s", used ? " " : "", name);
-    }
-    return dst;
-}

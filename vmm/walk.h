@@ -66,8 +66,6 @@ const char *walk_mode_name(enum paging_mode mode);
 const char *walk_result_name(enum walk_result result);
 /* Name of a level's table in this mode: "PML4", "PDPT", "PD", "PT". */
 const char *walk_level_name(enum paging_mode mode, unsigned level);
-/* Flags of a step's entry, "P RW US A D PS G NX", into dst; returns dst. */
-const char *walk_entry_text(const struct walk *w, unsigned step, char *dst, size_t cap);
 
 /* Visits every mapped range of the address space in ascending order; contiguous pages of equal
  * size and rights are merged; `fn` returns false to stop. At most `max_entries` table entries are

@@ -50,7 +50,7 @@ struct stop_report {
     bool late; /* another vCPU's stop was told first */
     struct stop_info info;
     uint64_t at_ns;
-    struct exit_event ev; /* stop_is_error: the exit that could not be dealt with */
+    struct exit_event ev; /* of a stop of stop_error.h: the exit behind it */
     /* What a catchpoint held up, or STOP_NONE: told when the guest goes on. */
     enum stop_kind then;
     uint32_t then_code;

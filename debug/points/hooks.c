@@ -174,11 +174,6 @@ bool hooks_missing(const struct engine *g)
     return g->points.catch_vectors && !(g->points.catch_vectors & atomic_load(&g->hooks.planted));
 }
 
-void hooks_launch(struct engine *g)
-{
-    note_often(g);
-}
-
 bool hooks_wanted(const struct engine *g)
 {
     return atomic_load(&g->hooks.often);

@@ -33,8 +33,6 @@ const char *hook_paging(struct engine *g, struct vcpu *v);
 /* Must the session look often: until hooks are in place, and while points hold debug registers that
  * do not fire in ring 3? */
 bool hooks_wanted(const struct engine *g);
-/* Before vCPUs go: answers that for the present points. Main thread, all parked. */
-void hooks_launch(struct engine *g);
 /* Does a catchpoint wait for an exception whose handler the guest has not set up yet? */
 bool hooks_missing(const struct engine *g);
 /* Exceptions whose handler begins where the vCPU stands, as a mask; of those that are hooked. */

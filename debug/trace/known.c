@@ -261,8 +261,3 @@ void known_value(const struct known *k, uint64_t value, struct buf *out)
         sep = ", ";
     }
 }
-
-const struct known *known_at(unsigned i)
-{
-    return i < ARRAY_LEN(table) ? &table[i] : NULL;
-}

@@ -35,7 +35,5 @@ bool known_access(const struct exit_event *ev, struct exit_access *a);
 const struct known *known_of(const struct exit_event *ev);
 /* Appends what a value means by the row's bits: "transmitter empty, no data"; nothing without. */
 void known_value(const struct known *k, uint64_t value, struct buf *out);
-/* Every row, for tests; NULL past the end. */
-const struct known *known_at(unsigned i);
 
 #endif

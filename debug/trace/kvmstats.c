@@ -259,17 +259,6 @@ const struct kvm_counter *kvmstats_at(const struct kvmstats *k, size_t i)
     return &k->counter[i];
 }
 
-bool kvmstats_value(const struct kvmstats *k, const char *name, uint64_t *value)
-{
-    for (size_t i = 0; k && i < k->counters; i++) {
-        if (strcmp(k->counter[i].name, name))
-            continue;
-        *value = k->counter[i].value;
-        return true;
-    }
-    return false;
-}
-
 void kvmstats_save(const struct kvmstats *k, struct buf *out)
 {
     for (size_t i = 0; i < k->counters; i++)

@@ -35,8 +35,6 @@ bool kvmstats_due(struct kvmstats *k, uint64_t now_ns);
 void kvmstats_restart(struct kvmstats *k, uint64_t now_ns);
 size_t kvmstats_count(const struct kvmstats *k);
 const struct kvm_counter *kvmstats_at(const struct kvmstats *k, size_t i);
-/* Value by name; false when this kernel does not count it. */
-bool kvmstats_value(const struct kvmstats *k, const char *name, uint64_t *value);
 /* "name=value" lines, for a trace file. */
 void kvmstats_save(const struct kvmstats *k, struct buf *out);
 /* What a counter counts, in a line; NULL when unknown. */

@@ -20,11 +20,6 @@ void storm_init(struct storm_watch *w)
     *w = (struct storm_watch){.min_rate = 5000, .min_share = 0.5};
 }
 
-const struct storm *storm_now(const struct storm_watch *w)
-{
-    return w->storms && !w->storm[w->storms - 1].end_ns ? &w->storm[w->storms - 1] : NULL;
-}
-
 /* ---- hints ----------------------------------------------------------------------------------- */
 
 /* What KVM deals with itself never comes to us as an exit, but its trace points tell. */

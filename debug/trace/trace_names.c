@@ -379,11 +379,6 @@ bool names_address(const struct trace_names *n, const char *name, uint64_t *addr
     return false;
 }
 
-size_t names_symbols(const struct trace_names *n)
-{
-    return n->syms;
-}
-
 /* ---- as text --------------------------------------------------------------------------------- */
 
 /* One line each, fields parted by tabs: D number 0 dev; P port write dev reg; M gpa write dev reg;

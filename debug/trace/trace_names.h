@@ -57,7 +57,6 @@ const char *names_place_now(const struct trace_names *n, const struct exit_event
                             size_t cap);
 /* The address of a symbol by its exact name. */
 bool names_address(const struct trace_names *n, const char *name, uint64_t *addr);
-size_t names_symbols(const struct trace_names *n);
 
 /* As lines of text, for a trace file; and back. A line that is not understood is passed over;
  * text is escaped. False when nothing could be used. */

@@ -17,7 +17,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct disasm *d;
-    struct disasm_token t[80];
     struct insn x;
     unsigned bits;
 
@@ -31,7 +30,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t at = 1; at < size; at += x.len) {
         if (disasm_one(d, bits, at, data + at, size - at, &x) > size - at)
             abort();
-        disasm_tokens(&x, t, 80);
     }
     if (disasm_back(d, bits, size, data + 1, size - 1, data[0]) > size - 1)
         abort();

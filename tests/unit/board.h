@@ -122,6 +122,13 @@ static inline void advance(uint64_t ns)
     door_advance(&board.door, ns);
 }
 
+/* A short pulse, as on an edge-triggered line. */
+static inline void irq_pulse(struct machine *m, unsigned gsi)
+{
+    irq_set(m, gsi, true);
+    irq_set(m, gsi, false);
+}
+
 static inline unsigned attention(unsigned cpu)
 {
     return atomic_load(&board.cpu[cpu].attention);

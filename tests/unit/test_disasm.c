@@ -239,47 +239,11 @@ static void backwards(void)
     CHECK_EQ(disasm_back(d, 64, 1, b, 1, 3), 1);
 }
 
-static void tokens_cover_the_text(void)
-{
-    static const char *const code[] = {
-        "48 8d 05 0e 00 00 00",    "c6 05 fe ff ff ff 05",   "e8 10 00 00 00", "f3 a4", "c3",
-        "64 8b 04 25 15 10 40 00", "62 f1 7c 48 10 44 8b 01"};
-    uint64_t base = 0x401015;
-    struct disasm_token t[40];
-
-    open_intel();
-    disasm_symbols(d, name, &base);
-    for (unsigned syntax = 0; syntax < 2; syntax++) {
-        disasm_syntax(d, (enum disasm_syntax)syntax);
-        for (size_t i = 0; i < ARRAY_LEN(code); i++) {
-            char all[200] = "", got[200] = "";
-            size_t n;
-
-            text(64, 0x401000, code[i]);
-            n = disasm_tokens(&x, t, ARRAY_LEN(t));
-            for (size_t k = 0; k < n; k++)
-                strncat(got, t[k].text, t[k].len);
-            snprintf(all, sizeof all, "%s%s", x.mnemonic, x.operands);
-            CHECK_STR(got, all);
-            CHECK_EQ(t[0].class, DISASM_MNEMONIC);
-            CHECK(disasm_tokens(&x, t, 2) <= 2);
-        }
-    }
-    disasm_syntax(d, DISASM_INTEL);
-    text(64, 0x401000, "48 8d 05 0e 00 00 00");
-    CHECK_EQ(disasm_tokens(&x, t, ARRAY_LEN(t)), 7);
-    CHECK_EQ(t[1].class, DISASM_REGISTER);
-    CHECK_EQ(t[3].class, DISASM_REGISTER);
-    CHECK_EQ(t[5].class, DISASM_SYMBOL);
-    CHECK_EQ(t[6].class, DISASM_PUNCTUATION);
-}
-
 static void random_bytes(void)
 {
     static const unsigned sizes[] = {16, 32, 64};
     uint8_t b[40];
     uint32_t r = 1;
-    struct disasm_token t[60];
 
     open_intel();
     disasm_symbols(d, long_name, NULL);
@@ -292,7 +256,6 @@ static void random_bytes(void)
         disasm_one(d, sizes[i % 3], r, b, n, &x);
         if (x.len < 1 || x.len > 15 || x.len > n || !x.mnemonic[0])
             TEST_FAIL("length %u of %zu", x.len, n);
-        disasm_tokens(&x, t, ARRAY_LEN(t));
         if (i % 64 == 0)
             CHECK(disasm_back(d, sizes[i % 3], r, b, n, 3) <= n);
     }
@@ -305,7 +268,6 @@ static const struct test tests[] = {
     {"disasm: long symbols are cut", long_symbols_are_cut},
     {"disasm: far targets", far_targets},
     {"disasm: backwards", backwards},
-    {"disasm: tokens cover the text", tokens_cover_the_text},
     {"disasm: random bytes", random_bytes},
 };
 TEST_MAIN(tests)

@@ -60,12 +60,12 @@ static void lock_in_mode(enum probe_mode mode)
         micro_debug(&bench, KVM_GUESTDBG_SINGLESTEP, NULL, 0);
         x = micro_run(&bench);
         if (!is_debug(&x) || x.rip != MICRO_CODE + (i ? 5 : 1))
-            TEST_FAIL("%s: step %d: exit %d at 0x%llx", probe_mode_name(mode), i, x.reason,
+            TEST_FAIL("%s: step %d: exit %d at 0x%llx", probe_mode_key(mode), i, x.reason,
                       (unsigned long long)x.rip);
     }
     micro_regs(&bench, &r);
     if ((r.rflags & FLAGS) != (FLAG_DF | FLAG_ZF | FLAG_PF))
-        TEST_FAIL("%s: flags are 0x%llx after the lock", probe_mode_name(mode),
+        TEST_FAIL("%s: flags are 0x%llx after the lock", probe_mode_key(mode),
                   (unsigned long long)r.rflags);
 }
 
@@ -90,11 +90,11 @@ static void setcc_in_mode(enum probe_mode mode)
     x = micro_run(&bench);
     if (x.reason != KVM_EXIT_MMIO || bench.run->mmio.phys_addr != MICRO_HOLE ||
         bench.run->mmio.data[0])
-        TEST_FAIL("%s: exit %d at 0x%llx, the store of %u", probe_mode_name(mode), x.reason,
+        TEST_FAIL("%s: exit %d at 0x%llx, the store of %u", probe_mode_key(mode), x.reason,
                   (unsigned long long)x.rip, bench.run->mmio.data[0]);
     micro_regs(&bench, &r);
     if ((r.rflags & FLAGS) != (FLAG_CF | FLAG_PF | FLAG_AF))
-        TEST_FAIL("%s: flags are 0x%llx at the store", probe_mode_name(mode),
+        TEST_FAIL("%s: flags are 0x%llx at the store", probe_mode_key(mode),
                   (unsigned long long)r.rflags);
 }
 

@@ -46,7 +46,7 @@ static void every_field_filled(void)
 
         for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++)
             if (all[i] == HOW_UNKNOWN || (unsigned)all[i] >= PROBE_HOWS)
-                TEST_FAIL("field %u of %s is %d", i, probe_mode_name(m), all[i]);
+                TEST_FAIL("field %u of %s is %d", i, probe_mode_key(m), all[i]);
     }
     for (int i = 0; i < PROBE_INSNS; i++)
         CHECK(first.insn[i] != HOW_UNKNOWN);
@@ -265,7 +265,7 @@ static void names(void)
     for (int i = 0; i < PROBE_HOWS; i++)
         CHECK(probe_how_name(i) && *probe_how_name(i));
     for (int i = 0; i < PROBE_MODES; i++)
-        CHECK(*probe_mode_name(i) && *probe_mode_key(i));
+        CHECK(*probe_mode_key(i) && *probe_mode_key(i));
     for (int i = 0; i < PROBE_INSNS; i++)
         CHECK(probe_insn_name(i) && *probe_insn_name(i));
     CHECK_STR(probe_how_name(PROBE_HOWS), "?");

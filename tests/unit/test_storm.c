@@ -114,7 +114,9 @@ static const struct storm *storm_of(const struct exit_event *turn, unsigned n)
     storm_window(watch, &t, names, now);
     stat_fini(&t);
     names_free(names);
-    return storm_now(watch);
+    return watch->storms && !watch->storm[watch->storms - 1].end_ns
+               ? &watch->storm[watch->storms - 1]
+               : NULL;
 }
 
 static void is(const char *what, const char *hint, const struct exit_event *turn, unsigned n)
