@@ -471,7 +471,8 @@ int session_fd(const struct session *s);
 /* Delivers what happened. Never blocks. */
 void session_dispatch(struct session *s);
 /* Polls and dispatches until the machine no longer runs, `timeout_ns` passed (UINT64_MAX: no
- * limit) or `interrupt` became nonzero. True when it no longer runs. For batch and tests. */
+ * limit; time in which this process could not run counts little, see clock.h) or `interrupt`
+ * became nonzero. True when it no longer runs. For batch and tests. */
 bool session_wait(struct session *s, uint64_t timeout_ns, const volatile int *interrupt);
 
 #endif

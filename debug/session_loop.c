@@ -224,10 +224,10 @@ int session_fd(const struct session *s)
 
 bool session_wait(struct session *s, uint64_t timeout_ns, const volatile int *interrupt)
 {
-    uint64_t start = clock_ns();
+    struct patience patience = {0};
 
     for (;;) {
-        uint64_t gone = clock_ns() - start;
+        uint64_t gone = patience_used(&patience, clock_ns());
         struct pollfd p = {.fd = s->poll_fd, .events = POLLIN};
         int ms = -1;
 
@@ -236,9 +236,10 @@ bool session_wait(struct session *s, uint64_t timeout_ns, const volatile int *in
         if ((interrupt && *interrupt) || (timeout_ns != UINT64_MAX && gone >= timeout_ns))
             return false;
         if (timeout_ns != UINT64_MAX) {
-            uint64_t left = (timeout_ns - gone + 999999) / 1000000;
+            uint64_t left = timeout_ns - gone;
 
-            ms = left > 60000 ? 60000 : (int)left;
+            left = left < PATIENCE_LOOK_NS ? left : PATIENCE_LOOK_NS;
+            ms = (int)((left + 999999) / 1000000);
         }
         if (poll(&p, 1, ms) > 0)
             session_dispatch(s);

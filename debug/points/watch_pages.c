@@ -201,8 +201,8 @@ static void mark_stack(struct watches *w, uint64_t gpa)
 /* A hole under a table of the processor's own: KVM's emulator takes it for an answer where it reads
  * the I/O permissions of a task state, forgets the interrupt flag when an `int` of real mode finds
  * its vector in one, and makes of a descriptor that it cannot read a fault, whose frame is on the
- * guest's stack before the delivery fails. A processor that meets a trap in any of them makes KVM
- * go round in circles. */
+ * guest's stack before the delivery fails. A processor that meets a trap in any of them can make
+ * KVM go round in circles. */
 static void mark_system(struct watches *w, uint64_t gpa)
 {
     struct watch_page *p = watch_page_at(w, gpa);
@@ -281,7 +281,9 @@ static enum watch_how choose(const struct watches *w, const struct watch_page *p
         return WATCH_STEPS;
     if (p->is_stack && (!is_long(w) || !w->vm->probe.emulated))
         return WATCH_STEPS;
-    if (p->is_system && (m == METHOD_NO_SLOT || !w->vm->probe.emulated))
+    /* Boot code and its GDT tend to share a page. Planted bytes there are guarded all the same: code
+     * that is rewritten and run at once has no other guard, and `troubled` ends a circle. */
+    if (p->is_system && (m == METHOD_NO_SLOT || (p->parts && !w->vm->probe.emulated)))
         return WATCH_STEPS;
     return m == METHOD_RO_SLOT   ? WATCH_READ_ONLY
            : m == METHOD_NO_SLOT ? WATCH_NO_SLOT

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "vmm/base/buf.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/err.h"
 #include "vmm/base/esc.h"
 #include "vmm/base/le.h"
@@ -102,6 +103,17 @@ static void sha256_of_known_texts(void)
     CHECK_STR(hex, "2f3d335432c70b580af0e8e1b3674a7c020d683aa5f73aaaedfdc55af904c21c");
 }
 
+static void patience_outlasts_a_pause(void)
+{
+    const uint64_t ms = 1000000, start = 5;
+    struct patience p = {0};
+
+    CHECK_EQ(patience_used(&p, start), 0);
+    CHECK_EQ(patience_used(&p, start + 400 * ms), 400 * ms);
+    CHECK_EQ(patience_used(&p, start + 60400 * ms), 1400 * ms); /* a minute's pause */
+    CHECK_EQ(patience_used(&p, start + 60401 * ms), 1401 * ms);
+}
+
 static const struct test tests[] = {
     {"sha256_of_known_texts", sha256_of_known_texts},
     {"buf grows and eats", buf_grows_and_eats},
@@ -109,5 +121,6 @@ static const struct test tests[] = {
     {"le is bounded", le_is_bounded},
     {"err prefixes", err_prefixes},
     {"log levels by module", log_levels_by_module},
+    {"patience outlasts a pause", patience_outlasts_a_pause},
 };
 TEST_MAIN(tests)
