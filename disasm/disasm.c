@@ -211,46 +211,73 @@ static void name_operands(struct disasm *d, const cs_insn *in, struct insn *out)
 
 /* ---- one instruction ---------------------------------------------------------------------- */
 
-/* Vector instructions whose opcode begins with 66, F2 or F3, which Capstone 4 takes for prefixes in
- * 16-bit code: it finds no instruction there, or another one. */
-static bool is_prefixed_vector(const uint8_t *b, size_t n)
-{
-    bool prefixed = n > 2 && (b[0] == 0x66 || b[0] == 0xf2 || b[0] == 0xf3) && b[1] == 0x0f;
-    uint8_t op = prefixed ? b[2] : 0;
-
-    return (op >= 0x10 && op <= 0x17) || (op >= 0x28 && op <= 0x2f) || op == 0x38 || op == 0x3a ||
-           (op >= 0x50 && op <= 0x7f) || (op >= 0xc4 && op <= 0xc6) || op == 0xc2 || op >= 0xd0;
-}
-
-/* In 32-bit code, and with 16-bit addresses by a prefix, they are the same. */
-static bool decode_vector_16(struct disasm *d, uint64_t addr, const uint8_t *bytes, size_t n)
-{
-    uint8_t with[15] = {0x67};
-    const uint8_t *p = with;
-    size_t rest = n < 14 ? n + 1 : 15;
-    char *wide;
-
-    memcpy(with + 1, bytes, rest - 1);
-    if (!cs_disasm_iter(d->handle[1], &p, &rest, &addr, d->scratch) || d->scratch->size < 2)
-        return false;
-    d->scratch->size--;
-    memmove(d->scratch->bytes, d->scratch->bytes + 1, d->scratch->size);
-    wide = strstr(d->scratch->op_str, "0xffff");
-    if (wide && strspn(wide + 2, "0123456789abcdef") == 8) /* an address, sign-extended */
-        memmove(wide + 2, wide + 6, strlen(wide + 6) + 1);
-    return true;
-}
-
 static bool is_prefix(uint8_t b)
 {
     return b == 0x66 || b == 0x67 || (b & 0xe7) == 0x26 || (b & 0xfe) == 0x64 || b == 0xf0 ||
            (b & 0xfe) == 0xf2;
 }
 
+/* 0F opcodes, of vectors and of bit counts, of which 66, F2 or F3 is a part. */
+static bool is_vector(uint8_t op)
+{
+    return (op >= 0x10 && op <= 0x17) || (op >= 0x28 && op <= 0x2f) || op == 0x38 || op == 0x3a ||
+           (op >= 0x50 && op <= 0x7f) || (op >= 0xc4 && op <= 0xc6) || op == 0xc2 || op >= 0xd0;
+}
+
+static bool is_bit_count(uint8_t op)
+{
+    return op == 0xb8 || op == 0xbc || op == 0xbd; /* popcnt, tzcnt, lzcnt */
+}
+
+/* Such an instruction, whose prefix Capstone 4 sees as a part of the opcode only directly before
+ * that, and in 16-bit code hardly ever. `to` gets the bytes with it there and, for 16-bit code, as
+ * 32-bit code of the same meaning. Returns their number, 0 when that is not the matter; `*added`:
+ * how many more than before. */
+static size_t vector_rewritten(unsigned bits, const uint8_t *b, size_t n, uint8_t to[17],
+                               int *added)
+{
+    bool narrow = false, wide = false;
+    size_t end = 0, at = 0, op;
+    uint8_t part = 0;
+
+    for (; end < n && is_prefix(b[end]); end++) {
+        narrow |= b[end] == 0x66;
+        wide |= b[end] == 0x67;
+        part = (b[end] & 0xfe) == 0xf2 ? b[end] : part;
+    }
+    part = !part && narrow ? 0x66 : part;
+    op = end < n && bits == 64 && (b[end] & 0xf0) == 0x40 ? end + 1 : end;
+    if (!part || op + 1 >= n || b[op] != 0x0f ||
+        !(is_vector(b[op + 1]) || (part == 0xf3 && is_bit_count(b[op + 1]))) ||
+        (bits != 16 && b[end - 1] == part))
+        return 0;
+    if (bits == 16 && !wide)
+        to[at++] = 0x67;
+    if (is_bit_count(b[op + 1]) && narrow == (bits != 16))
+        to[at++] = 0x66;
+    for (size_t i = 0; i < end; i++)
+        if (b[i] != part && b[i] != 0x66 && !(bits == 16 && b[i] == 0x67))
+            to[at++] = b[i];
+    to[at++] = part;
+    *added = (int)at - (int)end;
+    n = n - end > 17 - at ? 17 - at : n - end;
+    memcpy(to + at, b + end, n);
+    return at + n;
+}
+
+/* Makes an address of 16-bit code, which became a sign-extended one, short again. */
+static void shorten_address(char *text)
+{
+    char *wide = strstr(text, "0xffff");
+
+    if (wide && strspn(wide + 2, "0123456789abcdef") == 8)
+        memmove(wide + 2, wide + 6, strlen(wide + 6) + 1);
+}
+
 /* Before F2 or F3 Capstone 4 overlooks the operand size of a string instruction: 66 F3 AB is rep
  * stosw. Behind them it sees it. `to` gets the bytes with 66 as their last prefix; false when that
  * is not the matter. */
-static bool string_reordered(unsigned bits, const uint8_t *b, size_t n, uint8_t to[15])
+static bool string_reordered(unsigned bits, const uint8_t *b, size_t n, uint8_t *to)
 {
     size_t end = 0, at = 0, op;
 
@@ -272,19 +299,30 @@ static bool string_reordered(unsigned bits, const uint8_t *b, size_t n, uint8_t 
 
 static bool decode(struct disasm *d, unsigned bits, uint64_t addr, const uint8_t *bytes, size_t n)
 {
+    size_t rest = n < 15 ? n : 15, rewritten;
     const uint8_t *from = bytes;
-    uint8_t reordered[15];
-    csh h = d->handle[bits == 64 ? 2 : bits == 32 ? 1 : 0];
-    size_t rest = n < 15 ? n : 15;
+    uint8_t other[17];
+    unsigned size = bits;
+    int added = 0;
 
-    if (bits == 16 && is_prefixed_vector(bytes, n))
-        return decode_vector_16(d, addr, bytes, n);
-    if (string_reordered(bits, bytes, rest, reordered))
-        bytes = reordered;
-    if (!cs_disasm_iter(h, &bytes, &rest, &addr, d->scratch) || !d->scratch->size ||
-        d->scratch->size > 15)
+    rewritten = vector_rewritten(bits, bytes, rest, other, &added);
+    if (rewritten) {
+        bytes = other;
+        rest = rewritten;
+        size = bits == 16 ? 32 : bits;
+    } else if (string_reordered(bits, bytes, rest, other)) {
+        bytes = other;
+    }
+    if (!cs_disasm_iter(d->handle[size == 64   ? 2
+                                  : size == 32 ? 1
+                                               : 0],
+                        &bytes, &rest, &addr, d->scratch) ||
+        d->scratch->size <= added || d->scratch->size - added > 15)
         return false;
+    d->scratch->size = (uint16_t)(d->scratch->size - added);
     memcpy(d->scratch->bytes, from, d->scratch->size);
+    if (size != bits)
+        shorten_address(d->scratch->op_str);
     return true;
 }
 
