@@ -102,6 +102,9 @@ struct watch_code {
 struct watch_cpu {
     struct watch_hit *hit;
     unsigned hits, cap;
+    /* Bytes of the store to a trapped page that made the first of them, or of those judged last; 0:
+     * it was known another way. */
+    unsigned told_len;
     uint64_t step_from;    /* while a step is made: where; 0 otherwise */
     const struct dev *dma; /* while a device touches memory: which */
     bool kicked;           /* the last exit was a kick, which found these: */

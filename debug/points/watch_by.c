@@ -24,7 +24,21 @@ struct search {
     uint64_t gpa;
     unsigned len;
     unsigned access;
+    unsigned told_len; /* of the store that KVM told of; 0: it did not */
 };
+
+/* Has it an operand that is stored in parts of that length? */
+static bool stores_so(const struct search *k, const struct operands *o)
+{
+    for (int i = 0; i < o->count && k->told_len; i++) {
+        unsigned room = PAGE_BYTES - (unsigned)(o->at[i].linear & (PAGE_BYTES - 1));
+
+        if (o->at[i].write && (o->at[i].len == k->told_len || o->at[i].len > 8 ||
+                               o->at[i].is_repeated || room < o->at[i].len))
+            return true;
+    }
+    return !k->told_len;
+}
 
 /* Does the instruction at `linear`, `want` bytes long (0: any), touch what was hit? */
 static bool touched(const struct search *k, uint64_t linear, unsigned want)
@@ -32,7 +46,7 @@ static bool touched(const struct search *k, uint64_t linear, unsigned want)
     struct operands o;
 
     return operands_read(session_disasm(k->s), k->v, linear, true, &o) &&
-           (!want || o.insn_len == want) &&
+           (!want || o.insn_len == want) && stores_so(k, &o) &&
            (((k->access & WATCH_WRITE) && operands_touch(&o, k->v, k->gpa, k->len, true)) ||
             ((k->access & WATCH_READ) && operands_touch(&o, k->v, k->gpa, k->len, false)));
 }
@@ -182,7 +196,8 @@ void watch_find_by(struct session *s, struct stop_info *si)
                        .vcpu = si->vcpu,
                        .gpa = si->addr,
                        .len = si->value_len,
-                       .access = si->access};
+                       .access = si->access,
+                       .told_len = s->engine.points.watches.cpu[si->vcpu].told_len};
     struct walk w;
 
     if (!p || si->device)

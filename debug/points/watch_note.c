@@ -27,6 +27,8 @@ static struct watch_hit *hit_slot(struct watch_cpu *c, struct bp *b)
 
     if (h)
         return h;
+    if (!c->hits)
+        c->told_len = 0;
     if (c->hits == c->cap) {
         c->cap = c->cap ? c->cap * 2 : 8;
         c->hit = xrealloc(c->hit, c->cap, sizeof *c->hit);
@@ -208,6 +210,8 @@ void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len
     unsigned from = (unsigned)(gpa & (PAGE_BYTES - 1));
     const uint8_t *hva = mem_ptr(&w->vm->mem, gpa, len);
     uint64_t was = write && hva ? le_load(hva, len < 8 ? len : 8) : 0;
+    struct watch_cpu *c = &w->cpu[v->id];
+    bool first = !c->hits;
     struct pushes pushes;
 
     if (p && write && !p->troubled && watch_is_push(v, gpa)) {
@@ -218,6 +222,8 @@ void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len
         watch_note_access(w, v, p, from, from + len < PAGE_BYTES ? from + len : PAGE_BYTES, write);
     if (v->data.dr7)
         watch_note_drs(w, v, gpa, len, write);
+    if (write && first && c->hits)
+        c->told_len = len;
     store_bytes(w, gpa, len, write, bytes);
     if (write && p && p->tables)
         table_written(w, p, gpa, len);

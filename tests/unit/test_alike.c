@@ -35,6 +35,12 @@ PROGRAM(iretq, ".code64",
         " mov %rsp, %rax\n push $0x18\n push %rax\n pushf\n push $0x10\n"
         " push $(1f - a_iretq_begin + 0x8000)\n iretq\n1:")
 
+/* What comes before the store looks like a part of it, and no branch says where it begins. */
+PROGRAM(store, ".code64",
+        " mov $(a_store_by - a_store_begin + 0x8000), %eax\n jmp *%rax\n .fill 40, 1, 0x90\n"
+        " .byte 0x66\na_store_by: mov %ebp, 0xa7c0")
+extern const uint8_t a_store_by[];
+
 static const struct row {
     const char *name;
     enum dp_kind kind;
@@ -115,14 +121,14 @@ static bool same(const struct row *r)
            complain(r, "the registers differ");
 }
 
-static bool watch(const struct row *r)
+static bool watch(const struct row *r, const char *condition)
 {
     struct point_spec spec = {.kind = POINT_WATCH,
                               .space = SPACE_PHYS,
                               .addr = r->watch,
                               .len = r->len,
                               .access = r->access,
-                              .condition = "$rip == 0",
+                              .condition = condition,
                               .vcpu = -1};
     struct err e = {0};
 
@@ -155,8 +161,8 @@ static bool one_row(const struct row *r)
     memcpy(prog.image + DP_CODE - DP_AT, r->begin, (size_t)(r->end - r->begin));
     if (!dp_open(&s, &prog, NULL))
         return false;
-    ok = to_the_end(r, freely) && again(r) && (!r->stops || to_the_start(r)) && watch(r) &&
-         to_the_end(r, now) && same(r);
+    ok = to_the_end(r, freely) && again(r) && (!r->stops || to_the_start(r)) &&
+         watch(r, "$rip == 0") && to_the_end(r, now) && same(r);
     guest_close(&s);
     return ok;
 }
@@ -171,7 +177,25 @@ static void watched(void)
     free(now);
 }
 
+static void who(void)
+{
+    static const struct row r = {"store behind a jump", DP_LONG0,     CODE(store), DP_WATCHED, 4,
+                                 WATCH_WRITE,           .stops = true};
+    uint64_t by = DP_CODE + (uint64_t)(a_store_by - a_store_begin);
+    struct err e = {0};
+
+    dp_make(&prog, r.kind, 1);
+    memcpy(prog.image + DP_CODE - DP_AT, r.begin, (size_t)(r.end - r.begin));
+    if (!dp_open(&s, &prog, NULL))
+        return;
+    if (to_the_start(&r) && watch(&r, NULL) && session_run(s, &e) == 0 && wait_end(&r) &&
+        (session_last_stop(s)->kind != STOP_WATCHPOINT || session_last_stop(s)->by != by))
+        complain(&r, session_last_stop(s)->text);
+    guest_close(&s);
+}
+
 static const struct test tests[] = {
     {"watched_pages", watched},
+    {"who_stored", who},
 };
 TEST_MAIN(tests)
