@@ -9,7 +9,7 @@ nexti_over_a_halt init_ends_a_step started_while_it_stands points_after_an_init"
 status=0
 # Emulated processors (tests/svm-rig) stop some hundred times a second: less is asked of them.
 less=1
-[[ ${VMSCOPE_IN_RIG-} ]] && less=4
+[[ ${VMSCOPE_IN_RIG-} ]] && less=10
 { ${CC:-gcc} -m32 -c -o "$TEST_DIR/crowd.o" tests/cmd/crowd.S &&
     ld -m elf_i386 -Ttext 0x7000 -o "$TEST_DIR/crowd.elf" "$TEST_DIR/crowd.o" &&
     objcopy -O binary "$TEST_DIR/crowd.elf" "$TEST_DIR/crowd.bin"; } >"$TEST_DIR/build" 2>&1 ||
