@@ -1,5 +1,5 @@
 /*
- * See terminal.h.
+ * See fullscreen.h.
  */
 #include "tui/fullscreen.h"
 

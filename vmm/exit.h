@@ -74,7 +74,7 @@ enum device_event {
 
 struct exit_device {
     uint16_t event; /* enum device_event */
-    uint8_t id;     /* of the device, as in the machine; names.h knows its name */
+    uint8_t id;     /* of the device, as in the machine */
     uint8_t cpu;    /* vCPU, or DEVICE_NO_CPU */
     uint16_t line;  /* GSI, or EXIT_NO_LINE */
     uint16_t vector;
