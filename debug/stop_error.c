@@ -240,8 +240,8 @@ static void describe_stuck(struct session *s, const struct stop_info *si,
         buf_adds(out,
                  "; keep the guest from making hypercalls (without `--cpu +kvm`; Linux: `nopv`)");
     else if (known && is_split_lock(s, si, ev, &here))
-        buf_adds(out, "; its locked operand crosses a cache line, align it (or boot the host with "
-                      "split_lock_detect=off)");
+        buf_adds(out, "; its locked operand crosses a cache line, align it, or boot the host with "
+                      "split_lock_detect=off (without --assist off vmscope carries out most such)");
     else
         add_way_out(known ? feature_of(ev, &in) : NULL, out);
     add_behind(ev, &in, out);

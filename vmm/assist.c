@@ -57,6 +57,7 @@ static const struct {
     [ASSIST_ARPL]     = {"arpl", "ARPL"},
     [ASSIST_UNDEFINED] = {"ud", "#UD at opcodes that no processor has: ud0, ud1, what 64-bit code lost"},
     [ASSIST_NOP]      = {"nop", "hints that do nothing: endbr, rdssp without shadow stacks"},
+    [ASSIST_LOCK]     = {"split lock", "locked accesses of ring 3 across a cache line"},
     /* clang-format on */
 };
 _Static_assert(sizeof kinds / sizeof kinds[0] == ASSIST_KINDS, "a name for each kind");
@@ -244,16 +245,6 @@ static bool is_lost_int(const struct vcpu *v, const struct insn_head *h)
                         v->vm->probe.insn[PI_INT_HIGH] == HOW_STUCK);
 }
 
-bool vcpu_spins_at_int(struct vcpu *v)
-{
-    struct insn_head h;
-
-    if ((v->sregs->cr0 & CR0_PE) || v->vm->probe.insn[PI_INT_HIGH] != HOW_STUCK)
-        return false;
-    insn_head_read(v, &h);
-    return !h.icebp && is_lost_int(v, &h);
-}
-
 static bool assist_transfer(struct vcpu *v, struct exit_event *ev, struct assist_event *raise,
                             const char **why)
 {
@@ -290,6 +281,72 @@ static bool assist_transfer(struct vcpu *v, struct exit_event *ev, struct assist
     *ev = record;
     count(v, what);
     return true;
+}
+
+/* ---- locks that cross a cache line ---------------------------------------------------------- */
+
+#define CACHE_LINE 64u
+#define XCHG       0x87 /* of more than a byte; locked without a prefix */
+
+static unsigned lock_bytes(const struct insn_shape *s)
+{
+    return s->map == 0 && !(s->opcode & 1) ? 1 : s->rex & 8 ? 8 : s->opsize ? 2 : 4;
+}
+
+/* Whose length insn_shape knows, and which locks what it names: not cmpxchg8b. */
+static bool is_split_lock(const struct vcpu *v, const struct insn_shape *s)
+{
+    bool xchg = s->map == 0 && s->opcode == XCHG;
+
+    return v->vm->probe.emulated && s->bits == 64 && cpu_cpl(v->sregs) == 3 && (s->lock || xchg) &&
+           insn_has_memory(s) && insn_is_plain(s) &&
+           insn_linear(s, v->regs, v->sregs) % CACHE_LINE + lock_bytes(s) > CACHE_LINE;
+}
+
+static bool exchange(struct vcpu *v, const struct insn_shape *s, struct assist_event *raise)
+{
+    uint64_t *reg = insn_reg(v->regs, (s->modrm >> 3 & 7) | (s->rex & 4) << 1);
+    uint64_t at = insn_linear(s, v->regs, v->sregs);
+    unsigned len = lock_bytes(s);
+    uint8_t old[8], new[8];
+
+    le_store(new, 8, *reg);
+    if (!guest_read(v, at, old, len, raise) || !guest_write(v, at, new, len, raise))
+        return raise->vector >= 0;
+    *reg = len == 2 ? (*reg & ~0xffffull) | le_load(old, 2) : le_load(old, len);
+    v->regs->rip += s->len;
+    vcpu_dirty(v, VS_REGS);
+    return true;
+}
+
+/* Carried out without its lock, the caller seeing to it that this makes no difference. */
+static bool assist_lock(struct vcpu *v, struct insn_shape *s, struct assist_event *raise,
+                        const char **why)
+{
+    struct native_fault f;
+
+    if (!s->lock)
+        return exchange(v, s, raise);
+    s->lock = false;
+    s->edited = true;
+    if (!native_run(v, s, false, &f, why))
+        return false;
+    return f.vector < 0 || raises(raise, f.vector, f.has_ec, f.ec);
+}
+
+bool vcpu_spins(struct vcpu *v)
+{
+    struct insn_shape s;
+    struct insn_head h;
+    bool real = !(v->sregs->cr0 & CR0_PE);
+
+    if (real ? v->vm->probe.insn[PI_INT_HIGH] != HOW_STUCK
+             : !v->vm->probe.emulated || cpu_cpl(v->sregs) != 3 || !far_is_64(v->sregs))
+        return false;
+    insn_head_read(v, &h);
+    if (real)
+        return !h.icebp && is_lost_int(v, &h);
+    return h.locked && insn_shape(&s, 64, h.b, h.n) && is_split_lock(v, &s);
 }
 
 /* ---- the rest -------------------------------------------------------------------------------- */
@@ -464,6 +521,15 @@ static bool assist_other(struct vcpu *v, struct exit_event *ev, bool singly,
     if (!insn_shape(&s, cpu_mode_bits((enum cpu_mode)ev->mode), b, vcpu_fetch(v, b)))
         return false;
     c = insn_classify(&s);
+    if (is_split_lock(v, &s)) {
+        fill_record(v, &record, ASSIST_LOCK, s.len);
+        if (!assist_lock(v, &s, raise, why))
+            return false;
+        finish(v, flags, raise);
+        *ev = record;
+        count(v, ASSIST_LOCK);
+        return true;
+    }
     if (classes[c].how == BY_NOBODY)
         return false;
     fill_record(v, &record, classes[c].what, s.len);

@@ -50,6 +50,7 @@ enum assist_kind {
     ASSIST_ARPL,
     ASSIST_UNDEFINED,
     ASSIST_NOP,
+    ASSIST_LOCK,
     ASSIST_KINDS,
 };
 
@@ -75,10 +76,12 @@ bool vcpu_assist(struct vcpu *v, struct exit_event *ev, bool singly, struct assi
                  const char **why);
 
 /* Does the vCPU stand at an instruction at which this KVM spins, neither carrying it out nor
- * leaving the guest, and which vcpu_assist (with a refusal made up for it) does: `int n` of real
- * mode from vector 0x80 on. KVM takes the vector for a signed number and reads the table below
- * address 0. */
-bool vcpu_spins_at_int(struct vcpu *v);
+ * leaving the guest, and which vcpu_assist (with a refusal made up for it) does? These are `int n`
+ * of real mode from vector 80h on, which KVM takes for a signed number, reading the table below
+ * address 0; and locked instructions of 64-bit ring 3 whose operand crosses a cache line, where the
+ * host watches for those and lets them wait, which each kick interrupts. The latter are carried out
+ * without the lock: no other vCPU may be in the guest meanwhile. */
+bool vcpu_spins(struct vcpu *v);
 
 /* Makes `ev` the record of an assisted SYSCALL or int n of ring 3, before registers change. */
 void vcpu_assist_note(struct vcpu *v, struct exit_event *ev, bool is_syscall);

@@ -655,6 +655,18 @@ bool vcpu_steps_by_hand(struct vcpu *v)
     return h.special == SP_POPF || h.special == SP_SHADOW;
 }
 
+/* A lock of ring 3 that might wait for ever: carried out. */
+static bool step_lock(struct vcpu *v, const struct onestep_ops *ops, struct onestep_info *out,
+                      enum onestep *r)
+{
+    struct assist_event raise;
+
+    if (!ops->undefined || !vcpu_spins(v) || !ops->undefined(ops->arg, v, &out->last, &raise))
+        return false;
+    *r = raise.vector < 0 ? ONE_DONE : vcpu_deliver(v, ops, &raise, out);
+    return true;
+}
+
 static enum onestep step_insn(struct vcpu *v, const struct onestep_ops *ops,
                               const struct insn_head *h, struct onestep_info *out)
 {
@@ -669,8 +681,10 @@ static enum onestep step_insn(struct vcpu *v, const struct onestep_ops *ops,
         return step_own_int3(v, ops, out);
     if (emulated && h->special == SP_HLT && cpl == 0)
         return step_halt(v, h);
-    if (emulated && h->special == SP_INT && (!real || (ops->undefined && vcpu_spins_at_int(v))))
+    if (emulated && h->special == SP_INT && (!real || (ops->undefined && vcpu_spins(v))))
         return step_int(v, ops, h, out);
+    if (emulated && cpl == 3 && h->locked && step_lock(v, ops, out, &r))
+        return r;
     if (emulated && !real) {
         if (h->special == SP_IRET && cpl == 0 && h->rexw && v->sregs->cs.l)
             return step_iretq(v, ops, out);

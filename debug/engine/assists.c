@@ -57,14 +57,18 @@ bool engine_assisted(struct engine *g, struct vcpu *v, struct exit_event *ev, en
 bool engine_spun(struct engine *g, struct vcpu *v, struct exit_event *ev, enum verdict *next)
 {
     struct exit_event made_up = *ev;
+    bool done;
 
     if (engine_event_queued(v) || v->injected >= 0 || atomic_load(&v->idle) != VCPU_ACTIVE ||
-        !vcpu_spins_at_int(v) || engine_points_here(g, v))
+        !vcpu_spins(v) || engine_points_here(g, v))
         return false;
     memset(&made_up.u, 0, sizeof made_up.u);
     made_up.reason = KVM_EXIT_INTERNAL_ERROR;
     made_up.u.internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
-    if (!engine_assisted(g, v, &made_up, next))
+    engine_alone_begin(g, v);
+    done = engine_assisted(g, v, &made_up, next);
+    engine_alone_end(g);
+    if (!done)
         return false;
     *ev = made_up;
     atomic_store_explicit(&g->spins, 1, memory_order_relaxed);
@@ -75,9 +79,23 @@ bool engine_undefined(void *arg, struct vcpu *v, struct exit_event *ev, struct a
 {
     struct exit_event again = *ev;
     struct engine *g = arg;
+    bool alone = vcpu_spins(v), done;
 
+    if (alone) { /* there has been no exit */
+        again = (struct exit_event){.at_ns = v->last_ns,
+                                    .rip = v->regs->rip,
+                                    .cs_base = v->sregs->cs.base,
+                                    .cr3 = v->sregs->cr3,
+                                    .vcpu = (uint8_t)v->id,
+                                    .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
+                                    .cpl = (uint8_t)cpu_cpl(v->sregs)};
+        engine_alone_begin(g, v);
+    }
     again.u.internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
-    if (!assist(g, v, &again, true, raise) || raise->vector == 6)
+    done = assist(g, v, &again, true, raise) && raise->vector != 6;
+    if (alone)
+        engine_alone_end(g);
+    if (!done)
         return false;
     *ev = again;
     engine_tell(g, v, ev);

@@ -83,7 +83,7 @@ enum verdict engine_give(struct engine *g, struct vcpu *v, struct assist_event *
 /* The instruction that KVM refused is carried out, and an event that it raises is given: then
  * `next` says whether that ended the guest. */
 bool engine_assisted(struct engine *g, struct vcpu *v, struct exit_event *ev, enum verdict *next);
-/* A kick found the vCPU where KVM spins (vcpu_spins_at_int): it may have come there just now, and
+/* A kick found the vCPU where KVM spins (vcpu_spins): it may have come there just now, and
  * to carry the instruction out is right all the same. Kicks come more often from then on. */
 bool engine_spun(struct engine *g, struct vcpu *v, struct exit_event *ev, enum verdict *next);
 /* engine_assisted for a step (onestep_ops.undefined): an #UD under it is a refusal, too, when the
