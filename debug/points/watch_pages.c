@@ -281,8 +281,8 @@ static enum watch_how choose(const struct watches *w, const struct watch_page *p
         return WATCH_STEPS;
     if (p->is_stack && (!is_long(w) || !w->vm->probe.emulated))
         return WATCH_STEPS;
-    /* Boot code and its GDT tend to share a page. Planted bytes there are guarded all the same: code
-     * that is rewritten and run at once has no other guard, and `troubled` ends a circle. */
+    /* Boot code and its GDT tend to share a page. Planted bytes there are guarded all the same:
+     * code that is rewritten and run at once has no other guard, and `troubled` ends a circle. */
     if (p->is_system && (m == METHOD_NO_SLOT || (p->parts && !w->vm->probe.emulated)))
         return WATCH_STEPS;
     return m == METHOD_RO_SLOT   ? WATCH_READ_ONLY
