@@ -317,7 +317,7 @@ const struct point *session_point(const struct session *s, int id);
  * moment. */
 void session_point_coverage(struct session *s, int id, struct buf *out);
 /* The next visible point after `id` (0: the first), or NULL. */
-const struct point *session_point_next(const struct session *s, int id);
+const struct point *session_point_next(struct session *s, int id);
 
 /* ---- observation ------------------------------------------------------------------------- */
 

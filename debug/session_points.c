@@ -148,10 +148,13 @@ const struct point *session_point(const struct session *s, int id)
     return public_of(s, points_get(&s->engine.points, id));
 }
 
-const struct point *session_point_next(const struct session *s, int id)
+const struct point *session_point_next(struct session *s, int id)
 {
     struct bp *b = points_next(&s->engine.points, id);
 
+    if (s->state != SS_RUNNING)
+        watch_guard_apply(
+            &s->engine.points.watches); /* how points are placed, who lists them tells */
     while (b && b->pub.spec.hidden)
         b = points_next(&s->engine.points, b->pub.id);
     return public_of(s, b);

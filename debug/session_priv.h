@@ -30,6 +30,14 @@ struct symbol_file {
     struct timespec mtime;
 };
 
+/* A frame that the processor pushed, which its handler may change before it returns. */
+struct finish_frame {
+    int point; /* a hidden watchpoint at the return address; 0: none */
+    unsigned vcpu, bytes;
+    uint64_t slot; /* linear */
+    uint64_t rsp;  /* after the return */
+};
+
 struct session {
     struct session_config cfg;
     struct vm *vm;
@@ -49,6 +57,7 @@ struct session {
     enum sched_lock sched;
     bool user_stop;                          /* session_stop was called for this run */
     uint64_t over_left;                      /* step-overs still to make */
+    struct finish_frame finish;              /* of the present finish, if it leaves a handler */
     uint32_t run_mask;                       /* vCPUs of the present or last run */
     uint64_t told_rip[MACHINE_CPUS_MAX];     /* where its stop was told; UINT64_MAX none */
     struct vcpu_state cpu[MACHINE_CPUS_MAX]; /* cache; .have is 0 after every run */
@@ -160,6 +169,8 @@ const struct stop_info *session_stop_of(const struct session *s, unsigned vcpu);
 int session_can_run(const struct session *s, struct err *e);
 /* Starts one step-over of `vcpu`. */
 void session_over_once(struct session *s, unsigned vcpu);
+/* The handler that the present finish leaves has written its return address: goes on to there. */
+void session_finish_follow(struct session *s);
 /* Reset without an event. */
 int session_reset_quiet(struct session *s, struct err *e);
 

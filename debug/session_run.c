@@ -283,6 +283,13 @@ void session_all_parked(struct session *s)
         reset_and_go(s);
         return;
     }
+    if (s->finish.point && si.point_id == s->finish.point) {
+        if (!s->user_stop) {
+            session_finish_follow(s);
+            return;
+        }
+        si.kind = STOP_USER;
+    }
     if (s->over_left && (si.kind == STOP_STEP || si.kind == STOP_TEMPORARY) && --s->over_left) {
         /* Nobody is shown this stop, but the points here were asked. */
         s->told_rip[si.vcpu] = vcpu_linear_rip(s->vm->cpu[si.vcpu]);

@@ -263,15 +263,29 @@ static bool just_called(struct session *s, unsigned vcpu, uint64_t *ret)
     return false;
 }
 
+/* Where the processor's frame at `f->slot` returns to, and the rest of it into `raw`. */
+static bool frame_return(struct session *s, const struct finish_frame *f, uint8_t raw[5 * 8],
+                         uint64_t *ret)
+{
+    bool real = !(s->vm->cpu[f->vcpu]->sregs->cr0 & 1);
+
+    if (session_mem_read(s, f->vcpu, SPACE_LINEAR, f->slot, raw, 5 * f->bytes) !=
+        (int64_t)5 * f->bytes)
+        return false;
+    *ret = le_load(raw, f->bytes) + (real ? le_load(raw + f->bytes, f->bytes) << 4 : 0);
+    return true;
+}
+
 /* Is the vCPU at the first instruction of a handler? Then the processor's frame says what it
  * returns to, whatever the handler's language is. */
-static bool just_interrupted(struct session *s, unsigned vcpu, uint64_t *ret, uint64_t *rsp)
+static bool just_interrupted(struct session *s, unsigned vcpu, struct finish_frame *f,
+                             uint64_t *ret)
 {
     struct vcpu *v = s->vm->cpu[vcpu];
     bool real = !(v->sregs->cr0 & 1), wide = v->sregs->efer & 0x400, has_code;
     uint64_t at = vcpu_linear_rip(v), target, from;
     unsigned slot = real ? 2 : wide ? 8 : 4, vector = 0;
-    uint8_t raw[6 * 8];
+    uint8_t raw[5 * 8];
 
     while (vector < 256 && !(vcpu_gate_target(v, (int)vector, &target) && target == at))
         vector++;
@@ -279,43 +293,82 @@ static bool just_interrupted(struct session *s, unsigned vcpu, uint64_t *ret, ui
         return false;
     has_code = !real && (vector == 8 || (vector >= 10 && vector <= 14) || vector == 17);
     from = v->regs->rsp + (has_code ? slot : 0);
-    if (session_mem_read(s, vcpu, SPACE_LINEAR, v->sregs->ss.base + from, raw, 5 * slot) !=
-        (int64_t)5 * slot)
+    *f = (struct finish_frame){.vcpu = vcpu, .slot = v->sregs->ss.base + from, .bytes = slot};
+    if (!frame_return(s, f, raw, ret))
         return false;
-    *ret = le_load(raw, slot) + (real ? le_load(raw + slot, slot) << 4 : 0);
-    *rsp = wide || (!real && (le_load(raw + slot, slot) & 3)) ? le_load(raw + 3 * slot, slot)
-                                                              : from + 3 * slot;
+    f->rsp = wide || (!real && (le_load(raw + slot, slot) & 3)) ? le_load(raw + 3 * slot, slot)
+                                                                : from + 3 * slot;
     return true;
 }
 
 /* The caller's address and the stack pointer after the return. */
-static int caller(struct session *s, unsigned vcpu, uint64_t *ret, uint64_t *rsp, struct err *e)
+static int caller(struct session *s, unsigned vcpu, struct finish_frame *f, uint64_t *ret,
+                  struct err *e)
 {
     struct unwind_frame frames[2];
     char end[160];
 
     if (just_called(s, vcpu, ret)) {
-        *rsp = s->vm->cpu[vcpu]->regs->rsp + cpu_mode_bits(session_mode(s, vcpu)) / 8;
+        f->rsp = s->vm->cpu[vcpu]->regs->rsp + cpu_mode_bits(session_mode(s, vcpu)) / 8;
         return 0;
     }
-    if (just_interrupted(s, vcpu, ret, rsp))
+    if (just_interrupted(s, vcpu, f, ret))
         return 0;
     if (session_backtrace(s, vcpu, frames, 2, end) < 2)
         return err_set(e, EFAULT, "cannot find the caller: %s; use `until` with an address", end);
     *ret = frames[1].pc;
-    *rsp = frames[1].sp - s->vm->cpu[vcpu]->sregs->ss.base;
+    f->rsp = frames[1].sp - s->vm->cpu[vcpu]->sregs->ss.base;
     return 0;
+}
+
+/* The next run ends at `ret`, or where the handler goes that changes that: one that passes over
+ * what it could not mend. */
+static int stop_at_return(struct session *s, const struct finish_frame *f, uint64_t ret,
+                          struct err *e)
+{
+    struct point_spec spec = {.kind = POINT_WATCH,
+                              .space = SPACE_LINEAR,
+                              .addr = f->slot,
+                              .len = f->bytes,
+                              .access = WATCH_WRITE,
+                              .hidden = true,
+                              .vcpu = (int)f->vcpu};
+    struct expr_names names = session_names(s);
+    int rc = add_hidden(s, f->vcpu, ret, f->rsp, false, e);
+
+    if (rc < 0)
+        return rc;
+    s->finish = *f;
+    s->finish.point = 0;
+    if (f->bytes && (rc = points_add(&s->engine.points, &spec, &names, NULL)) > 0)
+        s->finish.point = rc;
+    return 0;
+}
+
+void session_finish_follow(struct session *s)
+{
+    struct finish_frame f = s->finish;
+    uint8_t raw[5 * 8];
+    uint64_t ret;
+
+    s->state = SS_STOPPED;
+    points_drop_hidden(&s->engine.points);
+    s->told_rip[f.vcpu] = vcpu_linear_rip(s->vm->cpu[f.vcpu]); /* the points here were asked */
+    if (frame_return(s, &f, raw, &ret))
+        (void)stop_at_return(s, &f, ret, NULL);
+    session_launch_all(s);
 }
 
 int session_finish(struct session *s, unsigned vcpu, struct err *e)
 {
-    uint64_t ret = 0, rsp = 0;
+    struct finish_frame f = {.vcpu = vcpu};
+    uint64_t ret = 0;
     int rc = check(s, vcpu, e);
 
     if (rc == 0)
-        rc = caller(s, vcpu, &ret, &rsp, e);
+        rc = caller(s, vcpu, &f, &ret, e);
     if (rc == 0)
-        rc = add_hidden(s, vcpu, ret, rsp, false, e);
+        rc = stop_at_return(s, &f, ret, e);
     if (rc < 0)
         return rc;
     session_go(s);

@@ -354,7 +354,7 @@ static void force_item(struct methods *m, const char *item, size_t len, struct b
         }
     if (!done)
         complain(complaints, item, len, "this host cannot do that");
-    else if (applies & ~(unsigned)done & LONG)
+    else if (applies & ~(unsigned)done)
         complain_modes(complaints, item, len, applies & ~(unsigned)done);
 }
 

@@ -553,6 +553,11 @@ static enum onestep run_step(struct vcpu *v, const struct onestep_ops *ops,
                 v->refused.reason = 0;
                 return ONE_OTHER;
             }
+            if (v->refused.reason == KVM_EXIT_SHUTDOWN && v->idt_hidden) {
+                out->last = v->refused; /* the answer was an exception */
+                v->refused.reason = 0;
+                return after_hidden(v, ops, k->cpl, out);
+            }
             /* The next element of a string, or the rest of a read-modify-write; or one that an
              * emulating KVM makes again and again. */
             accesses = v->regs->rcx == rcx ? accesses + 1 : 0;

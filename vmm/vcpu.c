@@ -676,10 +676,10 @@ void vcpu_settle_to(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), v
         if (rc < 0)
             break; /* EINTR: completed */
         part.reason = (uint16_t)v->run->exit_reason;
-        if (part.reason == KVM_EXIT_INTERNAL_ERROR) {
+        if (part.reason == KVM_EXIT_INTERNAL_ERROR || part.reason == KVM_EXIT_SHUTDOWN) {
             v->refused = (struct exit_event){.at_ns = ticks_ns(&v->ticks)};
             fill(v, &v->refused, 0);
-            note_internal(v, &v->refused);
+            serve(v, &v->refused);
         }
         if (part.reason != KVM_EXIT_MMIO && part.reason != KVM_EXIT_IO)
             break;       /* or the end of a step that the completion finished */

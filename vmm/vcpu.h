@@ -87,8 +87,9 @@ struct vcpu {
     bool unsettled;          /* the last exit's access is not completed in KVM yet */
     bool ram_stored;         /* a store to a trapped page was made here */
     bool own_tf;             /* the guest's own trap flag, while the shared RFLAGS lack it */
-    /* Completing it, vcpu_settle met another exit instead: KVM refuses the instruction after all
-     * (reason KVM_EXIT_INTERNAL_ERROR, else 0). Who settles may look. */
+    /* Completing it, vcpu_settle met another exit instead (0: none): KVM_EXIT_INTERNAL_ERROR, KVM
+     * refuses the instruction after all; KVM_EXIT_SHUTDOWN, its exception behind a hidden IDT, or
+     * what that led to. Who settles may look. */
     struct exit_event refused;
     uint16_t idt_limit_real; /* while idt_hidden */
     bool idt_hidden;         /* sregs->idt.limit is 0 by us */

@@ -225,7 +225,7 @@ static enum verdict enter_once(struct engine *g, struct vcpu *v, const struct vc
         ev->flags |= EXIT_F_STOPPED;
     if (!string)
         vcpu_commit(v, ev);
-    if (next == GO && v->refused.reason == KVM_EXIT_INTERNAL_ERROR)
+    if (next == GO && v->refused.reason)
         next = on_refused(g, v, want);
     if (ev->reason != EXIT_KICK || !engine_was_delivered(g, v)) /* or it is there still */
         engine_note_delivered(g, v, false);

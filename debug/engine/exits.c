@@ -8,6 +8,7 @@
 #include "debug/points/hooks.h"
 #include "debug/points/watch_run.h"
 #include "vmm/deliver.h"
+#include "vmm/insn_head.h"
 #include "vmm/onestep.h"
 #include "vmm/transfer.h"
 #include "vmm/x86_bits.h"
@@ -21,6 +22,15 @@ static enum verdict give_back_int3(struct engine *g, struct vcpu *v, const struc
 
     v->regs->rip++;
     return engine_give(g, v, &bp, ev);
+}
+
+/* Behind prefixes it may be a byte of ours, at an instruction's second byte. */
+static bool is_own_int3(struct vcpu *v)
+{
+    struct insn_head h;
+
+    insn_head_read(v, &h);
+    return h.n && h.opcode_at == 0;
 }
 
 /* The guest's own trap flag has had its instruction. */
@@ -108,7 +118,7 @@ static enum verdict on_debug(struct engine *g, struct vcpu *v, const struct vcpu
         pl = engine_plant_here(g, v);
         if (pl)
             return on_plant(g, v, pl, ev);
-        return give_back_int3(g, v, ev);
+        return is_own_int3(v) || !engine_plants_ahead(g, v) ? give_back_int3(g, v, ev) : GO_PAST;
     }
     /* The guest steps itself, which is seen because points of ours are on. One at the instruction
      * that comes next has its turn when the guest is back from its handler. */
@@ -216,6 +226,8 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
         if (!ev->u.internal.insn_len && g->points.watches.trapped &&
             (engine_register_here(g, v) || engine_stepped_here(g, v)))
             return engine_points_hit(g, v) ? STOPPED : GO_PAST;
+        if (engine_plants_ahead(g, v))
+            return GO_PAST;
         if (engine_assisted(g, v, ev, &next))
             return next;
         if (watch_recover(g, v, ev, &ops, &info))

@@ -12,11 +12,11 @@
 
 static enum stop_kind kind_of(const struct point_spec *spec)
 {
-    if (spec->kind == POINT_WATCH)
-        return STOP_WATCHPOINT;
-    if (spec->kind == POINT_CATCH)
-        return STOP_CATCH;
-    return spec->hidden ? STOP_TEMPORARY : STOP_BREAKPOINT;
+    if (spec->hidden)
+        return STOP_TEMPORARY;
+    return spec->kind == POINT_WATCH   ? STOP_WATCHPOINT
+           : spec->kind == POINT_CATCH ? STOP_CATCH
+                                       : STOP_BREAKPOINT;
 }
 
 /* What the point does instead of stopping the guest. False: it stops. */

@@ -87,6 +87,14 @@ static void find_plants(struct engine *g, struct vcpu *v, struct lifted *l)
     }
 }
 
+bool engine_plants_ahead(struct engine *g, struct vcpu *v)
+{
+    struct lifted l;
+
+    find_plants(g, v, &l);
+    return l.count && l.plant[0] != engine_plant_here(g, v);
+}
+
 static void lift(struct engine *g, const struct lifted *l)
 {
     for (unsigned i = 0; i < l->count; i++) {

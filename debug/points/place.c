@@ -466,6 +466,26 @@ static bool outgrew_byte(const struct points *p, const struct bp *b)
     return any && plant_byte(p, paging ? PM_LONG0 : PM_REAL, &m) && m != old;
 }
 
+/* May the guest write new code over a planted byte without an exit that shows it? */
+static bool is_unguarded(const struct points *p, const struct bp *b)
+{
+    for (unsigned i = 0; i < b->places && has_byte(b); i++) {
+        const struct watch_page *page = watch_page_at(&p->watches, b->at[i].gpa);
+
+        if (page && page->how == WATCH_OPEN)
+            return true;
+    }
+    return false;
+}
+
+static const char *how_unguarded(enum bp_method m)
+{
+    return m == BP_INT3    ? "int3; new code there is seen at exits"
+           : m == BP_ICEBP ? "icebp; new code there is seen at exits"
+                           : "int3; in ring 3 caught at the guest's gate; new code there is seen "
+                             "at exits";
+}
+
 const char *points_how(const struct points *p, const struct bp *b)
 {
     struct spot s;
@@ -476,6 +496,8 @@ const char *points_how(const struct points *p, const struct bp *b)
         return "waiting: page tables watched";
     if (b->method == BP_DR && !locate(p, b, &s))
         return "waiting: debug register";
+    if (is_unguarded(p, b))
+        return how_unguarded(b->method);
     return bp_method_name(b->method);
 }
 

@@ -152,3 +152,17 @@ RUN: %g/hello64
 CMD: break phys:0xfee00010
 EXPECT: no code can run at physical 0xfee00010: a device answers there, not memory; `catch mmio 0xfee00010`
 STATUS: 8
+
+# Its stack is in the page of its code.
+NAME: new_code_in_a_page_with_the_stack
+RUN: %g/hello16.bin
+CMD: break 0:0x500
+CMD: break 0:0x501
+CMD: break 0:0x502
+CMD: break 0:0x503
+CMD: tbreak 0:0x7c05
+CMD: continue
+CMD: break 0:0x7c06
+CMD: info breakpoints
+EXPECT: ^1 .*debug register
+EXPECT: ^6 .*; new code there is seen at exits
