@@ -153,12 +153,14 @@ struct scripts {
     uint64_t timer_at; /* what it is set to; UINT64_MAX: to nothing */
 };
 
-/* ---- lua_host.c ---------------------------------------------------------------------------- */
+/* ---- lua_enter.c --------------------------------------------------------------------------- */
 
 struct scripts *host_of(lua_State *L);
-/* Takes the lock for this thread; `seconds` in ns bound what follows. */
+/* Takes the lock for this thread; `limit_ns` bounds what follows, from now on. */
 void host_enter(struct scripts *h, struct entry *e, lua_State *L, uint64_t limit_ns);
 void host_leave(struct entry *e);
+/* How long a function may run on the main thread, in ns. */
+uint64_t host_main_ns(const struct scripts *h);
 /* Before hooks of the session are set or removed: the changes take effect with the next
  * host_release or host_leave. Lock held. */
 void host_batch(struct scripts *h);
@@ -171,31 +173,58 @@ struct entry *host_entry(struct scripts *h);
 bool host_is_held(const struct scripts *h);
 /* Raises a Lua error unless on the main thread. `what` begins the sentence: "vm.cmd". */
 void host_need_main(lua_State *L, const char *what);
-/* Raises the sentence of `e`. */
-int host_raise(lua_State *L, const struct err *e);
-/* lua_pcall with a traceback; on failure the text is on the stack top. Returns Lua's status. */
-int host_pcall(lua_State *L, int args, int results);
-void host_print(struct scripts *h, const char *text, size_t len);
-/* Hands over what was printed. Main thread, lock held. */
-void host_flush(struct scripts *h);
-void host_printf(struct scripts *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Has the main thread look soon; any thread. */
-void host_ring(struct scripts *h);
-void host_fail(struct scripts *h, const char *why);
 /* For long work in C: raises when the time of what runs is up, or a signal came. */
 void host_look(lua_State *L);
 /* Counts instructions of this coroutine anew. */
 void host_arm(lua_State *L);
+/* Raises the sentence of `e`. */
+int host_raise(lua_State *L, const struct err *e);
+/* lua_pcall with a traceback; on failure the text is on the stack top. Returns Lua's status. */
+int host_pcall(lua_State *L, int args, int results);
+/* The error on top of L. */
+const char *host_error_text(lua_State *L);
 /* Runs fn(lightuserdata arg) in the main state; an error is told and makes it false. Everything
  * that may allocate runs under this or another pcall. Main thread, lock held. */
 bool host_protect(struct scripts *h, lua_CFunction fn, void *arg);
-/* The error on top of L. */
-const char *host_error_text(lua_State *L);
+
+/* ---- lua_output.c -------------------------------------------------------------------------- */
+
+/* Lock held; vCPU threads only add to what the main thread takes. */
+void host_print(struct scripts *h, const char *text, size_t len);
+void host_printf(struct scripts *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Hands over what was printed. Main thread, lock held. */
+void host_flush(struct scripts *h);
+/* An error that nobody caught: the first is kept, each is printed. Lock held. */
+void host_fail(struct scripts *h, const char *why);
+
+/* ---- lua_base.c ---------------------------------------------------------------------------- */
+
+/* Makes h->L with everything in it, and the coroutines for vCPUs and devices. 0, or -ENOMEM with a
+ * sentence; h->L stays for scripts_close. Main thread, lock not held. */
+int host_make_state(struct scripts *h, struct err *e);
+/* Loads a file of at most SCRIPT_BYTES_MAX, its first line passed over if it begins with #. Pushes
+ * the function, or a sentence; returns Lua's status. */
+int host_load(lua_State *L, const char *path);
 /* "t.lua:12": who called the running C function. malloc'ed. */
 char *host_where(lua_State *L);
 /* Drops `vm` as first argument, so that vm.f(…) and vm:f(…) are the same. */
 void host_self(lua_State *L);
-uint64_t host_main_ns(const struct scripts *h);
+
+/* ---- lua_turn.c: main thread, lock not held ---------------------------------------------------
+ */
+
+/* Bell and timer, by which the session's loop comes to have a turn. 0, or -errno with a sentence.
+ */
+int turn_open(struct scripts *h, struct err *e);
+/* From now on events of the session are taken for the next turn. */
+void turn_listen(struct scripts *h);
+/* Has a turn at once. */
+void turn_now(struct scripts *h);
+/* Tells console hooks the whole lines that the guest printed since. */
+void turn_console_lines(struct scripts *h);
+void turn_close(struct scripts *h);
+/* Has the main thread look soon; any thread. */
+void host_ring(struct scripts *h);
 
 /* ---- lua_story.c --------------------------------------------------------------------------- */
 
