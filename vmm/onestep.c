@@ -268,11 +268,16 @@ static enum onestep step_iretq(struct vcpu *v, const struct onestep_ops *ops,
     return run_to(v, ops, f.rip, out);
 }
 
+/* Flags that ring 3 cannot load: IOPL, and IF unless IOPL is 3. */
+static uint64_t user_keeps(uint64_t rflags)
+{
+    return RFLAGS_IOPL | ((rflags & RFLAGS_IOPL) == RFLAGS_IOPL ? 0 : RFLAGS_IF);
+}
+
 /* IRETQ within ring 3, where the trap flag that it pops would let the guest run on. */
 static bool iretq_user(struct vcpu *v)
 {
-    const uint64_t kept = 0x3000 | RFLAGS_IF; /* not for ring 3 to change */
-    uint64_t before = v->regs->rflags;
+    uint64_t before = v->regs->rflags, kept = user_keeps(before);
     struct user_frame f;
 
     if (!frame_read(v, v->regs->rsp, &f) || (f.cs & 3) != 3 || (f.ss & 3) != 3)
@@ -288,7 +293,8 @@ static bool iretq_user(struct vcpu *v)
 /* POPFQ in ring 3, for the same reason. A trap flag of the guest's own is left to KVM. */
 static bool popfq_user(struct vcpu *v, const struct insn_head *h)
 {
-    const uint64_t may = 0x244dd5; /* ID, AC, NT, OF, DF, SF, ZF, AF, PF, CF */
+    /* ID, AC, NT, OF, DF, IF, SF, ZF, AF, PF, CF */
+    const uint64_t may = 0x244fd5 & ~user_keeps(v->regs->rflags);
     uint8_t raw[8];
     uint64_t flags;
 
@@ -825,7 +831,7 @@ static bool goes_on(struct vcpu *v, const struct insn_head *h)
 {
     unsigned falls;
 
-    if (!vcpu_may_step_on(v) || h->special != SP_NONE || h->rep || h->locked ||
+    if (!vcpu_may_step_on(v) || h->special != SP_NONE || h->locked ||
         v->events->exception.injected || v->events->interrupt.injected || v->own_tf ||
         (v->regs->rflags & RFLAGS_TF))
         return false;

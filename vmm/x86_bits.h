@@ -34,16 +34,17 @@
 #define EFER_LMA (1ull << 10)
 #define EFER_NXE (1ull << 11)
 
-#define RFLAGS_CF  (1ull << 0)
-#define RFLAGS_ONE (1ull << 1) /* always set */
-#define RFLAGS_AF  (1ull << 4)
-#define RFLAGS_ZF  (1ull << 6)
-#define RFLAGS_TF  (1ull << 8)
-#define RFLAGS_IF  (1ull << 9)
-#define RFLAGS_DF  (1ull << 10)
-#define RFLAGS_RF  (1ull << 16)
-#define RFLAGS_VM  (1ull << 17)
-#define RFLAGS_AC  (1ull << 18)
+#define RFLAGS_CF   (1ull << 0)
+#define RFLAGS_ONE  (1ull << 1) /* always set */
+#define RFLAGS_AF   (1ull << 4)
+#define RFLAGS_ZF   (1ull << 6)
+#define RFLAGS_TF   (1ull << 8)
+#define RFLAGS_IF   (1ull << 9)
+#define RFLAGS_DF   (1ull << 10)
+#define RFLAGS_IOPL (3ull << 12)
+#define RFLAGS_RF   (1ull << 16)
+#define RFLAGS_VM   (1ull << 17)
+#define RFLAGS_AC   (1ull << 18)
 
 #define DR6_BS   (1ull << 14)
 #define DR6_ONES 0xffff0ff0ull /* always set */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "debug/session.h"
+#include "vmm/vcpu.h"
 #include "vmm/vm.h"
 
 #define AT 0x8000ull
@@ -345,6 +346,9 @@ static const struct flags_row {
      0},
     {"iretq of ring 3 clears no IOPL", u_1, IRETQ, 0x202 | IOPL, 0x202, 0x202 | IOPL, u_7, -1, 0,
      0},
+    {"popfq of ring 3 with IOPL 3, IF", u_1, POPFQ, 0x202 | IOPL, 0x2 | AC, 0x2 | IOPL | AC, NULL,
+     -1, 0, 0},
+    {"iretq of ring 3 with IOPL 3, IF", u_1, IRETQ, 0x202 | IOPL, 0x2, 0x2 | IOPL, u_7, -1, 0, 0},
     {"iretq to ring 3 sets IOPL", s_1, IRETQ, 0x2, 0x202 | IOPL | AC, 0x202 | IOPL | AC, u_7, -1, 0,
      0},
     {"syscall in R11", u_1, SYSCALL, 0x202, 0, 0x202, sysentry, -1, 0x202, 0},
@@ -512,6 +516,26 @@ static void rep_is_one_step(void)
         if (test_skipped)
             return;
     }
+}
+
+/* However long: by a register behind it, where nothing hides the vectors, and not by its elements.
+ */
+static void long_rep(void)
+{
+    const uint64_t code = AT + 0x100;
+    uint64_t before;
+    struct vcpu *v;
+
+    if (!open_rep(true))
+        return;
+    v = session_vm(s)->cpu[0];
+    session_mem_write(s, 0, SPACE_LINEAR, code, REP_CODE, sizeof REP_CODE - 1);
+    before = v->counts[KVM_EXIT_DEBUG];
+    if (set_reg(REG_rip, code + REP_AT) && set_reg(REG_rdi, AT + 0x7000) && set_reg(REG_rcx, 300) &&
+        steps(1) && (reg(REG_rcx) || v->counts[KVM_EXIT_DEBUG] - before > 3))
+        test_fail(__FILE__, __LINE__, "%llu left, %llu exits", (unsigned long long)reg(REG_rcx),
+                  (unsigned long long)(v->counts[KVM_EXIT_DEBUG] - before));
+    close_image();
 }
 
 /* Several at once, which is another way inside, end where as many single ones do. */
@@ -689,6 +713,7 @@ static const struct test tests[] = {
     {"flags are right", flags_are_right},
     {"own breakpoints come once", own_breakpoints_come_once},
     {"rep is one step", rep_is_one_step},
+    {"a long rep", long_rep},
     {"steps in rows", steps_in_rows},
     {"faults in real mode", real_faults},
     {"passes at a page's end", passes_at_a_page_end},

@@ -9,8 +9,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "debug/points/points.h"
+#include "debug/points/watch.h"
 #include "debug/session.h"
+#include "vmm/vcpu.h"
 #include "vmm/vm.h"
+#include "vmm/x86_bits.h"
 
 #define AT    0x8000ull  /* code */
 #define DATA  0xa000ull  /* this page and the next */
@@ -807,6 +811,45 @@ static void refusals(void)
     close_program();
 }
 
+/* A debug register that fires in a step of a repeated string whose value is as before: whether the
+ * elements that were made touched it. Hosts without such registers learn it here, too. */
+static void string_hits(void)
+{
+    static const struct {
+        uint64_t addr;
+        bool down, touched;
+    } row[] = {
+        {DATA + 0x10, false, true}, {DATA + 0x16, false, true}, {DATA + 0x18, false, false},
+        {DATA + 0xe, false, false}, {DATA + 0x10, true, true},  {DATA + 0xa, true, true},
+        {DATA + 0x8, true, false},  {DATA + 0x12, true, false},
+    };
+    static struct points points;
+
+    if (!open_program(&programs[0], 1))
+        return;
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        struct vcpu *v = session_vm(s)->cpu[0];
+        struct watches w = {.points = &points, .vm = session_vm(s)};
+        struct bp b = {.pub.spec = {.kind = POINT_WATCH, .addr = row[i].addr, .len = 2}};
+        struct watch_cpu *c = &w.cpu[0];
+
+        b.pub.spec.access = WATCH_ACCESS;
+        w.dr[0] = &b;
+        c->step_from = AT;
+        c->expect.count = 1; /* four words from there */
+        c->expect.at[0].linear = DATA + 0x10;
+        c->expect.at[0].len = 2;
+        c->expect.at[0].write = c->expect.at[0].is_repeated = true;
+        c->rcx = v->regs->rcx + 4;
+        v->regs->rflags = (v->regs->rflags & ~RFLAGS_DF) | (row[i].down ? RFLAGS_DF : 0);
+        watch_fired(&w, v, 1, true, false);
+        if (c->hits != row[i].touched)
+            test_fail(__FILE__, __LINE__, "row %zu: %u hits", i, c->hits);
+        free(c->hit);
+    }
+    close_program();
+}
+
 static const struct test tests[] = {
     {"linear_rows", linear_rows},
     {"physical_rows", physical_rows},
@@ -822,6 +865,7 @@ static const struct test tests[] = {
     {"by_steps", steps_in_all_modes},
     {"a_thousand", a_thousand},
     {"a_large_range", a_large_range},
+    {"string_hits", string_hits},
     {"refusals", refusals},
 };
 TEST_MAIN(tests)
