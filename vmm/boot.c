@@ -97,6 +97,19 @@ static int claim(struct boot_claims *c, const struct mem *m, uint64_t gpa, uint6
     return add_claim(c, gpa, len_bytes, what, e);
 }
 
+bool boot_loaded_at(const struct boot_state *bs, uint64_t linear, uint64_t *gpa)
+{
+    for (unsigned i = 0; i < bs->parts; i++) {
+        const struct boot_part *part = &bs->part[i];
+
+        if (linear - part->linear < part->len_bytes) {
+            *gpa = part->gpa + (linear - part->linear);
+            return true;
+        }
+    }
+    return false;
+}
+
 int boot_claim(struct boot_claims *c, const struct mem *m, const char *file, uint64_t gpa,
                uint64_t len_bytes, struct err *e, const char *what, ...)
 {

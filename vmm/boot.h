@@ -66,6 +66,12 @@ struct boot_claims {
     struct boot_claim claim[BOOT_CLAIMS_MAX];
 };
 
+/* Which linear addresses parts of the image were made for, and where they were loaded. */
+#define BOOT_PARTS_MAX 32
+struct boot_part {
+    uint64_t linear, gpa, len_bytes;
+};
+
 /* The processor at entry. Real mode takes the three selectors (base = selector * 16; `ds` also
  * goes to ES, FS and GS); protected and long mode get flat segments from a GDT in guest memory. */
 struct boot_state {
@@ -81,6 +87,8 @@ struct boot_state {
     bool is_linux; /* which finds out how fast it runs, and ticks too often for some hosts */
     uint64_t rsdp; /* the root of ACPI's tables, or 0 */
     struct boot_claims claims;
+    unsigned parts; /* those that say both (ELF); more than fit are not kept */
+    struct boot_part part[BOOT_PARTS_MAX];
     char summary[320]; /* "Multiboot 2, 64-bit ELF, 3 segments in 0x100000-0x123fff, entry …" */
 };
 
@@ -91,6 +99,9 @@ struct boot_range {
     uint32_t type;
 };
 
+/* Where the image's byte for this linear address was loaded; false: the image has none, or does not
+ * say. */
+bool boot_loaded_at(const struct boot_state *bs, uint64_t linear, uint64_t *gpa);
 /* Claims [gpa, gpa+len) for `what`, a short label: -ENOSPC when it is not all RAM, -EEXIST when
  * it overlaps a claim, -E2BIG when the table is full. The sentence names both parties and `file`
  * (escaped; NULL when no file is to blame). A length of 0 claims nothing. */

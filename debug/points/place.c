@@ -222,6 +222,37 @@ static void hold(struct points *p, struct bp *b, const struct bp_place *at)
     b->at[b->places++] = *at;
 }
 
+/* No KVM tells of a new CR3, and processors not of a page that the guest maps. But where a kernel
+ * is linked high its code is in memory from the start, and is mapped there before it runs: a
+ * waiting point's byte is planted where the image was loaded. It is a hit when it is executed at
+ * the point's address, and passed at any other (hit.c). */
+static void foresee(struct points *p, struct bp *b)
+{
+    const struct point_spec *spec = &b->pub.spec;
+    enum bp_method m = BP_PENDING;
+    uint64_t gpa;
+
+    if (p->no_bytes || spec->space != SPACE_LINEAR || spec->unresolved ||
+        !boot_loaded_at(&p->vm->boot, spec->addr, &gpa))
+        return;
+    b->byte = plant_byte(p, PM_LONG0, &m);
+    if (!b->byte || !plant_put(p, gpa, b->byte))
+        return;
+    p->int3_planted |= m == BP_INT3;
+    watch_need(&p->watches, gpa, NEED_GUARD, true);
+    b->is_foreseen = true;
+    b->foreseen = gpa;
+}
+
+static void forget_foreseen(struct points *p, struct bp *b)
+{
+    if (!b->is_foreseen)
+        return;
+    b->is_foreseen = false;
+    watch_need(&p->watches, b->foreseen, NEED_GUARD, false);
+    plant_take(p, b->foreseen);
+}
+
 bool points_leave_dr(struct points *p, unsigned dr)
 {
     struct bp *b = p->dr_owner[dr];
@@ -336,6 +367,8 @@ static void place_break(struct points *p, struct bp *b)
     b->method = choose(p, b, &s);
     if (has_places(b))
         hold(p, b, &s.at);
+    if (b->method == BP_PENDING)
+        foresee(p, b);
     count_byte(p, b->method, 1);
     p->exec_points++;
     if (b->pub.spec.space == SPACE_LINEAR)
@@ -406,6 +439,7 @@ static void unplace_break(struct points *p, struct bp *b)
     p->movable -= has_places(b) && b->pub.spec.space == SPACE_LINEAR;
     while (b->places)
         let_go(p, b, b->places - 1);
+    forget_foreseen(p, b);
     if (b->method == BP_DR || b->method == BP_BOTH)
         p->dr_owner[b->dr] = NULL;
     count_byte(p, b->method, -1);
@@ -494,6 +528,8 @@ const char *points_how(const struct points *p, const struct bp *b)
         return b->pub.method;
     if (b->method == BP_PENDING && await_has(p, b))
         return "waiting: page tables watched";
+    if (b->is_foreseen)
+        return "waiting: int3 where its image was loaded";
     if (b->method == BP_DR && !locate(p, b, &s))
         return "waiting: debug register";
     if (is_unguarded(p, b))

@@ -52,6 +52,8 @@ struct bp {
     struct bp_place at[BP_PLACES]; /* planted bytes; BP_PAGE: where they would be */
     unsigned places;
     uint8_t byte;     /* what is planted */
+    bool is_foreseen; /* BP_PENDING: it is planted where the image was loaded: */
+    uint64_t foreseen;
     uint64_t min_rsp; /* hidden ones: counts only when RSP is at least this (finish, over) … */
     /* … or the return address that a step-over's call pushed here (linear; 0: none) is gone: what
      * it called came back with more on the stack. */

@@ -180,6 +180,8 @@ int elf_load_segments(struct load *l, const struct elf *f, uint64_t delta)
             continue;
         snprintf(what, sizeof what, "ELF segment %u", (unsigned)i);
         r = load_segment(l, s.paddr + delta, le_sub(l->file, s.offset, s.filesz), s.memsz, what);
+        if (!r && l->out->parts < BOOT_PARTS_MAX)
+            l->out->part[l->out->parts++] = (struct boot_part){s.vaddr, s.paddr + delta, s.memsz};
     }
     return r;
 }
