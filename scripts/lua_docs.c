@@ -22,9 +22,10 @@ const struct lua_doc lua_docs[] = {
      "overload fun(kind: string, fn: fun(e: event|stop|string, channel: string?): string?, string?): hook",
      "Calls fn at every event of a kind. On the vCPU's thread, while it happens: exit (every "
      "exit), the kinds of exits (io, mmio, rdmsr, wrmsr, hlt, irq, hypercall, shutdown, debug, "
-     "internal, …) and mode (fn sees the first exit in a new CPU mode). Hooks of accesses run "
-     "before the device. fn gets an event and returns nothing, \"stop\" (and a reason), \"drop\", "
-     "\"log\" or e:reply(…).\n"
+     "internal, assist, …) and mode (fn sees the first exit in a new CPU mode). What is carried "
+     "out for KVM is an assist, and what planted bytes and steps bring about no internal or "
+     "shutdown. Hooks of accesses run before the device. fn gets an event and returns nothing, "
+     "\"stop\" (and a reason), \"drop\", \"log\" or e:reply(…).\n"
      "On the main thread: stop (fn gets the stop; \"continue\" lets the guest go on; it may "
      "wait and step), console (a line, its channel), reset, tick (the filter is a period in "
      "seconds), trace (records from the ring, later and perhaps incomplete) and end.\n"

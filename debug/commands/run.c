@@ -42,9 +42,10 @@ int cmd_continue_run(struct cmd_client *c, const char *args, struct out *o)
         out_line(o, "Will ignore next %llu crossings of breakpoint %d.", (unsigned long long)n - 1,
                  stop->point_id);
     }
-    if (!cmd_state(c)->of_point) /* as in gdb */
+    r = session_run(c->s, &e);
+    if (!r && !cmd_state(c)->of_point) /* as in gdb */
         out_text(o, "Continuing.");
-    return done(o, session_run(c->s, &e), &e);
+    return done(o, r, &e);
 }
 
 int cmd_stepi_run(struct cmd_client *c, const char *args, struct out *o)

@@ -93,7 +93,7 @@ vm = {}
 ---@class tui
 tui = {}
 
----Calls fn at every event of a kind. On the vCPU's thread, while it happens: exit (every exit), the kinds of exits (io, mmio, rdmsr, wrmsr, hlt, irq, hypercall, shutdown, debug, internal, …) and mode (fn sees the first exit in a new CPU mode). Hooks of accesses run before the device. fn gets an event and returns nothing, "stop" (and a reason), "drop", "log" or e:reply(…).
+---Calls fn at every event of a kind. On the vCPU's thread, while it happens: exit (every exit), the kinds of exits (io, mmio, rdmsr, wrmsr, hlt, irq, hypercall, shutdown, debug, internal, assist, …) and mode (fn sees the first exit in a new CPU mode). What is carried out for KVM is an assist, and what planted bytes and steps bring about no internal or shutdown. Hooks of accesses run before the device. fn gets an event and returns nothing, "stop" (and a reason), "drop", "log" or e:reply(…).
 ---On the main thread: stop (fn gets the stop; "continue" lets the guest go on; it may wait and step), console (a line, its channel), reset, tick (the filter is a period in seconds), trace (records from the ring, later and perhaps incomplete) and end.
 ---A filter is an expression over the exit's fields, registers and memory, or a table of fields: it is evaluated in C, so Lua is entered for matches only.
 ---@param kind string
