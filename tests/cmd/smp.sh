@@ -4,7 +4,8 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 names="states states_known_to_the_kernel each_hit_is_told point_for_one locking_on locking_step locking_off steps_one_that_waits
-nexti_over_a_halt init_ends_a_step started_while_it_stands points_after_an_init"
+nexti_over_a_halt init_ends_a_step started_while_it_stands points_after_an_init
+point_goes_while_it_is_hit"
 [[ -r /dev/kvm && -w /dev/kvm ]] || { for n in $names; do echo "SKIP $n: no usable /dev/kvm"; done; exit 0; }
 status=0
 # Emulated processors (tests/svm-rig) stop some hundred times a second: less is asked of them.
@@ -109,6 +110,16 @@ points_after_an_init() {
         continue 'vcpu 0' 'until sent' 'vcpu 1' continue
     says '^Arrived at' 'Breakpoint 1, 0x[0-9a-f]+ <ap> on vCPU 1$' 'Breakpoint 2, 0x[0-9a-f]+ <work> on vCPU 1$'
     [[ $(tail -n 2 <<<"$out") == *'Breakpoint 1, '*'<ap>'* ]] || fail "the start was passed"
+}
+# By its own commands, while two processors may be at it: the guest goes on as if it had never been.
+point_goes_while_it_is_hit() {
+    local force
+    for force in "" break=icebp break=stepping; do
+        VMSCOPE_FORCE_METHODS=$force go 'break *work+3' 'commands 1' 'delete 1' continue end 'tbreak *work+4' \
+            continue 'info breakpoints' 'x/5xb work' continue
+        says '^Breakpoint 1, 0x8020 ' '^Temporary breakpoint 2, 0x8021 ' '^No breakpoints' \
+            '0x66.0xff.0x07.0x90.0x90' 'The guest wrote 0 to the debug-exit port' || return 1
+    done
 }
 for name in $names; do "$name" && echo "ok $name"; done
 exit $status

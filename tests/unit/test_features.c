@@ -57,6 +57,8 @@ static const struct row first_rows[] = {
     {"break at handlers", "break @int_handler;break @de_handler;break @bp_handler;all", 0, NULL},
     {"break here", "until @body;break @body;all", 0, NULL},
     {"break within", "break @fill;break @fill+1;break @body;break @body+1;all", 0, NULL},
+    {"break behind a prefix", "break @fill+1;break @body;ignore 2 4;all", LONG3,
+     "there an int3 behind a prefix is one to the guest's gate, too"},
     {"break deletes itself",
      "break @function;commands 1;print $rbx;delete 1;continue;end;break @call3;all", 0, NULL},
     {"break disables itself",
@@ -526,8 +528,9 @@ static void cut_cell(const char *golden, enum dp_kind kind, const struct row *r,
     buf_add(out, at, (size_t)(end - at));
 }
 
-/* Can this host do it there? If not it says so, and forcing it changes nothing. */
-static bool is_usable(const struct probe *p, size_t way, enum method how, enum dp_kind kind)
+/* Can this host do it there, and would not by itself? If it cannot it says so, and forcing it
+ * changes nothing. */
+static bool is_another(const struct probe *p, size_t way, enum method how, enum dp_kind kind)
 {
     static const enum probe_mode modes[DP_KINDS] = {PM_REAL, PM_PROT, PM_LONG0, PM_LONG3};
     struct methods plain, chosen;
@@ -537,15 +540,14 @@ static bool is_usable(const struct probe *p, size_t way, enum method how, enum d
     methods_choose_forced(p, NULL, &plain, NULL);
     methods_choose_forced(p, forced, &chosen, &said);
     usable = method_usable(&plain, ways[way].feature, modes[kind], how);
-    if (usable != (method_of(&chosen, ways[way].feature, modes[kind]) == how) &&
-        method_of(&plain, ways[way].feature, modes[kind]) != how)
+    if (usable != (method_of(&chosen, ways[way].feature, modes[kind]) == how))
         test_fail(__FILE__, __LINE__, "%s in %s: forcing it does not do as the ladder says", forced,
                   mode_name[kind]);
     if (!usable && !strstr(buf_str(&said), "cannot do that"))
         test_fail(__FILE__, __LINE__, "%s in %s is not refused: \"%s\"", forced, mode_name[kind],
                   buf_str(&said));
     buf_fini(&said);
-    return usable;
+    return usable && method_of(&plain, ways[way].feature, modes[kind]) != how;
 }
 
 /* Processors' page tables are not watched for planted bytes, as `info breakpoints` tells: what is
@@ -555,14 +557,18 @@ static bool may_miss(const struct probe *p, const struct row *r)
     return !p->emulated && !strcmp(forced, "break=int3") && !strcmp(r->name, "break pending");
 }
 
-static void run_way(const struct probe *p, const char *golden, size_t way, enum dp_kind kind)
+static void run_way(const struct probe *p, const char *golden, size_t way, unsigned nth,
+                    enum dp_kind kind)
 {
+    /* Emulated processors are slow: there each method has a third of the rows. */
+    unsigned every = getenv("VMSCOPE_IN_RIG") ? 3 : 1;
     struct buf want = {0};
 
     for (size_t n = 0; n < ARRAY_LEN(programs) && !test_failed; n++) {
         programs[n].make(kind);
         for (size_t i = 0; i < programs[n].rows && !test_failed; i++) {
-            if (!has_part(way, &programs[n].row[i], kind) || may_miss(p, &programs[n].row[i]))
+            if (!has_part(way, &programs[n].row[i], kind) || may_miss(p, &programs[n].row[i]) ||
+                i % every != nth % every)
                 continue;
             buf_clear(&lines);
             run_cell(&programs[n].row[i]);
@@ -590,8 +596,8 @@ static void check_ways(const char *golden, enum dp_kind kind)
             buf_clear(&force);
             buf_addf(&force, "%s=%s", method_feature_name(ways[way].feature), method_name(*how));
             forced = buf_str(&force);
-            if (is_usable(&probe, way, *how, kind))
-                run_way(&probe, golden, way, kind);
+            if (is_another(&probe, way, *how, kind))
+                run_way(&probe, golden, way, (unsigned)*how, kind);
         }
     forced = NULL;
     buf_fini(&force);
