@@ -189,10 +189,11 @@ static bool waits_in_loop(struct session *s, const struct stop_info *si)
     uint64_t here = si->cs_base + si->rip, at = here;
     struct insn in;
     unsigned i = 0;
+    bool there;
 
-    while (session_insn(s, si->vcpu, at, &in) && is_idle(&in) && i++ < IDLE_MAX)
+    while ((there = session_insn(s, si->vcpu, at, &in)) && is_idle(&in) && i++ < IDLE_MAX)
         at += in.len;
-    if (i > IDLE_MAX || !(in.effects & INSN_JMP) || !in.has_target || in.target > here)
+    if (!there || i > IDLE_MAX || !(in.effects & INSN_JMP) || !in.has_target || in.target > here)
         return false;
     for (at = in.target, i = 0; at < here; at += in.len)
         if (!session_insn(s, si->vcpu, at, &in) || !is_idle(&in) || i++ >= IDLE_MAX)

@@ -320,6 +320,23 @@ static void waiting_is_not_stuck(void)
     not_stuck(BOOT_MODE_LONG, long_rep, sizeof long_rep, NULL, "Interrupted at");
 }
 
+/* A vCPU that was never started stands where firmware would be: there is nothing to read. */
+static void interrupted_at_nothing(void)
+{
+    const struct session_config cfg = {
+        .mem_bytes = 4 << 20, .cpus = 2, .boot = FLAT_AT(0x8000, BOOT_MODE_PROT)};
+
+    if (!guest_open(&s, cfg, self, sizeof self))
+        return;
+    if (session_set_focus(s, 1, NULL) < 0 || session_run(s, NULL) < 0 || session_stop(s) < 0 ||
+        !session_wait(s, 60000000000ull, NULL))
+        test_fail(__FILE__, __LINE__, "it does not stop");
+    else if (session_last_stop(s)->vcpu != 1 ||
+             !strstr(session_last_stop(s)->text, "Interrupted at 0xfffffff0"))
+        test_fail(__FILE__, __LINE__, "%.400s", session_last_stop(s)->text);
+    close_code();
+}
+
 /* ---- exits that no host here makes ----------------------------------------------------------- */
 
 static void tell_unknown(struct kvm_run *run)
@@ -446,6 +463,7 @@ static const struct test tests[] = {
     {"paging with handlers in place", paging_with_handlers},
     {"stuck is told", stuck_is_told},
     {"waiting is not stuck", waiting_is_not_stuck},
+    {"an interruption where nothing can be read", interrupted_at_nothing},
     {"odd exits are told", odd_exits_are_told},
 };
 
