@@ -51,7 +51,7 @@ static bool left_at_hook(struct engine *g, struct vcpu *v)
 static void hit_while_parking(struct engine *g, struct vcpu *v)
 {
     if (g->past[v->id] || g->judged[v->id] == vcpu_linear_rip(v) || v->wish != WISH_NONE ||
-        v->injected >= 0 || engine_event_queued(v) || atomic_load(&v->idle) != VCPU_ACTIVE)
+        engine_event_queued(v) || atomic_load(&v->idle) != VCPU_ACTIVE)
         return;
     g->judged[v->id] = vcpu_linear_rip(v);
     if (engine_points_here(g, v))

@@ -154,7 +154,7 @@ bool engine_register_here(const struct engine *g, const struct vcpu *v)
 
 bool engine_event_queued(const struct vcpu *v)
 {
-    return v->events->exception.injected || v->events->interrupt.injected;
+    return v->injected >= 0 || v->events->exception.injected || v->events->interrupt.injected;
 }
 
 bool engine_stepped_here(struct engine *g, struct vcpu *v)
@@ -163,10 +163,17 @@ bool engine_stepped_here(struct engine *g, struct vcpu *v)
            (g->points.phys_points || points_at(&g->points, vcpu_linear_rip(v)) != NULL);
 }
 
+/* A vCPU that halts stands behind its HLT, where an interrupt comes first and leads back to. */
+static bool halts(const struct vcpu *v)
+{
+    return atomic_load(&v->idle) != VCPU_ACTIVE || vcpu_sleeps_inside(v);
+}
+
 bool engine_points_here(struct engine *g, struct vcpu *v)
 {
     return g->points.exec_points && !engine_event_queued(v) &&
-           (engine_plant_here(g, v) || engine_register_here(g, v) || engine_stepped_here(g, v));
+           (engine_plant_here(g, v) || engine_register_here(g, v) || engine_stepped_here(g, v)) &&
+           !halts(v);
 }
 
 void engine_want_debug(struct engine *g, struct vcpu_debug *want)

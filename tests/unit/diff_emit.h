@@ -37,6 +37,7 @@
 #define DP_PORT      0x5000u     /* a device of the test's own */
 #define DP_MMIO      0xfe100000u /* and its memory */
 #define DP_NO_PORT   0x9990u
+#define DP_LAPIC     0xfee00000u
 
 #define DP_SYSRET_SS   0x3b
 #define DP_USER_CS     0x43

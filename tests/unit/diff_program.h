@@ -55,6 +55,7 @@ static const struct {
     {3, dp_visit},
     {3, dp_syscall},
     {4, dp_system},
+    {2, dp_halt},
 };
 #define DP_UNIT_KINDS (sizeof dp_unit / sizeof dp_unit[0])
 

@@ -302,6 +302,28 @@ static void dp_debug_registers(struct program *p)
     DP_I(p, 0x0f, 0x21, (uint8_t)(0xc0 | (dp_below(p, 2) ? n : 7) << 3 | r));
 }
 
+static void dp_lapic_write(struct program *p, uint32_t reg, uint32_t value)
+{
+    dp_mov_imm(p, 6, DP_LAPIC + reg);
+    dp_start(p);
+    DP_CODE_BYTES(p, 0xc7, 0x06);
+    dp_put(p, value, 4);
+}
+
+/* HLT that an interrupt to itself ends, which waits for the shadow of STI to pass. */
+static void dp_halt(struct program *p)
+{
+    if (p->kind == DP_REAL || p->kind == DP_LONG3 || p->bits == 16 || p->no_events)
+        return;
+    DP_I(p, 0xfa);
+    dp_lapic_write(p, 0xf0, 0x1ff);    /* spurious vector: enabled */
+    dp_lapic_write(p, 0x300, 0x40040); /* to itself: vector 0x40 */
+    DP_I(p, 0xfb);
+    DP_I(p, 0xf4);
+    DP_I(p, 0xfa);
+    dp_lapic_write(p, 0xb0, 0); /* end of interrupt */
+}
+
 static void dp_selectors(struct program *p)
 {
     unsigned r = dp_reg(p, false), n = dp_below(p, 6);

@@ -4,7 +4,6 @@
  * same memory and registers.
  */
 #include "tests/unit/diff_boot.h"
-#include "vmm/base/x.h"
 
 #define TIMEOUT   60000000000ull
 #define MEM       (2u << 20)
@@ -41,6 +40,12 @@ PROGRAM(store, ".code64",
         " .byte 0x66\na_store_by: mov %ebp, 0xa7c0")
 extern const uint8_t a_store_by[];
 
+/* The interrupt that ends HLT, sent to itself, comes before what stands behind. */
+PROGRAM(halt, ".code64",
+        " mov $0xfee000f0, %esi\n movl $0x1ff, (%rsi)\n mov $0xfee00300, %esi\n"
+        " movl $0x40040, (%rsi)\n sti\n hlt\na_halt_behind: cli")
+extern const uint8_t a_halt_behind[];
+
 static const struct row {
     const char *name;
     enum dp_kind kind;
@@ -70,7 +75,8 @@ static struct session *s;
 static struct ending {
     struct kvm_regs regs;
     uint8_t ram[MEM];
-} * freely, *now;
+} ending[2];
+static struct ending *const freely = &ending[0], *const now = &ending[1];
 
 static bool complain(const struct row *r, const char *why)
 {
@@ -169,12 +175,8 @@ static bool one_row(const struct row *r)
 
 static void watched(void)
 {
-    freely = xcalloc(1, sizeof *freely);
-    now = xcalloc(1, sizeof *now);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && one_row(&rows[i]); i++)
         ;
-    free(freely);
-    free(now);
 }
 
 static void who(void)
@@ -194,8 +196,48 @@ static void who(void)
     guest_close(&s);
 }
 
+static bool each(void *arg, const struct vcpu *v)
+{
+    (void)arg;
+    (void)v;
+    return true;
+}
+
+/* A breakpoint behind HLT counts once, whether the guest runs or is stepped there. */
+static void behind_a_halt(void)
+{
+    static const struct row r = {"breakpoint behind HLT", DP_LONG0, CODE(halt), .stops = true};
+    const struct point_spec spec = {.kind = POINT_BREAK,
+                                    .addr = DP_CODE + (uint64_t)(a_halt_behind - a_halt_begin),
+                                    .condition = "$rip == 0",
+                                    .vcpu = -1};
+
+    for (unsigned way = 0; way < 3 && !test_failed && !test_skipped; way++) {
+        const struct point *p;
+        struct err e = {0};
+        int id;
+
+        dp_make(&prog, r.kind, 1);
+        memcpy(prog.image + DP_CODE - DP_AT, r.begin, (size_t)(r.end - r.begin));
+        if (!dp_open(&s, &prog, NULL))
+            return;
+        if (way == 2) /* by steps, too */
+            session_allow_points(s, false, false);
+        id = session_point_add(s, &spec, &e);
+        if (id < 0 || (way == 1 && session_step_each(s, 0, 100000, each, NULL, &e) < 0))
+            complain(&r, e.msg);
+        else if (way == 1 || to_the_end(&r, now)) {
+            p = session_point(s, id);
+            if (!p || p->false_hits != 1)
+                complain(&r, way == 1 ? "stepped, not once" : "not once");
+        }
+        guest_close(&s);
+    }
+}
+
 static const struct test tests[] = {
     {"watched_pages", watched},
     {"who_stored", who},
+    {"behind_a_halt", behind_a_halt},
 };
 TEST_MAIN(tests)

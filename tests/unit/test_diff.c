@@ -332,7 +332,7 @@ static bool model_step(void *arg, const struct vcpu *v)
         model.strange = true;
         model.strange_at = at;
     }
-    if (at < 0x10000)
+    if (at < 0x10000 && atomic_load(&v->idle) == VCPU_ACTIVE) /* or it comes after an interrupt */
         model.times[at]++;
     if (session_dma(s, DP_WATCHED, bytes, NULL, 8) == 8 && memcmp(bytes, model.last, 8)) {
         model.changes++;
