@@ -258,6 +258,18 @@ void watch_need(struct watches *w, uint64_t gpa, enum watch_need need, bool on)
         page_drop(w, p);
 }
 
+/* A page that nobody has mapped yet: a kernel that is linked high has its data in memory before it
+ * maps itself, and stores to them at once when it has. */
+static uint64_t foreseen(const struct watches *w, const struct bp *b, uint64_t linear)
+{
+    uint64_t gpa;
+
+    if (b->pub.spec.space != SPACE_LINEAR || !boot_loaded_at(&w->vm->boot, linear, &gpa) ||
+        (gpa ^ linear) & (PAGE_BYTES - 1) || !mem_ptr(&w->vm->mem, page_of(gpa), PAGE_BYTES))
+        return NOT_MAPPED;
+    return page_of(gpa);
+}
+
 static void put_on_pages(struct watches *w, struct bp *b)
 {
     const struct point_spec *spec = &b->pub.spec;
@@ -272,6 +284,8 @@ static void put_on_pages(struct watches *w, struct bp *b)
         uint64_t to = spec->addr + spec->len - base;
 
         b->watch.gpa[i] = resolve(w, b, i);
+        if (b->watch.gpa[i] == NOT_MAPPED)
+            b->watch.gpa[i] = foreseen(w, b, base + from);
         if (b->watch.gpa[i] != NOT_MAPPED)
             add_part(w, b, b->watch.gpa[i], (unsigned)from,
                      (unsigned)(to < PAGE_BYTES ? to : PAGE_BYTES), base + from - spec->addr);

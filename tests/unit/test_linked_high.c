@@ -1,7 +1,7 @@
 /*
  * A kernel that is linked high sets its page tables up and calls into the upper half at once: none
- * of its breakpoints, set before it started, may be passed, however many there are. The same code
- * at the addresses where it was loaded is no hit.
+ * of its break- and watchpoints, set before it started, may be passed, however many there are. The
+ * same code at the addresses where it was loaded is no hit.
  */
 #include <string.h>
 
@@ -14,7 +14,8 @@
 #define PML4      0x2000u
 #define PDPT      0x3000u /* of both halves */
 #define PD        0x4000u
-#define END       0x5000u
+#define DATA      0x5000u
+#define END       0x6000u
 #define HEADER    0x1000u /* of the file, before the image */
 #define POINTS    20u
 #define ROUNDS    3u
@@ -37,13 +38,14 @@ static void call(uint64_t base, unsigned i)
     le_store(image + at - 10, 8, base + FUNCTIONS + 16 * i);
 }
 
-static void make_image(void)
+/* `low`: the functions are called where they were loaded, too. */
+static void make_image(bool low)
 {
     unsigned round;
 
     at = 0;
     CODE(0xbc, 0x00, 0x00, 0x18, 0x00, 0x31, 0xdb); /* mov esp, 0x180000; xor ebx, ebx */
-    for (unsigned i = 0; i < POINTS; i++)
+    for (unsigned i = 0; i < POINTS && low; i++)
         call(LOADED, i);
     CODE(0xb8, 0, 0, 0, 0, 0x0f, 0x22, 0xd8, 0xb9, ROUNDS, 0, 0, 0); /* CR3; mov ecx, ROUNDS */
     le_store(image + at - 12, 4, LOADED + PML4);
@@ -55,7 +57,8 @@ static void make_image(void)
     CODE(0xe6, 0xf4, 0xf4); /* out 0xf4, al; hlt */
     for (unsigned i = 0; i < POINTS; i++) {
         at = FUNCTIONS + 16 * i;
-        CODE(0xff, 0xc3, 0xc3); /* inc ebx; ret */
+        CODE(0xff, 0xc3, 0x89, 0x1d, 0, 0, 0, 0, 0xc3); /* inc ebx; mov [DATA + 8 i], ebx; ret */
+        le_store(image + at - 5, 4, DATA + 8 * i - (at - 1));
     }
     le_store(image + PML4, 8, LOADED + PDPT + 3);
     le_store(image + PML4 + 511 * 8, 8, LOADED + PDPT + 3);
@@ -70,7 +73,7 @@ static void field(unsigned offset, unsigned bytes, uint64_t value)
 }
 
 /* System V gABI, chapters 4 and 5: the header, and one loadable segment. */
-static void make_file(void)
+static void make_file(bool low)
 {
     memset(file, 0, sizeof file);
     memcpy(file,
@@ -93,10 +96,26 @@ static void make_file(void)
     field(96, 8, END);
     field(104, 8, END);
     field(112, 8, 0x1000);
-    make_image();
+    make_image(low);
 }
 
-static void all_are_hit(const char *force, bool stops)
+static int add(struct session *s, enum point_kind kind, unsigned i, bool stops)
+{
+    struct point_spec spec = {.kind = kind,
+                              .addr = HIGH + FUNCTIONS + 16 * i,
+                              .vcpu = -1,
+                              .space = SPACE_LINEAR,
+                              .condition = stops ? NULL : "$rip == 0"};
+
+    if (kind == POINT_WATCH) {
+        spec.addr = HIGH + DATA + 8 * i;
+        spec.len = 4;
+        spec.access = WATCH_WRITE;
+    }
+    return session_point_add(s, &spec, NULL);
+}
+
+static void all_are_hit(enum point_kind kind, const char *force, bool stops)
 {
     const struct session_config cfg = {.mem_bytes = 4 << 20, .boot = {.kind = BOOT_ELF}};
     struct session *s;
@@ -104,23 +123,16 @@ static void all_are_hit(const char *force, bool stops)
     unsigned stopped = 0;
 
     setenv("VMSCOPE_FORCE_METHODS", force, 1);
-    make_file();
+    make_file(kind == POINT_BREAK);
     if (!guest_open(&s, cfg, file, sizeof file))
         return;
-    for (unsigned i = 0; i < POINTS; i++) {
-        struct point_spec spec = {.kind = POINT_BREAK,
-                                  .addr = HIGH + FUNCTIONS + 16 * i,
-                                  .vcpu = -1,
-                                  .space = SPACE_LINEAR,
-                                  .condition = stops ? NULL : "$rip == 0"};
-
-        CHECK(session_point_add(s, &spec, &e) > 0);
-    }
+    for (unsigned i = 0; i < POINTS; i++)
+        CHECK(add(s, kind, i, stops) > 0);
     for (;;) {
         CHECK(session_run(s, &e) == 0);
         if (!session_wait(s, WAIT_NS, NULL))
             TEST_FAIL("%s: it does not end", force);
-        if (session_last_stop(s)->kind != STOP_BREAKPOINT)
+        if (session_last_stop(s)->kind != (kind == POINT_WATCH ? STOP_WATCHPOINT : STOP_BREAKPOINT))
             break;
         stopped++;
     }
@@ -132,17 +144,28 @@ static void all_are_hit(const char *force, bool stops)
             TEST_FAIL("%s: number %d (%s): %llu hits, %llu false, of %u", force, p->id, p->method,
                       (unsigned long long)p->hits, (unsigned long long)p->false_hits, ROUNDS);
     }
-    CHECK_EQ(session_cpu(s, 0, VS_REGS)->regs.rbx, POINTS * (ROUNDS + 1));
+    CHECK_EQ(session_cpu(s, 0, VS_REGS)->regs.rbx, POINTS * (ROUNDS + (kind == POINT_BREAK)));
     guest_close(&s);
 }
 
-static void none_is_passed(void)
+static void no_breakpoint_is_passed(void)
 {
     static const char *const forces[] = {"", "break=int3", "break=debug-register"};
 
     for (unsigned i = 0; i < 2 * sizeof forces / sizeof forces[0] && !test_failed; i++)
-        all_are_hit(forces[i / 2], i & 1);
+        all_are_hit(POINT_BREAK, forces[i / 2], i & 1);
 }
 
-static const struct test tests[] = {{"none is passed", none_is_passed}};
+static void no_watchpoint_is_passed(void)
+{
+    static const char *const forces[] = {"", "watch-write=read-only-slot", "watch-write=stepping"};
+
+    for (unsigned i = 0; i < 2 * sizeof forces / sizeof forces[0] && !test_failed; i++)
+        all_are_hit(POINT_WATCH, forces[i / 2], i & 1);
+}
+
+static const struct test tests[] = {
+    {"no breakpoint is passed", no_breakpoint_is_passed},
+    {"no watchpoint is passed", no_watchpoint_is_passed},
+};
 TEST_MAIN(tests)
