@@ -127,7 +127,11 @@ struct watch {
     uint64_t cr3;   /* of the tables that led there (await.c) */
     unsigned pages; /* 0 with debug registers */
     unsigned drs;   /* mask of debug registers */
-    uint8_t seen[32];
+    /* With those, and the machine's lock: the value last told, the one before it, and who told it
+     * when (clock_ns). */
+    uint8_t seen[32], before[32];
+    unsigned changed_by;
+    uint64_t changed_ns;
 };
 
 struct watches {

@@ -6,6 +6,7 @@
 
 #include "debug/points/points.h"
 #include "disasm/disasm.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/le.h"
 #include "vmm/insn_head.h"
 
@@ -164,36 +165,71 @@ static bool is_old_report(struct watch_cpu *c, struct vcpu *v, const struct bp *
     return merged && !touched_before(c, v, from, len);
 }
 
+/* The value that a hit of this vCPU is compared with. Of several that wrote at once the first that
+ * is told finds what all of them have written: what was there before it is the old value of the
+ * others, who have been in the guest since, too. Else changes of theirs would be taken for none. */
+static const uint8_t *old_bytes(const struct bp *b, const struct vcpu *v)
+{
+    const struct watch *p = &b->watch;
+
+    return (b->pub.spec.access & WATCH_CHANGE) && p->changed_by != v->id &&
+                   p->changed_ns >= v->last_ns
+               ? p->before
+               : p->seen;
+}
+
+static void note_change(struct bp *b, const struct vcpu *v, const uint8_t *now)
+{
+    struct watch *p = &b->watch;
+    size_t len = b->pub.spec.len;
+
+    if (!memcmp(p->seen, now, len))
+        return;
+    memcpy(p->before, p->seen, len);
+    memcpy(p->seen, now, len);
+    p->changed_by = v->id;
+    p->changed_ns = clock_ns();
+}
+
+static void fired(struct watches *w, struct vcpu *v, unsigned i, const uint8_t *now, bool stepped,
+                  bool merged)
+{
+    struct bp *b = w->dr[i];
+    const uint8_t *old = old_bytes(b, v);
+    unsigned at = 0, len = (unsigned)b->pub.spec.len;
+    const struct watch_hit *was;
+    struct watch_hit *h;
+    bool again;
+
+    while (at < len && now[at] == old[at])
+        at++;
+    if (!memcmp(now, b->watch.seen, len) && is_old_report(&w->cpu[v->id], v, b, stepped, merged))
+        return;
+    was = watch_hit_find(&w->cpu[v->id], b);
+    again = was && (len <= 8 || was->old_value != was->new_value);
+    h = watch_hit_get(w, v, b, at < len ? at : v->data.dr[i] - b->pub.spec.addr, true);
+    /* The value as before: read, or written again; watch_by.c tells from the instruction. */
+    h->write = true;
+    h->read |= at == len && (b->pub.spec.access & WATCH_READ);
+    if (!again) /* else it is another iteration of the same instruction */
+        h->old_value = le_load(&old[h->off], h->len);
+    h->new_value = le_load(&now[h->off], h->len);
+}
+
 void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6, bool stepped, bool merged)
 {
-    for (unsigned i = 0; i < 4; i++) {
-        struct bp *b = w->dr[i];
-        const struct watch_hit *was;
-        struct watch_hit *h;
-        bool again;
-        uint8_t now[32];
-        unsigned at = 0, len;
+    uint8_t now[4][sizeof w->dr[0]->watch.seen];
 
-        if (!b || !(dr6 >> i & 1))
+    pthread_mutex_lock(&w->vm->m.lock); /* other vCPUs compare with the same values */
+    for (unsigned i = 0; i < 4; i++) {
+        if (!w->dr[i] || !(dr6 >> i & 1))
             continue;
-        len = (unsigned)b->pub.spec.len;
-        for (unsigned k = 0; k < len; k++)
-            now[k] = (uint8_t)watch_value(w, b, k, 1);
-        while (at < len && now[at] == b->watch.seen[at])
-            at++;
-        if (at == len && is_old_report(&w->cpu[v->id], v, b, stepped, merged))
-            continue;
-        was = watch_hit_find(&w->cpu[v->id], b);
-        again = was && (b->pub.spec.len <= 8 || was->old_value != was->new_value);
-        h = watch_hit_get(w, v, b, at < len ? at : v->data.dr[i] - b->pub.spec.addr, true);
-        /* The value as before: read, or written again; watch_by.c tells from the instruction. */
-        h->write = true;
-        h->read |= at == len && (b->pub.spec.access & WATCH_READ);
-        if (!again) /* else it is another iteration of the same instruction */
-            h->old_value = le_load(&b->watch.seen[h->off], h->len);
-        h->new_value = le_load(&now[h->off], h->len);
+        for (unsigned k = 0; k < w->dr[i]->pub.spec.len; k++)
+            now[i][k] = (uint8_t)watch_value(w, w->dr[i], k, 1);
+        fired(w, v, i, now[i], stepped, merged);
     }
     for (unsigned i = 0; i < 4; i++)
         if (w->dr[i] && (dr6 >> i & 1))
-            watch_dr_remember(w, w->dr[i]);
+            note_change(w->dr[i], v, now[i]);
+    pthread_mutex_unlock(&w->vm->m.lock);
 }
