@@ -382,8 +382,7 @@ unsigned session_stacks(const struct session *s);
 struct tracer *session_tracer(struct session *s);
 /* Count of all records of all vCPUs since start. */
 uint64_t session_exit_count(const struct session *s);
-/* Counts by reason (KVM_EXIT_* below 64; ours at 64 + reason - EXIT_OUR_FIRST). */
-#define EXIT_COUNTERS 80
+/* Counts by reason (exit_counter). */
 void session_exit_counts(const struct session *s, uint64_t counts[EXIT_COUNTERS]);
 /* How often an instruction of each kind was carried out for the guest (vmm/assist.h). */
 void session_assist_counts(const struct session *s, uint64_t counts[ASSIST_KINDS]);

@@ -124,7 +124,7 @@ uint64_t session_exit_count(const struct session *s)
 
     for (unsigned i = 0; i < s->vm->cpus; i++) {
         ring_range(&s->vm->cpu[i]->ring, &oldest, &end);
-        n += end - atomic_load_explicit(&s->vm->cpu[i]->counts[64 + EXIT_STACK - EXIT_OUR_FIRST],
+        n += end - atomic_load_explicit(&s->vm->cpu[i]->counts[exit_counter(EXIT_STACK)],
                                         memory_order_relaxed);
     }
     return n;

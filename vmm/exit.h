@@ -201,6 +201,16 @@ const char *exit_vector_name(unsigned vector);
 /* "efer", "lstar"; NULL for an MSR that the register table does not name. */
 const char *exit_msr_name(uint32_t index);
 
+/* Index of a reason in arrays of EXIT_COUNTERS: KVM's below 64 (unknown ones at 63), ours at
+ * 64 + reason - EXIT_OUR_FIRST. */
+#define EXIT_COUNTERS 80
+static inline unsigned exit_counter(unsigned reason)
+{
+    if (reason >= EXIT_OUR_FIRST)
+        return 64 + (reason - EXIT_OUR_FIRST) % (EXIT_COUNTERS - 64);
+    return reason < 63 ? reason : 63;
+}
+
 /* The one access of an exit that left the guest for it: where, which way, and what was written or
  * answered. Of a string access it is the first element. */
 enum exit_space { EXIT_PORT, EXIT_GPA, EXIT_MSR };

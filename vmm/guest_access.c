@@ -113,7 +113,7 @@ bool guest_read_as(struct vcpu *v, unsigned as, uint64_t linear, void *dst, size
     return true;
 }
 
-/* As the exit would at which a trapped page is served (vcpu.c): in pieces of at most 8 bytes. */
+/* As the exit would at which a trapped page is served (access.c): in pieces of at most 8 bytes. */
 static void store_told(struct vcpu *v, uint64_t gpa, const uint8_t *src, size_t len)
 {
     struct vm *vm = v->vm;

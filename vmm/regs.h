@@ -25,7 +25,7 @@ enum reg_group {
 };
 
 /* Everything of one vCPU that the table can reach, as KVM hands it out. `have` tells which parts
- * were fetched; vcpu.c fills them on demand. */
+ * were fetched; vcpu_state.c fills them on demand. */
 #define VS_REGS   1u
 #define VS_SREGS  2u
 #define VS_EVENTS 4u
@@ -168,7 +168,7 @@ static inline unsigned cpu_cpl(const struct kvm_sregs *s)
     return s->cr0 & 1 ? s->ss.dpl : 0;
 }
 
-/* Indices of the M() rows, for vcpu.c. */
+/* Indices of the M() rows, for vcpu_state.c. */
 extern const uint32_t reg_msr_index[];
 extern const unsigned reg_msr_count;
 

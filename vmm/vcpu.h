@@ -66,7 +66,7 @@ struct vcpu {
     struct kvm_sregs *sregs; /* likewise */
     struct kvm_vcpu_events *events;
     struct exit_ring ring;
-    _Atomic uint64_t counts[80]; /* by reason, EXIT_COUNTERS of session.h */
+    _Atomic uint64_t counts[EXIT_COUNTERS]; /* by reason (exit_counter) */
 
     /* commands, under vm->ctl */
     pthread_cond_t wake;

@@ -92,7 +92,7 @@ static int make_slots(struct vm *vm, struct err *e)
 }
 
 /* With a filter that allows nothing every MSR access comes to us, except the x2APIC's, which KVM
- * does not filter; vcpu.c carries them out by KVM_GET_MSRS and KVM_SET_MSRS. */
+ * does not filter; access.c carries them out by KVM_GET_MSRS and KVM_SET_MSRS. */
 static int show_msrs(struct vm *vm, struct err *e)
 {
     struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_DENY};

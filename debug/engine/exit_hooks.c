@@ -14,7 +14,6 @@
 #include "debug/session_priv.h"
 #include "vmm/base/x.h"
 
-#define SLOTS     EXIT_COUNTERS
 #define HOOKS_MAX 20000
 #define NEEDS_MAX 4
 
@@ -50,19 +49,12 @@ struct bucket {
 struct hook_table {
     struct exit_hook **hook;
     unsigned count;
-    struct span every, slot[SLOTS];
+    struct span every, slot[EXIT_COUNTERS];
     struct bucket *bucket;
     unsigned mask; /* of buckets; 0: none */
-    bool keyed[SLOTS];
+    bool keyed[EXIT_COUNTERS];
     struct hook_table *next; /* retired */
 };
-
-static unsigned slot_of(unsigned reason)
-{
-    if (reason >= EXIT_OUR_FIRST)
-        return 64 + (reason - EXIT_OUR_FIRST) % (SLOTS - 64);
-    return reason < 63 ? reason : 63;
-}
 
 /* ---- building ---------------------------------------------------------------------------------
  */
@@ -108,8 +100,8 @@ static unsigned hash(unsigned slot, uint64_t key)
 static int by_place(const void *a, const void *b)
 {
     const struct exit_hook *x = *(struct exit_hook *const *)a, *y = *(struct exit_hook *const *)b;
-    int sx = x->spec.reason < 0 ? -1 : (int)slot_of((unsigned)x->spec.reason);
-    int sy = y->spec.reason < 0 ? -1 : (int)slot_of((unsigned)y->spec.reason);
+    int sx = x->spec.reason < 0 ? -1 : (int)exit_counter((unsigned)x->spec.reason);
+    int sy = y->spec.reason < 0 ? -1 : (int)exit_counter((unsigned)y->spec.reason);
 
     if (sx != sy)
         return sx < sy ? -1 : 1;
@@ -135,7 +127,7 @@ static void place(struct hook_table *t, unsigned i)
     struct span *s = &t->every;
 
     if (h->spec.reason >= 0) {
-        unsigned slot = slot_of((unsigned)h->spec.reason);
+        unsigned slot = exit_counter((unsigned)h->spec.reason);
 
         s = &t->slot[slot];
         if (h->has_key) {
@@ -426,7 +418,7 @@ static void call(const struct exit_hook *h, struct hook_call *c)
 /* Up to three spans, merged by id, so that hooks run in the order they were made. */
 static void run(const struct hook_table *t, struct hook_call *c)
 {
-    unsigned slot = slot_of(c->ev->reason);
+    unsigned slot = exit_counter(c->ev->reason);
     struct span s[3] = {t->every, t->slot[slot], {0, 0}};
     uint64_t key;
 

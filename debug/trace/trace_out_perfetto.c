@@ -160,8 +160,8 @@ static void put(void *arg, const struct exit_event *ev)
     }
     counters(w, ev->at_ns);
     if (!stat_is_note(ev->reason)) {
-        w->count[stat_counter(ev->reason)]++;
-        w->used[stat_counter(ev->reason)] = true;
+        w->count[exit_counter(ev->reason)]++;
+        w->used[exit_counter(ev->reason)] = true;
     }
     if (ev->reason == EXIT_RUN || ev->reason == EXIT_STOP) {
         mark(w, ev);

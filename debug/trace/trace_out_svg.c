@@ -52,7 +52,7 @@ void svg_put(void *arg, const struct exit_event *ev)
 {
     struct svg_picture *pic = arg;
     uint64_t at = ev->at_ns > pic->first ? (ev->at_ns - pic->first) / pic->step : 0;
-    unsigned k = stat_counter(ev->reason);
+    unsigned k = exit_counter(ev->reason);
 
     if (stat_is_note(ev->reason))
         return;

@@ -149,13 +149,6 @@ static struct stat_cell *find(struct trace_stats *t, const struct stat_key *k)
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
-unsigned stat_counter(unsigned reason)
-{
-    if (reason >= EXIT_OUR_FIRST)
-        return 64 + (reason - EXIT_OUR_FIRST) % 16;
-    return reason < 63 ? reason : 63;
-}
-
 struct stat_key stat_key_of(const struct exit_event *ev)
 {
     struct stat_key k = {
@@ -349,7 +342,7 @@ static void count(struct trace_stats *t, const struct exit_event *ev)
         return;
     }
     c->host_hist[stat_bucket(ev->host_ns)]++;
-    t->guest_hist[stat_counter(ev->reason)][stat_bucket(ev->guest_ns)]++;
+    t->guest_hist[exit_counter(ev->reason)][stat_bucket(ev->guest_ns)]++;
     t->records++;
     if (ev->reason == KVM_EXIT_HLT)
         t->cpu[ev->vcpu % MACHINE_CPUS_MAX].halt_cell = (uint32_t)(c - t->cell) + 1;

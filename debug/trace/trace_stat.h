@@ -58,8 +58,8 @@ struct trace_stats {
     uint64_t dropped;  /* overwritten before anybody read them */
     uint64_t first_ns; /* CLOCK_MONOTONIC; 0: no record yet */
     uint64_t last_ns;
-    uint32_t trip_hist[STAT_BUCKETS];      /* time in KVM_RUN of exits that a device answered */
-    uint32_t guest_hist[80][STAT_BUCKETS]; /* time in KVM_RUN by reason (as EXIT_COUNTERS) */
+    uint32_t trip_hist[STAT_BUCKETS]; /* time in KVM_RUN of exits that a device answered */
+    uint32_t guest_hist[EXIT_COUNTERS][STAT_BUCKETS]; /* time in KVM_RUN by reason (exit_counter) */
     struct stat_cpu cpu[MACHINE_CPUS_MAX];
 };
 
@@ -78,8 +78,6 @@ struct stat_key stat_key_of(const struct exit_event *ev);
 void stat_key_event(const struct stat_key *k, struct exit_event *ev);
 /* Events of our own that happen while the guest is outside anyway: without time of their own. */
 bool stat_is_note(unsigned reason);
-/* Index for counters by reason, below 80. */
-unsigned stat_counter(unsigned reason);
 
 /* Sum of cells. Zero-initialise. */
 struct stat_sum {

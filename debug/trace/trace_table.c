@@ -587,7 +587,7 @@ void table_hist(const struct trace_stats *t, const struct trace_filter *filter, 
     }
     for (unsigned k = 0; k < 80; k++)
         for (unsigned b = 0; b < STAT_BUCKETS; b++)
-            if (reason < 0 || k == stat_counter((unsigned)reason))
+            if (reason < 0 || k == exit_counter((unsigned)reason))
                 guest[b] += t->guest_hist[k][b];
     print_hist("handler_ns", "time in handlers", sum.hist, o);
     if (!filter)
