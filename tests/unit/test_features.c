@@ -62,9 +62,8 @@ static const struct row first_rows[] = {
     {"break deletes itself",
      "break @function;commands 1;print $rbx;delete 1;continue;end;break @call3;all", 0, NULL},
     {"break disables itself",
-     "break @function;commands 1;disable 1;continue;end;break @call3;continue;enable 1;continue;"
-     "continue",
-     0, NULL},
+     "break @function;commands 1;disable 1;continue;end;break @call3;continue;enable 1;continue", 0,
+     NULL},
     {"break deletes another at its place",
      "break @function;break @function;commands 1;delete 2;end;continue;continue;delete 1;all", 0,
      NULL},
