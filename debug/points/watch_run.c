@@ -319,14 +319,17 @@ bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev
     struct exit_event cause = *ev;
     enum onestep r = ONE_OTHER;
     uint64_t from = c->step_from, since = clock_ns();
+    struct vcpu_given event;
+    /* Who is held up by no event of its own is so by an access, to whatever page. */
+    bool all = ev->reason == EXIT_KICK && !event_waits(v, ev, &event);
 
     if (!may_be_trap(g, ev))
         return false;
     c->step_from = v->sregs->cs.base + v->regs->rip;
     forget_bogus_ud(v, ev);
     engine_alone_begin(g, v);
-    for (int all = 0; all < 2 && (r == ONE_OTHER || stuck_same(&before, v->regs)); all++) {
-        if (!set_lift(g, v, all))
+    for (int n = all; n < 2 && (r == ONE_OTHER || stuck_same(&before, v->regs)); n++) {
+        if (!set_lift(g, v, n))
             continue;
         r = lifted_step(&g->points.watches, v, &cause, ops, info);
         clear_lift(g, v, since);

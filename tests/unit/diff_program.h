@@ -188,7 +188,7 @@ static void dp_descriptors(struct program *p)
     dp_store(p, DP_GDT + (DP_USER_SS & ~7), 0x00cff3000000ffff, 8);
     dp_store(p, DP_GDT + DP_TR, 0x0000890000002068 | (uint64_t)DP_TSS << 16, 8);
     dp_store(p, DP_GDT + DP_OTHER_CS, is_prot ? code16 : code32, 8);
-    dp_store(p, DP_GDT + DP_BASED, 0x00cf93000000ffff | DP_SEG_BASE << 16, 8);
+    dp_store(p, DP_GDT + DP_BASED, 0x00cf92000000ffff | DP_SEG_BASE << 16, 8);
     dp_store(p, DP_GDT + DP_ABSENT, 0x00cf13000000ffff, 8);
     dp_store(p, DP_GDT_POINTER, 0x77 | (uint64_t)DP_GDT << 16, 8);
 }
