@@ -1,6 +1,6 @@
 /*
- * What the files of the watchpoints share: watch.c places, watch_note.c, watch_operands.c and
- * watch_registers.c note who touches. Threads as in watch.h.
+ * What the files of the watchpoints share: watch.c and watch_drs.c place, watch_note.c,
+ * watch_operands.c and watch_registers.c note who touches. Threads as in watch.h.
  */
 #ifndef DEBUG_WATCH_INT_H
 #define DEBUG_WATCH_INT_H
@@ -15,6 +15,12 @@
 uint64_t watch_value(const struct watches *w, const struct bp *b, uint64_t off, unsigned len);
 /* Physical page of a linear one by the tables of any vCPU, vCPU 0 first; UINT64_MAX: none. */
 uint64_t watch_linear_page(const struct watches *w, uint64_t linear);
+/* Has debug registers of every vCPU watch `b`, as many of four as its pieces take, from the next
+ * entry on. False, and nothing changed: they do not suit it on this host, or too few are free.
+ * Parked. */
+bool watch_drs_put(struct watches *w, struct bp *b);
+/* Gives back what watch_drs_put took; nothing where it took none. Parked. */
+void watch_drs_take(struct watches *w, struct bp *b);
 /* Takes a debug register's present value for the old one of its next hit. */
 void watch_dr_remember(const struct watches *w, struct bp *b);
 
