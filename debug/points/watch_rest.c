@@ -30,7 +30,7 @@ static const int8_t gpr_number[] = {
 
 static uint64_t gpr(const struct vcpu *v, unsigned number)
 {
-    return *(const uint64_t *)((const char *)v->regs + gpr_at[number]);
+    return *(const uint64_t *)(const void *)((const char *)v->regs + gpr_at[number]);
 }
 
 static struct disasm *disasm_of(struct watch_cpu *c)
@@ -124,8 +124,12 @@ static unsigned offset_of(const struct vcpu *v, const struct access *a)
         at += gpr(v, (unsigned)a->base);
     if (a->index != ACCESS_NONE)
         at += gpr(v, (unsigned)a->index) * a->scale;
-    if (!is_long || a->segment == ACCESS_FS || a->segment == ACCESS_GS)
-        at += ((const struct kvm_segment *)((const char *)v->sregs + base_at[a->segment]))->base;
+    if (!is_long || a->segment == ACCESS_FS || a->segment == ACCESS_GS) {
+        const struct kvm_segment *seg =
+            (const void *)((const char *)v->sregs + base_at[a->segment]);
+
+        at += seg->base;
+    }
     return (unsigned)at & (PAGE_BYTES - 1);
 }
 
