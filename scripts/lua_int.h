@@ -210,8 +210,7 @@ char *host_where(lua_State *L);
 /* Drops `vm` as first argument, so that vm.f(…) and vm:f(…) are the same. */
 void host_self(lua_State *L);
 
-/* ---- lua_turn.c: main thread, lock not held ---------------------------------------------------
- */
+/* ---- lua_turn.c: main thread, lock not held ------------------------------------------------ */
 
 /* Bell and timer, by which the session's loop comes to have a turn. 0, or -errno with a sentence.
  */

@@ -120,8 +120,8 @@ enum traps { TRAPS_STAY, TRAPS_LIFTED };
  * page is trapped meanwhile, for a vCPU that may be unable to get past a trap. */
 bool engine_make_steps(struct engine *g, struct vcpu *v, struct onestep_info *info,
                        bool (*go_on)(void *arg, struct vcpu *v), enum traps traps);
-/* Is a byte of ours behind RIP where the instruction there may reach, and none at RIP? Then what KVM
- * met may not be the guest's instruction; a step lifts such bytes. */
+/* Is a byte of ours behind RIP where the instruction there may reach, and none at RIP? Then what
+ * KVM met may not be the guest's instruction; a step lifts such bytes. */
 bool engine_plants_ahead(struct engine *g, struct vcpu *v);
 /* Planted bytes that no trap guards: the guest may have put other code there. */
 void engine_plant_again(struct engine *g, struct vcpu *v);
