@@ -213,6 +213,7 @@ static void mark_system(struct watches *w, uint64_t gpa)
 
 #define TSS_BYTES_MAX (104u + 32 + 8192 + 1) /* with the maps of interrupts and ports */
 #define IVT_BYTES     1024u
+#define IDT_BYTES_MAX (256u * 16)
 
 static void mark_cpu_system(struct watches *w, struct vcpu *v)
 {
@@ -227,9 +228,12 @@ static void mark_cpu_system(struct watches *w, struct vcpu *v)
         see_range(&s, v->sregs->idt.base, IVT_BYTES);
     if (!(v->sregs->cr0 & 1))
         return;
-    see_range(&s, v->sregs->idt.base, v->sregs->idt.limit + 1u);
+    /* After a reset their limits are 64 KiB; but gates are 256, and no table has the null selector.
+     */
+    see_range(&s, v->sregs->idt.base,
+              v->sregs->idt.limit < IDT_BYTES_MAX ? v->sregs->idt.limit + 1u : IDT_BYTES_MAX);
     see_range(&s, v->sregs->gdt.base, v->sregs->gdt.limit + 1u);
-    if (!v->sregs->ldt.unusable)
+    if (!v->sregs->ldt.unusable && v->sregs->ldt.selector > 3)
         see_range(&s, v->sregs->ldt.base, (v->sregs->ldt.limit & 0xffff) + 1u);
 }
 

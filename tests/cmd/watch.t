@@ -134,3 +134,12 @@ EXPECT: ^Hardware watchpoint 1
 EXPECT: ^New value = 0x00000000000000a0
 EXPECT: ^1 .*\*\(u64\*\)used > 0x40 .*[23]$
 EXPECT: ^3 .* count
+
+# After a reset LDTR and IDTR span 64 KiB: no page is in use by them because of that.
+NAME: a_reset_leaves_no_tables_everywhere
+RUN: %g/hello64
+CMD: rwatch 0x8000,4
+CMD: rwatch 0x9000,400
+CMD: info watchpoints
+EXPECT: ^Read watchpoint 1: 0x8000,4
+REFUSE: single steps
