@@ -1,10 +1,11 @@
 /*
- * Where each point is placed and by which method, and when that has to change. Main thread with all
- * vCPUs parked, or a vCPU that is alone.
+ * Where each point is placed and by which method. Main thread with all vCPUs parked, or a vCPU that
+ * is alone.
  */
 #include <errno.h>
 #include <string.h>
 
+#include "debug/points/place.h"
 #include "debug/points/points_int.h"
 #include "vmm/bus.h"
 #include "vmm/vcpu.h"
@@ -28,21 +29,12 @@ const char *bp_method_name(enum bp_method m)
     return names[m];
 }
 
-/* What lies behind a point's address in the tables of one vCPU. `user`: ring 3 may execute it (and
- * perhaps ring 0 as well, in kernels that map everything for both). */
-struct spot {
-    bool there, user, real;
-    struct bp_place at;
-};
-
-/* A vCPU that was never started has neither paging nor anything to do with the guest's addresses.
- */
-static bool has_tables(const struct points *p, unsigned cpu)
+bool place_has_tables(const struct points *p, unsigned cpu)
 {
     return !cpu || atomic_load(&p->vm->cpu[cpu]->idle) != VCPU_WAIT_SIPI;
 }
 
-static void look_up(const struct points *p, const struct vcpu *v, uint64_t linear, struct spot *s)
+void place_look_up(const struct points *p, const struct vcpu *v, uint64_t linear, struct spot *s)
 {
     struct walk_regs r;
     struct walk w;
@@ -57,8 +49,7 @@ static void look_up(const struct points *p, const struct vcpu *v, uint64_t linea
         s->at.leaf = w.step[w.steps - 1].entry_gpa;
 }
 
-/* By the page tables of the first vCPU that maps it. */
-static bool locate(const struct points *p, const struct bp *b, struct spot *s)
+bool place_locate(const struct points *p, const struct bp *b, struct spot *s)
 {
     *s = (struct spot){.at.gpa = b->pub.spec.addr};
     if (b->pub.spec.unresolved)
@@ -68,14 +59,14 @@ static bool locate(const struct points *p, const struct bp *b, struct spot *s)
         s->there = mem_ptr(&p->vm->mem, s->at.gpa, 1) != NULL;
     }
     for (unsigned i = 0; b->pub.spec.space == SPACE_LINEAR && i < p->vm->cpus && !s->there; i++)
-        if (has_tables(p, i))
-            look_up(p, p->vm->cpu[i], b->pub.spec.addr, s);
+        if (place_has_tables(p, i))
+            place_look_up(p, p->vm->cpu[i], b->pub.spec.addr, s);
     if (!s->there)
         s->user = s->real = false;
     return s->there;
 }
 
-static int free_dr(const struct points *p)
+int place_free_dr(const struct points *p)
 {
     for (unsigned i = 0; i < p->dr_usable; i++)
         if (!p->dr_owner[i] && !p->watches.dr[i])
@@ -93,10 +84,7 @@ static enum probe_mode mode_there(const struct points *p, const struct spot *s)
     return s->user ? PM_LONG3 : PM_LONG0;
 }
 
-/* The byte that leaves the guest on this host, or 0 when no byte does. With paging on a page may be
- * executed by ring 3 one day, where an emulating KVM catches only int3, at the guest's gate; in
- * ring 0 it refuses int3 with RIP at it, so that this serves both. */
-static uint8_t plant_byte(const struct points *p, enum probe_mode mode, enum bp_method *m)
+uint8_t place_byte(const struct points *p, enum probe_mode mode, enum bp_method *m)
 {
     const struct method_pick *pick = &p->vm->methods.pick[MF_BREAK][mode];
 
@@ -118,7 +106,7 @@ static uint8_t plant_byte(const struct points *p, enum probe_mode mode, enum bp_
     return 0;
 }
 
-static bool by_register(const struct points *p, enum probe_mode mode)
+bool place_by_register(const struct points *p, enum probe_mode mode)
 {
     const struct method_pick *pick = &p->vm->methods.pick[MF_BREAK][mode];
 
@@ -130,7 +118,7 @@ static bool by_register(const struct points *p, enum probe_mode mode)
 static uint8_t hook_byte(const struct points *p, enum probe_mode mode, enum bp_method *m)
 {
     const struct probe *probe = &p->vm->probe;
-    uint8_t byte = plant_byte(p, mode, m);
+    uint8_t byte = place_byte(p, mode, m);
 
     if (byte)
         return byte;
@@ -167,7 +155,7 @@ static enum bp_method choose_byte(struct points *p, struct bp *b, const struct s
 {
     enum bp_method m = BP_PENDING;
 
-    b->byte = s->there && !p->no_bytes ? plant_byte(p, mode_there(p, s), &m) : 0;
+    b->byte = s->there && !p->no_bytes ? place_byte(p, mode_there(p, s), &m) : 0;
     return b->byte ? m : BP_PENDING;
 }
 
@@ -190,7 +178,7 @@ static bool is_guarded(const struct bp *b)
     return has_byte(b) && !b->pub.spec.hidden;
 }
 
-static void let_go(struct points *p, struct bp *b, unsigned i)
+void place_let_go(struct points *p, struct bp *b, unsigned i)
 {
     uint64_t gpa = b->at[i].gpa;
 
@@ -205,11 +193,10 @@ static void let_go(struct points *p, struct bp *b, unsigned i)
     plant_take(p, gpa);
 }
 
-/* One more place; the oldest goes when there are too many. */
-static void hold(struct points *p, struct bp *b, const struct bp_place *at)
+void place_hold(struct points *p, struct bp *b, const struct bp_place *at)
 {
     if (b->places == BP_PLACES)
-        let_go(p, b, 0);
+        place_let_go(p, b, 0);
     if (b->method == BP_PAGE) {
         watch_need(&p->watches, at->gpa, NEED_FETCH, true);
     } else {
@@ -235,7 +222,7 @@ static void foresee(struct points *p, struct bp *b)
     if (p->no_bytes || spec->space != SPACE_LINEAR || spec->unresolved ||
         !boot_loaded_at(&p->vm->boot, spec->addr, &gpa))
         return;
-    b->byte = plant_byte(p, PM_LONG0, &m);
+    b->byte = place_byte(p, PM_LONG0, &m);
     if (!b->byte || !plant_put(p, gpa, b->byte))
         return;
     p->int3_planted |= m == BP_INT3;
@@ -262,7 +249,7 @@ bool points_leave_dr(struct points *p, unsigned dr)
     if (!b)
         return false;
     if (b->method != BP_BOTH) {
-        locate(p, b, &s);
+        place_locate(p, b, &s);
         m = choose_byte(p, b, &s);
     }
     if (m == BP_PENDING)
@@ -274,7 +261,7 @@ bool points_leave_dr(struct points *p, unsigned dr)
         b->method = m;
     } else {
         b->method = m;
-        hold(p, b, &s.at);
+        place_hold(p, b, &s.at);
     }
     b->pub.method = bp_method_name(m);
     count_byte(p, m, 1);
@@ -295,14 +282,12 @@ static int evict_dr(struct points *p)
 
 int points_spare_dr(struct points *p)
 {
-    int dr = free_dr(p);
+    int dr = place_free_dr(p);
 
     return dr < 0 ? evict_dr(p) : dr;
 }
 
-/* Processors pass a debug register by when the guest returns there with RFLAGS.RF set, as handlers
- * of faults do, and right after MOV SS. There the byte is planted as well. */
-static enum bp_method back_dr(struct points *p, struct bp *b, const struct spot *s)
+enum bp_method place_in_dr(struct points *p, struct bp *b, const struct spot *s)
 {
     return p->vm->methods.rf_skips_break && choose_byte(p, b, s) == BP_INT3 ? BP_BOTH : BP_DR;
 }
@@ -336,10 +321,10 @@ static enum bp_method choose(struct points *p, struct bp *b, struct spot *s)
     bool may_dr;
     int dr;
 
-    locate(p, b, s);
+    place_locate(p, b, s);
     may_dr = b->pub.spec.space == SPACE_LINEAR && !b->pub.spec.unresolved &&
-             by_register(p, mode_there(p, s));
-    dr = may_dr ? free_dr(p) : -1;
+             place_by_register(p, mode_there(p, s));
+    dr = may_dr ? place_free_dr(p) : -1;
     if (dr < 0)
         m = choose_byte(p, b, s);
     if (dr < 0 && m == BP_PENDING && may_dr)
@@ -352,7 +337,7 @@ static enum bp_method choose(struct points *p, struct bp *b, struct spot *s)
         return m;
     p->dr_owner[dr] = b;
     b->dr = dr;
-    return back_dr(p, b, s);
+    return place_in_dr(p, b, s);
 }
 
 static bool has_places(const struct bp *b)
@@ -366,7 +351,7 @@ static void place_break(struct points *p, struct bp *b)
 
     b->method = choose(p, b, &s);
     if (has_places(b))
-        hold(p, b, &s.at);
+        place_hold(p, b, &s.at);
     if (b->method == BP_PENDING)
         foresee(p, b);
     count_byte(p, b->method, 1);
@@ -438,7 +423,7 @@ static void unplace_break(struct points *p, struct bp *b)
 {
     p->movable -= has_places(b) && b->pub.spec.space == SPACE_LINEAR;
     while (b->places)
-        let_go(p, b, b->places - 1);
+        place_let_go(p, b, b->places - 1);
     forget_foreseen(p, b);
     if (b->method == BP_DR || b->method == BP_BOTH)
         p->dr_owner[b->dr] = NULL;
@@ -474,30 +459,10 @@ void point_unplace(struct points *p, struct bp *b)
     b->pub.pending = false;
 }
 
-static void place_again(struct points *p, struct bp *b)
+void place_again(struct points *p, struct bp *b)
 {
     point_unplace(p, b);
     point_place(p, b, NULL);
-}
-
-/* A debug register does not fire in ring 3 of an emulating KVM: is that where the point's page has
- * come to belong since it was placed? */
-static bool outgrew_dr(struct points *p, const struct bp *b)
-{
-    struct spot s;
-
-    return b->method == BP_DR && !by_register(p, PM_LONG3) && locate(p, b, &s) && s.user;
-}
-
-/* Paging came on since 0xF1 was planted: ring 3 may come to execute it, and does not give it up. Or
- * it went off since int3 was planted for both rings: real mode gives that to the guest. */
-static bool outgrew_byte(const struct points *p, const struct bp *b)
-{
-    bool paging = p->vm->cpu[0]->sregs->cr0 >> 31;
-    enum bp_method m, old = paging ? BP_ICEBP : BP_GATE;
-    bool any = b ? b->method == old : paging ? p->icebps : p->gates;
-
-    return any && plant_byte(p, paging ? PM_LONG0 : PM_REAL, &m) && m != old;
 }
 
 /* May the guest write new code over a planted byte without an exit that shows it? */
@@ -530,198 +495,11 @@ const char *points_how(const struct points *p, const struct bp *b)
         return "waiting: page tables watched";
     if (b->is_foreseen)
         return "waiting: int3 where its image was loaded";
-    if (b->method == BP_DR && !locate(p, b, &s))
+    if (b->method == BP_DR && !place_locate(p, b, &s))
         return "waiting: debug register";
     if (is_unguarded(p, b))
         return how_unguarded(b->method);
     return bp_method_name(b->method);
-}
-
-/* ---- following the guest's page tables --------------------------------------------------------
- */
-
-/* Does the address still lead there, by the tables by which it did? */
-static bool still_leads(const struct points *p, const struct bp *b, const struct bp_place *at)
-{
-    struct walk_regs r;
-    uint64_t gpa;
-
-    vcpu_walk_regs(p->vm->cpu[0], &r);
-    r.cr3 = at->cr3;
-    return walk_gpa(&p->vm->mem, &r, b->pub.spec.addr, &gpa) && gpa == at->gpa;
-}
-
-/* One more way to the same frame counts as a place of its own where tables are watched. */
-static bool is_known(const struct bp *b, const struct bp_place *at)
-{
-    for (unsigned i = 0; i < b->places; i++)
-        if (b->at[i].gpa == at->gpa && b->at[i].leaf == at->leaf)
-            return true;
-    return false;
-}
-
-static bool follows(const struct bp *b)
-{
-    return b->places && b->pub.spec.space == SPACE_LINEAR;
-}
-
-/* A place that `b` lacks, by the tables of this vCPU. */
-static bool find_new(struct points *p, const struct bp *b, const struct vcpu *v, struct spot *s)
-{
-    const struct bp_place *newest = &b->at[b->places - 1];
-
-    if (v->sregs->cr3 == newest->cr3 && still_leads(p, b, newest))
-        return false;
-    look_up(p, v, b->pub.spec.addr, s);
-    return s->there && !is_known(b, &s->at);
-}
-
-static bool has_moved(struct points *p, const struct bp *b, const struct vcpu *v)
-{
-    struct spot s;
-
-    if (!follows(b))
-        return false;
-    for (unsigned i = 0; i < b->places; i++)
-        if (!still_leads(p, b, &b->at[i]))
-            return true;
-    return find_new(p, b, v, &s);
-}
-
-static bool follow(struct points *p, struct bp *b)
-{
-    struct spot s;
-    bool changed = false;
-
-    for (unsigned i = b->places; i-- > 0;) {
-        if (still_leads(p, b, &b->at[i]))
-            continue;
-        changed = true;
-        if (b->places == 1) { /* nothing is left, perhaps */
-            place_again(p, b);
-            return true;
-        }
-        let_go(p, b, i);
-    }
-    for (unsigned i = 0; i < p->vm->cpus; i++)
-        if (has_tables(p, i) && find_new(p, b, p->vm->cpu[i], &s)) {
-            hold(p, b, &s.at);
-            changed = true;
-        }
-    p->changes += changed;
-    return changed;
-}
-
-/* Of the points that may have moved so many are looked at between two full looks, others each time.
- */
-#define LOOK_MOVED 64u
-
-bool points_moved(struct points *p, const struct vcpu *v, unsigned *cursor)
-{
-    unsigned n = p->count < LOOK_MOVED ? p->count : LOOK_MOVED;
-
-    for (unsigned i = 0; p->movable && i < n; i++) {
-        const struct bp *b = p->bp[(*cursor)++ % p->count];
-
-        if (b->pub.spec.kind == POINT_BREAK && has_moved(p, b, v))
-            return true;
-    }
-    return false;
-}
-
-bool points_may_move(const struct points *p)
-{
-    bool may = p->pending || p->icebps || p->gates || watch_waits(&p->watches);
-
-    for (unsigned i = 0; i < p->dr_usable && !by_register(p, PM_LONG3); i++)
-        may |= p->dr_owner[i] != NULL;
-    return may;
-}
-
-bool points_stale(struct points *p)
-{
-    if (outgrew_byte(p, NULL))
-        return true;
-    for (unsigned i = 0; i < p->dr_usable; i++)
-        if (p->dr_owner[i] && outgrew_dr(p, p->dr_owner[i]))
-            return true;
-    return p->pending || watch_stale(&p->watches) || await_stale(p);
-}
-
-/* Those in debug registers: out where they do not fire, and with a byte behind where one is needed
- * and has come to be possible. */
-static bool refresh_registers(struct points *p)
-{
-    bool changed = false;
-
-    for (unsigned i = 0; i < p->dr_usable; i++) {
-        struct bp *b = p->dr_owner[i];
-        struct spot s;
-
-        if (b && outgrew_dr(p, b)) {
-            place_again(p, b);
-            changed = true;
-        } else if (b && b->method == BP_DR && locate(p, b, &s) && back_dr(p, b, &s) == BP_BOTH) {
-            b->method = BP_BOTH;
-            b->pub.method = bp_method_name(BP_BOTH);
-            hold(p, b, &s.at);
-            p->movable++;
-            p->changes++;
-        }
-    }
-    return changed;
-}
-
-/* Is there a debug register that a waiting point could have: free, or of a point whose page has
- * come? */
-static bool has_spare(const struct points *p)
-{
-    struct spot s;
-
-    for (unsigned i = 0; i < p->dr_usable; i++)
-        if (p->dr_owner[i] && locate(p, p->dr_owner[i], &s))
-            return true;
-    return free_dr(p) >= 0;
-}
-
-/* Thousands may wait, so one is only touched when something has come of it. */
-static bool refresh_pending(struct points *p, struct bp *b, bool *spare)
-{
-    struct spot s;
-
-    if (!*spare && !locate(p, b, &s))
-        return false;
-    place_again(p, b);
-    if (b->method == BP_PENDING)
-        return false;
-    *spare = has_spare(p);
-    return true;
-}
-
-bool points_refresh(struct points *p)
-{
-    bool written = atomic_exchange(&p->look, 0);
-    bool changed = refresh_registers(p), moves = written || !await_covers(p) || await_stale(p);
-    bool spare = p->pending && has_spare(p);
-
-    for (unsigned i = 0; i < p->count; i++) {
-        struct bp *b = p->bp[i];
-        bool is_break = b->pub.spec.kind == POINT_BREAK;
-
-        if (is_break && outgrew_byte(p, b)) {
-            place_again(p, b);
-            changed = true;
-        } else if (is_break && moves && follows(b)) {
-            changed |= follow(p, b);
-        }
-        if (b->method == BP_PENDING)
-            changed |= refresh_pending(p, b, &spare);
-    }
-    changed |= watch_refresh(&p->watches);
-    watch_guard_apply(&p->watches);
-    changed |= points_reassert(p);
-    await_refresh(p); /* when all are where the tables lead, and no sooner */
-    return changed;
 }
 
 void points_allow(struct points *p, bool registers, bool bytes)
