@@ -10,6 +10,7 @@
 
 #include "vmm/access.h"
 #include "vmm/devices/lapic.h"
+#include "vmm/insn_head.h"
 #include "vmm/x86_bits.h"
 
 #define SYNC_ALL (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
@@ -382,8 +383,49 @@ void vcpu_settle(struct vcpu *v)
     vcpu_settle_to(v, NULL, NULL);
 }
 
+/* A far return takes two words off the stack. KVM's emulator begins it anew when a load from a page
+ * without memory is answered, and counts the first word once more. */
+struct far_return {
+    uint64_t rsp, mask, word, wrong;
+};
+
+static bool is_far_return(struct vcpu *v, struct far_return *f)
+{
+    const struct kvm_run *run = v->run;
+    const struct kvm_segment *cs = &v->sregs->cs;
+    struct insn_head h;
+
+    if (!v->unsettled || run->exit_reason != KVM_EXIT_MMIO || run->mmio.is_write ||
+        ((run->mmio.phys_addr - v->sregs->ss.base - v->regs->rsp) & (PAGE_BYTES - 1)) > 8)
+        return false;
+    insn_head_read(v, &h);
+    f->rsp = v->regs->rsp;
+    f->mask = cs->l || v->sregs->ss.db ? UINT64_MAX : 0xffff;
+    f->word = h.rexw ? 8 : (cs->l || cs->db) == h.opsize ? 2 : 4;
+    f->wrong = 3 * f->word + h.imm;
+    return h.special == SP_RETF;
+}
+
+static void mend_far_return(struct vcpu *v, const struct far_return *f)
+{
+    if (((v->regs->rsp - f->rsp) & f->mask) != f->wrong)
+        return;
+    v->regs->rsp = (v->regs->rsp & ~f->mask) | ((v->regs->rsp - f->word) & f->mask);
+    vcpu_dirty(v, VS_REGS);
+}
+
+void vcpu_settle_far_return(struct vcpu *v)
+{
+    struct far_return f;
+
+    if (is_far_return(v, &f))
+        vcpu_settle(v);
+}
+
 void vcpu_settle_to(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), void *arg)
 {
+    struct far_return far;
+    bool is_far = is_far_return(v, &far);
     unsigned ram = 0;
 
     v->refused.reason = 0;
@@ -408,6 +450,8 @@ void vcpu_settle_to(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), v
             return;
     }
     v->unsettled = false;
+    if (is_far)
+        mend_far_return(v, &far);
 }
 
 void vcpu_dirty(struct vcpu *v, uint32_t parts)

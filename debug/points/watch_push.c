@@ -355,9 +355,21 @@ static bool may_be_far64(const struct search *k)
     return false;
 }
 
+static uint64_t stack_top(const struct vcpu *v)
+{
+    return code_bits(v, &v->sregs->cs) == 64 ? v->regs->rsp
+                                             : v->sregs->ss.base + cut(v->regs->rsp, stack_bits(v));
+}
+
 bool watch_may_be_pushes(const struct vcpu *v, uint64_t gpa)
 {
-    return ((gpa - v->sregs->ss.base - v->regs->rsp) & (PAGE_BYTES - 1)) < sizeof(uint32_t[8]);
+    uint64_t top = stack_top(v), from_top = (gpa - top) & (PAGE_BYTES - 1), at;
+    struct walk_regs r;
+
+    if (from_top >= sizeof(uint32_t[8]))
+        return false;
+    vcpu_walk_regs(v, &r); /* many stores are as far into some page */
+    return walk_gpa(&v->vm->mem, &r, top + from_top, &at) && at == gpa;
 }
 
 bool watch_pushes(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, struct pushes *out)
@@ -369,7 +381,7 @@ bool watch_pushes(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len,
     enum found found;
     unsigned at;
 
-    k.top = long64 ? v->regs->rsp : v->sregs->ss.base + cut(v->regs->rsp, stack_bits(v));
+    k.top = stack_top(v);
     at = (unsigned)(gpa - k.top) & (PAGE_BYTES - 1);
     if (long64 && !may_be_far64(&k))
         return false;

@@ -30,6 +30,10 @@ PROGRAM(far32, ".code32",
     " movl $(1f - a_far64_begin + 0x8000), 0xbf00\n movw $0x10, 0xbf04\n lcall *0xbf00\n jmp 2f\n" \
     "1: lret\n2:\n"
 PROGRAM(far64, ".code64", FAR64)
+PROGRAM(retf64, ".code64",
+        " mov $0x10, %eax\n push %rax\n lea 1f(%rip), %rax\n push %rax\n lretq\n"
+        "1: movl $(2f - a_retf64_begin + 0x8000), -8(%rsp)\n movl $0x10, -4(%rsp)\n"
+        " sub $8, %rsp\n lret $0x10\n2: sub $0x10, %rsp")
 PROGRAM(iretq, ".code64",
         " mov %rsp, %rax\n push $0x18\n push %rax\n pushf\n push $0x10\n"
         " push $(1f - a_iretq_begin + 0x8000)\n iretq\n1:")
@@ -65,6 +69,8 @@ static const struct row {
     {"32-bit far call to a read-only page", DP_PROT, CODE(far32), DP_DATA, 8, WATCH_WRITE, false},
     {"64-bit far call on a watched stack", DP_LONG0, CODE(far64), DP_STACK_TOP - 0x800, 8,
      WATCH_WRITE, false},
+    {"far returns on a stack whose reads are watched", DP_LONG0, CODE(retf64), DP_STACK_TOP - 0x800,
+     8, WATCH_ACCESS, false},
     {"IRETQ with a descriptor table that is watched", DP_LONG0, CODE(iretq), DP_GDT, 0x80,
      WATCH_ACCESS, true},
 };
