@@ -16,8 +16,10 @@
  * when the step begins: several must fail, and not at once. */
 #define TRIES    5
 #define TRIED_NS 5000000u
-/* One that a kick ended sooner says nothing: many may come in a row. */
-#define TRY_NS 1000000u
+/* One that a kick ended sooner says little: many may come in a row, but also just so often that
+ * every try is a short one. */
+#define TRY_NS   1000000u
+#define SHORT_NS 20000000u
 
 #define FLAGS_OURS 0x10100u /* TF and RF come and go with steps */
 
@@ -86,9 +88,11 @@ bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns)
         stuck_clear(s);
         return false;
     }
-    if (guest_ns < TRY_NS)
-        return false;
-    s->tries++;
-    s->tried_ns += guest_ns;
-    return s->tries >= TRIES && s->tried_ns >= TRIED_NS;
+    if (guest_ns < TRY_NS) {
+        s->short_ns += guest_ns;
+    } else {
+        s->tries++;
+        s->tried_ns += guest_ns;
+    }
+    return (s->tries >= TRIES && s->tried_ns >= TRIED_NS) || s->short_ns >= SHORT_NS;
 }

@@ -19,6 +19,7 @@ struct stuck {
     unsigned kicks;
     unsigned tries; /* steps that changed nothing */
     uint64_t tried_ns;
+    uint64_t short_ns; /* in steps that a kick ended too soon to count */
     unsigned stood; /* steps in a row that ended where they began */
 };
 
