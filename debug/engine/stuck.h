@@ -20,7 +20,7 @@ struct stuck {
     unsigned tries; /* steps that changed nothing */
     uint64_t tried_ns;
     uint64_t short_ns; /* in steps that a kick ended too soon to count */
-    unsigned stood; /* steps in a row that ended where they began */
+    unsigned stood;    /* steps in a row that ended where they began */
 };
 
 /* Equal but for flags that steps leave behind. */
