@@ -1,6 +1,7 @@
 #!/bin/bash
 # tests/run itself: what it counts, and that nothing that goes wrong is taken for success.
 set -u
+unset TESTS_SCALE # the scale of the run that this is part of is not that of those below
 run=$(dirname "$0")/run
 tree=$TEST_DIR/tree
 mkdir -p "$tree/tests/cmd" "$tree/tests/svm"
