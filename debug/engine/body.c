@@ -147,7 +147,8 @@ static void step_standing(struct engine *g, struct vcpu *v)
            !vcpu_parking(v))
         ;
     v->hold_irq = held;
-    if (!g->report[v->id].present && stuck_tried(s, v, info.last.guest_ns))
+    if (!g->report[v->id].present &&
+        stuck_tried(s, v, info.last.guest_ns, info.last.reason == EXIT_KICK))
         engine_report_stuck(g, v);
 }
 

@@ -16,10 +16,8 @@
  * when the step begins: several must fail, and not at once. */
 #define TRIES    5
 #define TRIED_NS 5000000u
-/* One that a kick ended sooner says little: many may come in a row, but also just so often that
- * every try is a short one. */
-#define TRY_NS   1000000u
-#define SHORT_NS 20000000u
+/* One that a kick ended sooner says nothing: many may come in a row. */
+#define TRY_NS 1000000u
 
 #define FLAGS_OURS 0x10100u /* TF and RF come and go with steps */
 
@@ -82,17 +80,15 @@ bool stuck_stood(struct stuck *s, struct vcpu *v, const struct kvm_regs *before)
     return true;
 }
 
-bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns)
+bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns, bool kicked)
 {
     if (!stuck_same(&s->regs, v->regs) || may_stay(v)) {
         stuck_clear(s);
         return false;
     }
-    if (guest_ns < TRY_NS) {
-        s->short_ns += guest_ns;
-    } else {
-        s->tries++;
-        s->tried_ns += guest_ns;
-    }
-    return (s->tries >= TRIES && s->tried_ns >= TRIED_NS) || s->short_ns >= SHORT_NS;
+    if (kicked && guest_ns < TRY_NS)
+        return false;
+    s->tries++;
+    s->tried_ns += guest_ns;
+    return s->tries >= TRIES && s->tried_ns >= TRIED_NS;
 }

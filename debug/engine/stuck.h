@@ -19,16 +19,15 @@ struct stuck {
     unsigned kicks;
     unsigned tries; /* steps that changed nothing */
     uint64_t tried_ns;
-    uint64_t short_ns; /* in steps that a kick ended too soon to count */
-    unsigned stood;    /* steps in a row that ended where they began */
+    unsigned stood; /* steps in a row that ended where they began */
 };
 
 /* Equal but for flags that steps leave behind. */
 bool stuck_same(const struct kvm_regs *a, const struct kvm_regs *b);
 /* A kick found the vCPU so. True when it is time to try single steps. */
 bool stuck_suspect(struct stuck *s, const struct vcpu *v);
-/* One such step ended after `guest_ns`. True when the vCPU is stuck. */
-bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns);
+/* One such step ended after `guest_ns`, by a kick or by itself. True when the vCPU is stuck. */
+bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns, bool kicked);
 /* A step that was made began with `before`: true when it ended there again, although its
  * instruction must have changed something. It was none, then. */
 bool stuck_stood(struct stuck *s, struct vcpu *v, const struct kvm_regs *before);
