@@ -148,7 +148,7 @@ static void step_standing(struct engine *g, struct vcpu *v)
         ;
     v->hold_irq = held;
     if (!g->report[v->id].present &&
-        stuck_tried(s, v, info.last.guest_ns, info.last.reason == EXIT_KICK))
+        stuck_tried(s, v, info.last.guest_ns, info.last.reason == KVM_EXIT_DEBUG))
         engine_report_stuck(g, v);
 }
 

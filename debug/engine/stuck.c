@@ -16,7 +16,8 @@
  * when the step begins: several must fail, and not at once. */
 #define TRIES    5
 #define TRIED_NS 5000000u
-/* One that a kick ended sooner says nothing: many may come in a row. */
+/* One that ended sooner says nothing unless KVM reports it as made: many kicks may come in a row.
+ */
 #define TRY_NS 1000000u
 
 #define FLAGS_OURS 0x10100u /* TF and RF come and go with steps */
@@ -80,13 +81,13 @@ bool stuck_stood(struct stuck *s, struct vcpu *v, const struct kvm_regs *before)
     return true;
 }
 
-bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns, bool kicked)
+bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns, bool stepped)
 {
     if (!stuck_same(&s->regs, v->regs) || may_stay(v)) {
         stuck_clear(s);
         return false;
     }
-    if (kicked && guest_ns < TRY_NS)
+    if (!stepped && guest_ns < TRY_NS)
         return false;
     s->tries++;
     s->tried_ns += guest_ns;

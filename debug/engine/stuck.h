@@ -26,8 +26,9 @@ struct stuck {
 bool stuck_same(const struct kvm_regs *a, const struct kvm_regs *b);
 /* A kick found the vCPU so. True when it is time to try single steps. */
 bool stuck_suspect(struct stuck *s, const struct vcpu *v);
-/* One such step ended after `guest_ns`, by a kick or by itself. True when the vCPU is stuck. */
-bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns, bool kicked);
+/* One such step ended after `guest_ns`; `stepped`: KVM reported it as made. True when the vCPU is
+ * stuck. */
+bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns, bool stepped);
 /* A step that was made began with `before`: true when it ended there again, although its
  * instruction must have changed something. It was none, then. */
 bool stuck_stood(struct stuck *s, struct vcpu *v, const struct kvm_regs *before);
