@@ -126,13 +126,6 @@ static uint64_t behind(const struct vcpu *v, unsigned len)
     return v->sregs->cs.db ? (uint32_t)rip : (uint16_t)rip;
 }
 
-static unsigned operand_size(const struct vcpu *v, bool rexw, bool opsize)
-{
-    if (far_is_64(v->sregs))
-        return rexw ? 8 : opsize ? 2 : 4;
-    return v->sregs->cs.db != opsize ? 4 : 2;
-}
-
 /* An NMI's handler is over with any IRET. */
 static void nmi_over(struct vcpu *v)
 {
@@ -144,7 +137,7 @@ static void nmi_over(struct vcpu *v)
 
 static bool transfer(struct vcpu *v, const struct insn_head *h, struct assist_event *raise)
 {
-    unsigned size = operand_size(v, h->rexw, h->opsize);
+    unsigned size = far_operand_bytes(v->sregs, h->rexw, h->opsize);
     uint64_t next = behind(v, h->len);
 
     if (h->special == SP_RETF)
@@ -179,7 +172,7 @@ static bool far_pointer(struct vcpu *v, const struct insn_shape *s, unsigned siz
 
 static bool call_or_jump(struct vcpu *v, const struct insn_shape *s, struct assist_event *raise)
 {
-    unsigned size = operand_size(v, s->rex & 8, s->opsize);
+    unsigned size = far_operand_bytes(v->sregs, s->rex & 8, s->opsize);
     bool call = s->opcode == 0x9a || (s->opcode == 0xff && (s->modrm >> 3 & 7) == 3);
     uint16_t selector;
     uint64_t offset;

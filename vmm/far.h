@@ -60,6 +60,14 @@ static inline bool far_is_64(const struct kvm_sregs *s)
 {
     return far_is_long(s) && s->cs.l;
 }
+/* Bytes of an instruction's operands there, by REX.W and the operand-size prefix; not of those that
+ * have 64 bits without REX.W. */
+static inline unsigned far_operand_bytes(const struct kvm_sregs *s, bool rexw, bool opsize)
+{
+    if (far_is_64(s))
+        return rexw ? 8 : opsize ? 2 : 4;
+    return s->cs.db != opsize ? 4 : 2;
+}
 
 void far_begin(struct far *f, struct vcpu *v, struct assist_event *raise);
 /* The copies become the vCPU's. */

@@ -8,6 +8,7 @@
 
 #include "vmm/base/le.h"
 #include "vmm/deliver.h"
+#include "vmm/far.h"
 #include "vmm/insn_head.h"
 #include "vmm/insn_plain.h"
 #include "vmm/insn_shape.h"
@@ -635,8 +636,7 @@ static enum onestep arrive_at_handler(struct vcpu *v, const struct onestep_ops *
 /* Where an instruction that drops or holds back the trap flag goes; 0 for all others. */
 static uint64_t lands_at(struct vcpu *v, const struct insn_head *h)
 {
-    bool long64 = v->sregs->cs.l && long_mode(v);
-    unsigned size = long64 ? h->rexw ? 8 : h->opsize ? 2 : 4 : v->sregs->cs.db != h->opsize ? 4 : 2;
+    unsigned size = far_operand_bytes(v->sregs, h->rexw, h->opsize);
     uint8_t raw[8];
 
     switch (h->special) {

@@ -10,6 +10,7 @@
 
 #include "vmm/access.h"
 #include "vmm/devices/lapic.h"
+#include "vmm/far.h"
 #include "vmm/insn_head.h"
 #include "vmm/x86_bits.h"
 
@@ -392,7 +393,6 @@ struct far_return {
 static bool is_far_return(struct vcpu *v, struct far_return *f)
 {
     const struct kvm_run *run = v->run;
-    const struct kvm_segment *cs = &v->sregs->cs;
     struct insn_head h;
 
     if (!v->unsettled || run->exit_reason != KVM_EXIT_MMIO || run->mmio.is_write ||
@@ -400,8 +400,8 @@ static bool is_far_return(struct vcpu *v, struct far_return *f)
         return false;
     insn_head_read(v, &h);
     f->rsp = v->regs->rsp;
-    f->mask = cs->l || v->sregs->ss.db ? UINT64_MAX : 0xffff;
-    f->word = h.rexw ? 8 : (cs->l || cs->db) == h.opsize ? 2 : 4;
+    f->mask = v->sregs->cs.l || v->sregs->ss.db ? UINT64_MAX : 0xffff;
+    f->word = far_operand_bytes(v->sregs, h.rexw, h.opsize);
     f->wrong = 3 * f->word + h.imm;
     return h.special == SP_RETF;
 }
@@ -414,18 +414,8 @@ static void mend_far_return(struct vcpu *v, const struct far_return *f)
     vcpu_dirty(v, VS_REGS);
 }
 
-void vcpu_settle_far_return(struct vcpu *v)
+static void complete(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), void *arg)
 {
-    struct far_return f;
-
-    if (is_far_return(v, &f))
-        vcpu_settle(v);
-}
-
-void vcpu_settle_to(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), void *arg)
-{
-    struct far_return far;
-    bool is_far = is_far_return(v, &far);
     unsigned ram = 0;
 
     v->refused.reason = 0;
@@ -450,6 +440,24 @@ void vcpu_settle_to(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), v
             return;
     }
     v->unsettled = false;
+}
+
+void vcpu_settle_far_return(struct vcpu *v)
+{
+    struct far_return far;
+
+    if (!is_far_return(v, &far))
+        return;
+    complete(v, NULL, NULL);
+    mend_far_return(v, &far);
+}
+
+void vcpu_settle_to(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), void *arg)
+{
+    struct far_return far;
+    bool is_far = is_far_return(v, &far);
+
+    complete(v, enough, arg);
     if (is_far)
         mend_far_return(v, &far);
 }

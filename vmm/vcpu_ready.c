@@ -74,18 +74,23 @@ void vcpu_note(struct vcpu *v, struct exit_event *ev)
                           memory_order_relaxed);
 }
 
-void vcpu_inject_event(const struct vcpu *v, unsigned vector, struct exit_event *ev)
+void vcpu_event_here(const struct vcpu *v, unsigned reason, struct exit_event *ev)
 {
     *ev = (struct exit_event){
         .rip = v->regs->rip,
         .cs_base = v->sregs->cs.base,
         .cr3 = v->sregs->cr3,
-        .reason = EXIT_INJECT,
+        .reason = (uint16_t)reason,
         .vcpu = (uint8_t)v->id,
         .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
         .cpl = (uint8_t)cpu_cpl(v->sregs),
-        .u.inject = {.vector = vector},
     };
+}
+
+void vcpu_inject_event(const struct vcpu *v, unsigned vector, struct exit_event *ev)
+{
+    vcpu_event_here(v, EXIT_INJECT, ev);
+    ev->u.inject.vector = vector;
 }
 
 static void note_injected(struct vcpu *v, unsigned vector, bool nmi)

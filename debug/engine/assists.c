@@ -82,13 +82,8 @@ bool engine_undefined(void *arg, struct vcpu *v, struct exit_event *ev, struct a
     bool alone = vcpu_spins(v), done;
 
     if (alone) { /* there has been no exit */
-        again = (struct exit_event){.at_ns = v->last_ns,
-                                    .rip = v->regs->rip,
-                                    .cs_base = v->sregs->cs.base,
-                                    .cr3 = v->sregs->cr3,
-                                    .vcpu = (uint8_t)v->id,
-                                    .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
-                                    .cpl = (uint8_t)cpu_cpl(v->sregs)};
+        vcpu_event_here(v, 0, &again);
+        again.at_ns = v->last_ns;
         engine_alone_begin(g, v);
     }
     again.u.internal.suberror = KVM_INTERNAL_ERROR_EMULATION;

@@ -471,18 +471,13 @@ void exit_hooks_saw(struct engine *g, struct vcpu *v, struct exit_event *ev)
 bool exit_hook_point(struct engine *g, struct vcpu *v, struct exit_event *ev, hook_fn *fn,
                      void *arg, int id, const char **why)
 {
-    struct exit_event here = {
-        .at_ns = v->last_ns,
-        .rip = v->regs->rip,
-        .cs_base = v->sregs->cs.base,
-        .cr3 = v->sregs->cr3,
-        .reason = KVM_EXIT_DEBUG,
-        .vcpu = (uint8_t)v->id,
-        .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
-        .cpl = (uint8_t)cpu_cpl(v->sregs),
-    };
+    struct exit_event here;
     struct hook_call c = {.engine = g, .v = v, .ev = ev ? ev : &here, .id = id};
 
+    if (!ev) {
+        vcpu_event_here(v, KVM_EXIT_DEBUG, &here);
+        here.at_ns = v->last_ns;
+    }
     if (fn(arg, &c) != HOOK_STOP)
         return false;
     *why = c.stop_why;

@@ -12,6 +12,7 @@
 #include "debug/points/watch_push.h"
 #include "vmm/base/le.h"
 #include "vmm/base/x.h"
+#include "vmm/x86_bits.h"
 
 struct watch_hit *watch_hit_find(const struct watch_cpu *c, const struct bp *b)
 {
@@ -152,7 +153,7 @@ bool watch_is_push(const struct vcpu *v, uint64_t gpa)
     struct walk_regs r;
     struct walk k;
 
-    if ((v->sregs->efer & 0x400) && v->vm->probe.emulated)
+    if ((v->sregs->efer & EFER_LMA) && v->vm->probe.emulated)
         return false;
     vcpu_walk_regs(v, &r);
     walk(&v->vm->mem, &r, v->sregs->ss.base + v->regs->rsp, &k);

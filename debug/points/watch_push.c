@@ -13,10 +13,7 @@
 #include "vmm/base/le.h"
 #include "vmm/far.h"
 #include "vmm/insn_shape.h"
-
-#define CR0_PE    1u
-#define RFLAGS_IF 0x200u
-#define RFLAGS_TF 0x100u
+#include "vmm/x86_bits.h"
 
 /* So many instructions are followed. */
 #define REACH_MAX 512u
@@ -66,7 +63,7 @@ static unsigned code_bits(const struct vcpu *v, const struct kvm_segment *cs)
 {
     if (!(v->sregs->cr0 & CR0_PE))
         return 16;
-    return (v->sregs->efer & 0x400) && cs->l ? 64 : cs->db ? 32 : 16;
+    return (v->sregs->efer & EFER_LMA) && cs->l ? 64 : cs->db ? 32 : 16;
 }
 
 static unsigned stack_bits(const struct vcpu *v)
