@@ -14,6 +14,7 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/le.h"
 #include "vmm/base/x.h"
+#include "vmm/counter.h"
 #include "vmm/micro.h"
 
 #define AT (MICRO_CODE + 1u) /* the instruction under test */
@@ -538,41 +539,19 @@ static void ask_rates(struct micro *m, struct probe *p)
     p->steps_s = done * 1e9 / (double)(clock_ns() - start + 1);
 }
 
-/* Position of the 64-bit counter `name` in a stats descriptor, or -1. */
-static off_t find_stat(int fd, const char *name)
-{
-    struct kvm_stats_header h;
-    char desc[sizeof(struct kvm_stats_desc) + 256];
-    size_t size;
-
-    if (pread(fd, &h, sizeof h, 0) != (ssize_t)sizeof h || h.name_size > 255)
-        return -1;
-    size = sizeof(struct kvm_stats_desc) + h.name_size;
-    for (uint32_t i = 0; i < h.num_desc && i < 4096; i++) {
-        struct kvm_stats_desc *d = (struct kvm_stats_desc *)desc;
-
-        if (pread(fd, desc, size, (off_t)(h.desc_offset + i * size)) != (ssize_t)size)
-            return -1;
-        desc[size] = 0;
-        if (!strcmp(d->name, name))
-            return (off_t)h.data_offset + d->offset;
-    }
-    return -1;
-}
-
 static void ask_counter(struct micro *m, struct probe *p)
 {
     int fd = kvm_get_stats_fd(m->vcpu);
-    off_t at = fd < 0 ? -1 : find_stat(fd, "insn_emulation");
+    off_t at = fd < 0 ? -1 : counter_find(fd, "insn_emulation");
     uint64_t before = 0, after = 0;
     struct micro_exit x;
 
     if (at >= 0) {
         /* MOV, 100 times DEC and JNZ, then the OUT. */
         micro_load(m, PM_LONG0, "\xb9\x64\0\0\0\xff\xc9\x75\xfc", 9);
-        if (pread(fd, &before, 8, at) == 8) {
+        if (counter_read(fd, at, &before)) {
             x = micro_run(m);
-            p->insn_counter_exact = x.ended && pread(fd, &after, 8, at) == 8 &&
+            p->insn_counter_exact = x.ended && counter_read(fd, at, &after) &&
                                     (after - before == 202 || after - before == 201);
         }
     }

@@ -17,6 +17,7 @@
 #include "vmm/assist.h"
 #include "vmm/base/awake.h"
 #include "vmm/base/ticks.h"
+#include "vmm/counter.h"
 #include "vmm/exit.h"
 #include "vmm/regs.h"
 #include "vmm/ring.h"
@@ -125,6 +126,7 @@ struct vcpu {
         bool is_interrupt, has_ec;
         uint32_t error_code;
     } given;
+    struct kvm_work work;    /* KVM's own turns, for who doubts that it gets on */
     int injected;            /* vector given by KVM_INTERRUPT for the next entry; -1 none */
     uint64_t irq_pending_ns; /* since when an interrupt waits for a window; 0: none waits */
     struct ticks ticks;      /* the clock of its records */

@@ -247,6 +247,7 @@ void vcpu_end(struct vcpu *v)
     native_free(v->native);
     if (v->run)
         munmap(v->run, v->run_bytes);
+    kvm_work_close(&v->work);
     if (v->fd >= 0)
         close(v->fd);
     ring_fini(&v->ring);

@@ -139,16 +139,17 @@ static void step_standing(struct engine *g, struct vcpu *v)
 {
     struct stuck *s = &g->stuck[v->id];
     struct onestep_info info;
+    struct stuck_try try = {0};
     bool held = v->hold_irq;
 
     g->stands[v->id] = false;
     v->hold_irq = true;
+    stuck_try_begin(&try, v);
     while (!run_one(g, v, TRAPS_LIFTED, &info) && info.last.reason != EXIT_KICK && s->stood &&
            !vcpu_parking(v))
         ;
     v->hold_irq = held;
-    if (!g->report[v->id].present &&
-        stuck_tried(s, v, info.last.guest_ns, info.last.reason == KVM_EXIT_DEBUG))
+    if (!g->report[v->id].present && stuck_tried(s, v, &try, &info.last))
         engine_report_stuck(g, v);
 }
 

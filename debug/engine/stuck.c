@@ -12,13 +12,13 @@
 /* Kicks come every 10 or 200 ms; a loop of several instructions shows itself by then. */
 #define SUSPECT_NS    300000000u
 #define SUSPECT_KICKS 3
-/* A step takes microseconds, but a loaded host may not run us for a while, or a kick may come just
- * when the step begins: several must fail, and not at once. */
-#define TRIES    5
-#define TRIED_NS 5000000u
-/* One that ended sooner says nothing unless KVM reports it as made: many kicks may come in a row.
- */
-#define TRY_NS 1000000u
+#define TRIES         5 /* that changed nothing */
+/* A step takes microseconds, but a loaded host may not run us for as long as it likes, and kicks
+ * may come just when steps begin. So no time counts, only what KVM did meanwhile: a step into
+ * memory that is all unmapped takes some 20 exits, a vCPU that spins makes thousands in a
+ * millisecond. */
+#define TURNS_OF_SPIN 64
+#define TRY_NS        20000000u /* instead, of a kernel that does not count */
 
 #define FLAGS_OURS 0x10100u /* TF and RF come and go with steps */
 
@@ -81,15 +81,29 @@ bool stuck_stood(struct stuck *s, struct vcpu *v, const struct kvm_regs *before)
     return true;
 }
 
-bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns, bool stepped)
+void stuck_try_begin(struct stuck_try *t, struct vcpu *v)
+{
+    t->counted = kvm_work_read(&v->work, v->fd, &t->turns);
+}
+
+/* Did KVM have its chance? */
+static bool was_tried(const struct stuck_try *t, struct vcpu *v, const struct exit_event *ev)
+{
+    uint64_t turns;
+
+    if (ev->reason == KVM_EXIT_DEBUG) /* KVM says that it made the step */
+        return true;
+    if (t->counted && kvm_work_read(&v->work, v->fd, &turns))
+        return turns - t->turns >= TURNS_OF_SPIN;
+    return ev->guest_ns >= TRY_NS;
+}
+
+bool stuck_tried(struct stuck *s, struct vcpu *v, const struct stuck_try *t,
+                 const struct exit_event *ev)
 {
     if (!stuck_same(&s->regs, v->regs) || may_stay(v)) {
         stuck_clear(s);
         return false;
     }
-    if (!stepped && guest_ns < TRY_NS)
-        return false;
-    s->tries++;
-    s->tried_ns += guest_ns;
-    return s->tries >= TRIES && s->tried_ns >= TRIED_NS;
+    return was_tried(t, v, ev) && ++s->tries >= TRIES;
 }

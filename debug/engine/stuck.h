@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct exit_event;
 struct vcpu;
 
 struct stuck {
@@ -18,7 +19,6 @@ struct stuck {
     struct kvm_regs regs;
     unsigned kicks;
     unsigned tries; /* steps that changed nothing */
-    uint64_t tried_ns;
     unsigned stood; /* steps in a row that ended where they began */
 };
 
@@ -26,9 +26,15 @@ struct stuck {
 bool stuck_same(const struct kvm_regs *a, const struct kvm_regs *b);
 /* A kick found the vCPU so. True when it is time to try single steps. */
 bool stuck_suspect(struct stuck *s, const struct vcpu *v);
-/* One such step ended after `guest_ns`; `stepped`: KVM reported it as made. True when the vCPU is
- * stuck. */
-bool stuck_tried(struct stuck *s, struct vcpu *v, uint64_t guest_ns, bool stepped);
+/* One such step: what KVM had done for the vCPU before (counter.h). */
+struct stuck_try {
+    bool counted;
+    uint64_t turns;
+};
+void stuck_try_begin(struct stuck_try *t, struct vcpu *v);
+/* It ended with `ev`. True when the vCPU is stuck. */
+bool stuck_tried(struct stuck *s, struct vcpu *v, const struct stuck_try *t,
+                 const struct exit_event *ev);
 /* A step that was made began with `before`: true when it ended there again, although its
  * instruction must have changed something. It was none, then. */
 bool stuck_stood(struct stuck *s, struct vcpu *v, const struct kvm_regs *before);
