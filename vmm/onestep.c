@@ -747,14 +747,13 @@ static enum onestep step_insn(struct vcpu *v, const struct onestep_ops *ops,
 /* Will the instruction at RIP, which loads the flags, set the trap flag? */
 static bool loads_tf(struct vcpu *v, const struct insn_head *h)
 {
-    bool long64 = v->sregs->cs.l && long_mode(v);
-    unsigned word = v->sregs->cs.db != h->opsize ? 4 : 2, slot, skip;
+    unsigned slot = far_operand_bytes(v->sregs, h->rexw, h->opsize), skip = 0;
     uint8_t flags[2];
 
     if (h->special == SP_SYSRET)
         return v->regs->r11 & RFLAGS_TF;
-    slot = h->special == SP_POPF && long64 ? (h->opsize ? 2 : 8) : h->rexw ? 8 : word;
-    skip = h->special == SP_IRET ? 2 * slot : 0;
+    if (h->special == SP_IRET)
+        skip = 2 * slot;
     return read_linear(v, v->sregs->ss.base + v->regs->rsp + skip, flags, 2) &&
            (flags[1] & RFLAGS_TF >> 8);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "debug/session.h"
+#include "vmm/base/le.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
 
@@ -706,6 +707,110 @@ static void passes_under_a_trap_flag(void)
     close_image();
 }
 
+/* ---- trap flags that an instruction loads -------------------------------------------------------
+ */
+
+/* Stepped (or run with a point by single steps) over an instruction that loads the flags, and over
+ * the next one: a trap flag of the guest's own traps behind that, none else does. What lies where
+ * the flags of another operand size would be says the opposite. */
+static const struct load_row {
+    const char *what;
+    const char *code;
+    size_t len;
+    unsigned word; /* bytes of each on the stack */
+    bool iret;
+} load_rows[] = {
+    {"iretq", B("\x48\xcf"), 8, true},
+    {"iretd", B("\xcf"), 4, true},
+    {"iretw", B("\x66\xcf"), 2, true},
+    {"iretq, 66", B("\x66\x48\xcf"), 8, true},
+    {"popfq", B("\x9d"), 8, false},
+    {"popfw", B("\x66\x9d"), 2, false},
+    {"popfq, 66", B("\x66\x48\x9d"), 8, false},
+};
+
+enum load_way { BY_STEPS, BESIDE_POINT, BY_STEPPED_POINT, LOAD_WAYS };
+
+static void put_frame(const struct load_row *r, bool user, uint64_t to, uint64_t sp, bool tf)
+{
+    const uint64_t flags = 0x2 | (tf ? TF : 0);
+    const uint64_t iret[5] = {to, user ? 0x33 : 0x10, flags, sp, user ? 0x2b : 0x18};
+    uint8_t frame[64];
+
+    memset(frame, tf ? 0 : 0xff, sizeof frame);
+    for (unsigned i = 0; i < (r->iret ? 5 : 1); i++)
+        le_store(frame + i * r->word, r->word, r->iret ? iret[i] : flags);
+    session_mem_write(s, 0, SPACE_LINEAR, sp, frame, sizeof frame);
+}
+
+/* To the instruction behind the next one, or to the handler. */
+static bool arrive(enum load_way way, uint64_t next)
+{
+    struct point_spec spec = {.kind = POINT_BREAK, .addr = address(h_db), .vcpu = -1};
+    struct point_spec behind = {.kind = POINT_BREAK, .addr = next, .vcpu = -1};
+    struct err e = {0};
+
+    if (way == BY_STEPPED_POINT)
+        return session_allow_points(s, false, false),
+               session_point_add(s, &spec, &e) > 0 && session_point_add(s, &behind, &e) > 0 &&
+                   session_run(s, &e) == 0 && session_wait(s, 20000000000ull, NULL);
+    return step_once();
+}
+
+static void load_row(const struct load_row *r, bool user, bool tf, enum load_way way)
+{
+    const uint8_t *at = user ? u_1 : s_1, *next = user ? u_8 : s_37, *behind = user ? u_9 : s_38;
+    uint64_t sp = reg(REG_rsp) - 128, frame[3] = {0};
+    uint64_t to = r->iret ? address(next) : address(at) + r->len;
+    struct point_spec spec = {.kind = POINT_BREAK, .addr = to, .vcpu = -1};
+    const uint8_t nop = 0x90;
+    struct err e = {0};
+
+    session_mem_write(s, 0, SPACE_LINEAR, address(at), r->code, r->len);
+    if (!r->iret)
+        session_mem_write(s, 0, SPACE_LINEAR, to, &nop, 1);
+    put_frame(r, user, to, sp, tf);
+    if (way == BESIDE_POINT)
+        CHECK(session_point_add(s, &spec, &e) > 0);
+    CHECK(set_reg(REG_rsp, sp) && set_reg(REG_rflags, 2));
+    if (way != BY_STEPPED_POINT) {
+        CHECK(session_step(s, 0, 1, &e) == 0 && session_wait(s, 20000000000ull, NULL));
+        if (session_last_stop(s)->rip != to)
+            TEST_FAIL("%s, ring %d, TF %d: at %s: %.300s", r->what, user ? 3 : 0, tf,
+                      name_of(session_last_stop(s)->rip), session_last_stop(s)->text);
+    }
+    CHECK(arrive(way, r->iret ? address(behind) : to + 1));
+    if (session_last_stop(s)->rip != (tf ? address(h_db) : r->iret ? address(behind) : to + 1))
+        TEST_FAIL("%s, ring %d, TF %d, way %d: at %s (0x%llx): %.200s", r->what, user ? 3 : 0, tf,
+                  way, name_of(session_last_stop(s)->rip),
+                  (unsigned long long)session_last_stop(s)->rip, session_last_stop(s)->text);
+    if (!tf)
+        return;
+    session_mem_read(s, 0, SPACE_LINEAR, reg(REG_rsp), frame, sizeof frame);
+    CHECK_EQ(frame[0], r->iret ? address(behind) : to + 1);
+    CHECK_EQ(frame[2] & TF, TF);
+}
+
+/* A KVM that emulates ring 0 makes #GP(0) of it, whatever is on the stack. */
+static bool is_refused(const struct load_row *r, bool user)
+{
+    return session_vm(s)->probe.emulated && !user && r->iret && r->word < 8;
+}
+
+static void loaded_trap_flags(void)
+{
+    const unsigned rows = sizeof load_rows / sizeof load_rows[0];
+
+    for (unsigned i = 0; i < rows * 4 * LOAD_WAYS && !test_failed; i++) {
+        if (!open_image())
+            return;
+        if (!is_refused(&load_rows[i % rows], i / rows & 1) && go_until(i / rows & 1 ? u_1 : s_1))
+            load_row(&load_rows[i % rows], i / rows & 1, i / rows & 2,
+                     (enum load_way)(i / rows / 4));
+        close_image();
+    }
+}
+
 static const struct test tests[] = {
     {"every stop is at the next instruction", every_stop_is_right},
     {"frames are clean", frames_are_clean},
@@ -718,5 +823,6 @@ static const struct test tests[] = {
     {"faults in real mode", real_faults},
     {"passes at a page's end", passes_at_a_page_end},
     {"passes under a trap flag", passes_under_a_trap_flag},
+    {"loaded trap flags", loaded_trap_flags},
 };
 TEST_MAIN(tests)
