@@ -179,6 +179,7 @@ static int run_command(void *arg, struct cmd_client *client, const char *args, s
     struct entry in = {.is_main = true};
     struct out *outer = h->out;
     char *before = h->failed;
+    bool quiet = h->quiet;
     int rc = 0;
 
     (void)client;
@@ -196,7 +197,7 @@ static int run_command(void *arg, struct cmd_client *client, const char *args, s
         out_error(o, "%s", h->failed ? h->failed : "the command failed");
         rc = -EINVAL;
     }
-    h->quiet = false;
+    h->quiet = quiet;
     free(h->failed);
     h->failed = before;
     host_leave(&in);

@@ -485,7 +485,7 @@ int hooks_point(struct scripts *h, const char *function, hook_fn **fn, void **fn
     struct point_ask ask = {.function = function};
     struct entry in = {.is_main = true};
     char *before = h->failed;
-    bool good;
+    bool good, quiet = h->quiet;
 
     host_enter(h, &in, h->L, host_main_ns(h));
     h->failed = NULL;
@@ -497,7 +497,7 @@ int hooks_point(struct scripts *h, const char *function, hook_fn **fn, void **fn
 
         err_set(e, EINVAL, "%.*s", trace ? (int)(trace - why) : 500, why);
     }
-    h->quiet = false;
+    h->quiet = quiet;
     free(h->failed);
     h->failed = before;
     host_leave(&in);

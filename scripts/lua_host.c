@@ -62,6 +62,7 @@ static int run(struct start *a, struct err *e)
     struct scripts *h = a->h;
     struct entry in = {.is_main = true};
     char *before = h->failed;
+    bool quiet = h->quiet;
     int rc = 0;
 
     host_enter(h, &in, h->L, host_main_ns(h));
@@ -71,7 +72,7 @@ static int run(struct start *a, struct err *e)
         lua_gc(h->L, LUA_GCCOLLECT); /* what a script before this one left */
     if (!host_protect(h, start_in_lua, a) || a->failed)
         rc = err_set(e, EINVAL, "%.580s", h->failed ? h->failed : "the script failed");
-    h->quiet = false;
+    h->quiet = quiet;
     if (before || (a->out && !a->path)) {
         free(h->failed);
         h->failed = before;
