@@ -123,8 +123,10 @@ static int vm_limit(lua_State *L)
 
         luaL_argcheck(L, s >= 0.001 && s <= 36000, 1, "main: seconds from 0.001 to 36000");
         h->cfg.main_ms = (unsigned)(s * 1000);
-        if (h->inside->is_main)
-            h->inside->deadline_ns = clock_ns() + host_main_ns(h);
+        if (h->inside->is_main) {
+            h->inside->limit_ns = host_main_ns(h);
+            h->inside->from_ns = 0;
+        }
     }
     return 0;
 }

@@ -566,7 +566,7 @@ const struct lua_doc lua_docs[] = {
     {"vm.limit",
      "vm.limit{hook=seconds, main=seconds}",
      "param limits { hook: number?, main: number? }",
-     "How long a hook, and other code without waiting, may run (1 and 10 seconds at first).",
+     "How much processor time a hook, and other code without waiting, may take (1 and 10 seconds at first).",
      "vm.limit{hook = 0.5}"},
     {"vm.quit",
      "vm.quit([status])",

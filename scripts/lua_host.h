@@ -24,8 +24,8 @@ struct session;
 struct scripts_config {
     bool sandbox;         /* no io, os, package, debug: only the guest can be reached */
     uint64_t mem_bytes;   /* most that Lua may hold; 0: 256 MiB */
-    unsigned hook_ms;     /* longest run of a hook; 0: 1000 */
-    unsigned main_ms;     /* longest run of other code without waiting; 0: 10000 */
+    unsigned hook_ms;     /* processor time of a hook at most; 0: 1000 */
+    unsigned main_ms;     /* of other code without waiting; 0: 10000 */
     uint64_t deadline_ns; /* CLOCK_MONOTONIC: when the whole run is over; 0: never */
     /* True when somebody wants the main thread back at once; asked while a script runs. NULL:
      * nobody does. */

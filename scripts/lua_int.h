@@ -31,12 +31,12 @@ struct entry {
     struct entry *outer;
     struct scripts *h;
     lua_State *L;
-    uint64_t deadline_ns;
-    struct hook_call *call; /* an exit hook's, or NULL */
-    bool struck;            /* its time was up, or a signal came: errors unwind it */
-    bool interrupted;       /* the user wants it to end */
-    bool is_main;           /* on the main thread: the session may be called */
-    bool in_device;         /* the machine lock is held */
+    uint64_t limit_ns, from_ns; /* of this thread's processor time; from its first look, 0 before */
+    struct hook_call *call;     /* an exit hook's, or NULL */
+    bool struck;                /* its time was up, or a signal came: errors unwind it */
+    bool interrupted;           /* the user wants it to end */
+    bool is_main;               /* on the main thread: the session may be called */
+    bool in_device;             /* the machine lock is held */
 };
 
 enum hook_what {

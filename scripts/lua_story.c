@@ -72,17 +72,19 @@ static void decide(struct scripts *h, struct story *st)
 static void resume(struct scripts *h, struct story *st, lua_State *L, int args)
 {
     struct story *outer = h->running;
-    uint64_t deadline = h->inside->deadline_ns;
+    uint64_t limit = h->inside->limit_ns, from = h->inside->from_ns;
     int status, results = 0;
 
     st->wait = WAIT_NOTHING;
     st->deadline_ns = UINT64_MAX;
     h->running = st;
     h->inside->struck = false;
-    h->inside->deadline_ns = clock_ns() + host_main_ns(h);
+    h->inside->limit_ns = host_main_ns(h);
+    h->inside->from_ns = 0;
     host_arm(st->co);
     status = lua_resume(st->co, L, args, &results);
-    h->inside->deadline_ns = deadline;
+    h->inside->limit_ns = limit;
+    h->inside->from_ns = from;
     h->running = outer;
     if (status == LUA_YIELD) {
         lua_pop(st->co, results);

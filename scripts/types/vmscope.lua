@@ -428,7 +428,7 @@ function vm.console_put(text, channel) end
 ---@overload fun(self: vm): number
 function vm.now() end
 
----How long a hook, and other code without waiting, may run (1 and 10 seconds at first).
+---How much processor time a hook, and other code without waiting, may take (1 and 10 seconds at first).
 ---@param limits { hook: number?, main: number? }
 ---@overload fun(self: vm, limits: { hook: number?, main: number? })
 function vm.limit(limits) end
