@@ -129,11 +129,12 @@ void gdb_take_quit(struct gdb *g)
  */
 
 /* `monitor next` is over soon and answers with where it led; `monitor continue` may never be. */
-#define SOON_NS 500000000
+#define SOON_NS 500000000u
+#define LOOK_NS 50000000u
 
 static void set_timer(struct gdb *g, long ns)
 {
-    struct itimerspec when = {.it_value.tv_nsec = ns};
+    struct itimerspec when = {.it_value.tv_nsec = ns, .it_interval.tv_nsec = ns};
 
     if (timerfd_settime(g->soon_fd, 0, &when, NULL) < 0)
         log_error("cannot set the timer of a monitor command: %s", strerror(errno));
@@ -142,7 +143,9 @@ static void set_timer(struct gdb *g, long ns)
 static void wait_a_moment(struct gdb *g)
 {
     g->no_reply = g->soon = true;
-    set_timer(g, SOON_NS);
+    g->soon_waited = (struct patience){.look_ns = LOOK_NS};
+    patience_used(&g->soon_waited, clock_ns());
+    set_timer(g, LOOK_NS);
 }
 
 void gdb_soon_forget(struct gdb *g)
@@ -177,7 +180,8 @@ void gdb_on_soon(void *arg, unsigned events)
     uint64_t n;
 
     (void)events;
-    if (read(g->soon_fd, &n, sizeof n) == sizeof n && g->soon) {
+    if (read(g->soon_fd, &n, sizeof n) == sizeof n && g->soon &&
+        patience_used(&g->soon_waited, clock_ns()) >= SOON_NS) {
         gdb_soon_over(g);
         gdb_feed(g);
     }

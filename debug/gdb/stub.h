@@ -16,6 +16,7 @@
 #include "debug/gdb/gdb.h"
 #include "debug/gdb/packet.h"
 #include "debug/session_priv.h"
+#include "vmm/base/clock.h"
 
 enum gdb_state {
     GDB_NOBODY,  /* listening */
@@ -116,8 +117,9 @@ struct gdb {
     unsigned thread, run_thread; /* Hg, Hc: vCPU + 0; run_thread UINT32_MAX: all */
     bool phys;                   /* PhyMemMode */
     bool soon;                   /* a monitor command that let the guest go is to be answered */
-    int soon_fd;                 /* timer, by when */
-    uint64_t tsc[GDB_TSCS];      /* the last values told of it, see registers.c */
+    int soon_fd;                 /* timer, when to look again whether it stopped */
+    struct patience soon_waited;
+    uint64_t tsc[GDB_TSCS]; /* the last values told of it, see registers.c */
     unsigned tscs;
     unsigned list_at; /* qsThreadInfo */
 
@@ -305,7 +307,7 @@ bool gdb_monitor_own(struct gdb *g, const char *line, struct out *o);
 /* The guest that a monitor command let go stands: answers, unless gdb_soon_forget came first. */
 void gdb_soon_over(struct gdb *g);
 void gdb_soon_forget(struct gdb *g);
-/* Of g->soon_fd: it did not stop soon. */
+/* Of g->soon_fd: it has not stopped yet. */
 void gdb_on_soon(void *arg, unsigned events);
 /* After commands of the client's ran: one may have been `quit`. */
 void gdb_take_quit(struct gdb *g);

@@ -112,6 +112,9 @@ static void patience_outlasts_a_pause(void)
     CHECK_EQ(patience_used(&p, start + 400 * ms), 400 * ms);
     CHECK_EQ(patience_used(&p, start + 60400 * ms), 1400 * ms); /* a minute's pause */
     CHECK_EQ(patience_used(&p, start + 60401 * ms), 1401 * ms);
+    p = (struct patience){.look_ns = 50 * ms};
+    CHECK_EQ(patience_used(&p, start), 0);
+    CHECK_EQ(patience_used(&p, start + 900 * ms), 100 * ms);
 }
 
 static const struct test tests[] = {
