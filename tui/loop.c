@@ -35,9 +35,10 @@ struct loop {
     bool full;    /* send every cell */
     bool stopped; /* EV_STOPPED arrived during this dispatch */
     uint64_t drawn_ns;
-    uint64_t hold_keys_ns; /* until then keys wait for the run that the last key began */
-    unsigned burst;        /* dispatches since the last frame */
-    int died_of;           /* signal that ends us */
+    struct patience step; /* of keys that wait for the run that the last key began */
+    bool holds_keys;
+    unsigned burst; /* dispatches since the last frame */
+    int died_of;    /* signal that ends us */
 };
 
 /* ---- signals -------------------------------------------------------------------------------- */
@@ -136,9 +137,10 @@ static bool runs(const struct loop *l)
 }
 
 /* `s` typed ahead must be as many steps, though a step ends only when the session says so. */
-static bool keys_wait(const struct loop *l)
+static bool keys_wait(struct loop *l)
 {
-    return runs(l) && clock_ns() < l->hold_keys_ns;
+    l->holds_keys = l->holds_keys && runs(l) && patience_used(&l->step, clock_ns()) < STEP_NS;
+    return l->holds_keys;
 }
 
 static void handle_keys(struct loop *l)
@@ -153,8 +155,10 @@ static void handle_keys(struct loop *l)
         if (key == K_NONE)
             continue;
         ui_key(&l->ui, key, x, y);
-        if (!ran && runs(l))
-            l->hold_keys_ns = clock_ns() + STEP_NS;
+        if (!ran && runs(l)) {
+            l->step = (struct patience){.look_ns = FRAME_NS};
+            l->holds_keys = true;
+        }
         handle_stop(l);
         carry_wish(l);
         l->urgent = true;
@@ -201,7 +205,7 @@ static void draw(struct loop *l)
 static int time_left(const struct loop *l)
 {
     uint64_t since = clock_ns() - l->drawn_ns;
-    bool soon = l->dirty || l->burst > BURST_MAX || keys_wait(l);
+    bool soon = l->dirty || l->burst > BURST_MAX || l->holds_keys;
     bool busy = session_exit_count(l->ui.s) != l->ui.v.status.exits;
     uint64_t due = soon ? FRAME_NS : busy ? BUSY_NS : STATUS_NS;
 
@@ -220,6 +224,7 @@ static void wait_and_serve(struct loop *l)
                           {.fd = calm ? session_fd(l->ui.s) : -1, .events = POLLIN}};
     int n = poll(p, 3, time_left(l));
 
+    screen_turn();
     if (n < 0 && errno != EINTR)
         l->died_of = SIGHUP;
     if (n == 0) {
@@ -233,7 +238,7 @@ static void wait_and_serve(struct loop *l)
         l->burst++;
         handle_stop(l);
     }
-    if (p[0].revents & POLLIN || wait)
+    if (p[0].revents & POLLIN || wait || screen_put_back())
         handle_keys(l);
     else if (p[0].revents) /* the terminal is gone */
         l->died_of = SIGHUP;

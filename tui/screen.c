@@ -308,14 +308,18 @@ static int plain(wint_t ch)
     return ch == '\n' ? K_ENTER : ch == 8 ? K_BACKSPACE : (int)ch;
 }
 
+static bool put_back; /* by screen_interrupted */
+
 bool screen_key(int *key, int *x, int *y)
 {
     wint_t ch;
     int got = wget_wch(input, &ch);
 
     *x = *y = 0;
-    if (got == ERR)
+    if (got == ERR) {
+        put_back = false;
         return false;
+    }
     if (got == KEY_CODE_YES) {
         *key = ch == KEY_MOUSE ? mouse_key(x, y) : special(ch);
         return true;
@@ -327,27 +331,35 @@ bool screen_key(int *key, int *x, int *y)
     return true;
 }
 
-/* Asked again and again while a script holds the main thread; a short one leaves keys to the loop.
- */
-#define HELD_NS  300000000u
-#define PAUSE_NS 100000000u
+#define HELD_NS 300000000u
+
+static uint64_t held_ns; /* since when the loop has been without a turn; 0: nobody asked yet */
+
+void screen_turn(void)
+{
+    held_ns = 0;
+}
+
+bool screen_put_back(void)
+{
+    return put_back;
+}
 
 bool screen_interrupted(void)
 {
-    static uint64_t first_ns, last_ns;
     struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
     uint64_t now = clock_ns();
     unsigned char bytes[64];
     ssize_t n;
 
-    if (now - last_ns > PAUSE_NS)
-        first_ns = now;
-    last_ns = now;
-    if (!active || now - first_ns < HELD_NS || poll(&p, 1, 0) <= 0)
+    if (!held_ns)
+        held_ns = now;
+    if (!active || now - held_ns < HELD_NS || poll(&p, 1, 0) <= 0)
         return false;
     n = read(STDIN_FILENO, bytes, sizeof bytes);
     if (n > 0 && memchr(bytes, KEY_CTRL('c'), (size_t)n))
         return true;
+    put_back |= n > 0;
     while (n-- > 0)
         ungetch(bytes[n]);
     return false;

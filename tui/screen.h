@@ -29,6 +29,10 @@ bool screen_key(int *key, int *x, int *y);
 /* Whether Ctrl-C was typed while something held the loop for long and nobody read keys; what was
  * typed with it is dropped then, else it stays. Ask often. False without a screen. */
 bool screen_interrupted(void);
+/* The loop has its turn: it was not held for long. */
+void screen_turn(void);
+/* Whether keys that screen_interrupted saw wait for screen_key: the terminal shows them no more. */
+bool screen_put_back(void);
 /* Restores the terminal with write(2) and tcsetattr alone: for signal handlers and bug(). */
 void screen_emergency(void);
 
