@@ -289,6 +289,16 @@ int vcpu_run_nothing(struct vcpu *v)
     return rc;
 }
 
+/* Such a KVM latches a HLT that is stepped and reports it later, perhaps when the interrupt has
+ * been served: the guest would halt once more, for an interrupt that has come already. */
+static bool is_hlt_next(struct vcpu *v)
+{
+    struct insn_head h;
+
+    insn_head_read(v, &h);
+    return h.special == SP_HLT;
+}
+
 /* Steps an emulated vCPU up to a point where a waiting interrupt can be given. True when that is
  * all that happened; false leaves another exit for the caller to report. */
 static bool step_to_window(struct vcpu *v, const struct vcpu_debug *want, int *rc)
@@ -298,6 +308,12 @@ static bool step_to_window(struct vcpu *v, const struct vcpu_debug *want, int *r
     stepping.step = true;
     v->run->request_interrupt_window = 0;
     for (unsigned i = 0; i < STARVED_STEPS; i++) {
+        if (is_hlt_next(v)) {
+            *rc = arm(v, want);
+            if (*rc == 0)
+                *rc = run_once(v);
+            return false;
+        }
         if ((*rc = arm(v, &stepping)) < 0)
             return false;
         *rc = run_once(v);

@@ -50,6 +50,13 @@ PROGRAM(halt, ".code64",
         " movl $0x40040, (%rsi)\n sti\n hlt\na_halt_behind: cli")
 extern const uint8_t a_halt_behind[];
 
+/* The same when it has waited for longer than a KVM that emulates ring 0 is trusted to notice that
+ * it may come, and a handler all of whose instructions but the last exit. */
+PROGRAM(starved, ".code64",
+        " mov $0xfee000f0, %esi\n movl $0x1ff, (%rsi)\n mov $0xfee00300, %esi\n"
+        " movl $0x40040, (%rsi)\n mov $2000, %ecx\n1: mov (%rsi), %eax\n loop 1b\n sti\n hlt\n"
+        " cli\n xor %eax, %eax")
+
 static const struct row {
     const char *name;
     enum dp_kind kind;
@@ -73,6 +80,8 @@ static const struct row {
      8, WATCH_ACCESS, false},
     {"IRETQ with a descriptor table that is watched", DP_LONG0, CODE(iretq), DP_GDT, 0x80,
      WATCH_ACCESS, true},
+    {"HLT whose interrupt has waited long", DP_LONG0, CODE(starved), DP_DATA, 8, WATCH_ACCESS,
+     false},
 };
 
 static struct program prog;
