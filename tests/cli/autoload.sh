@@ -10,7 +10,7 @@ g=${O:-o}/guests status=0
 check() { # NAME STATUS REGEX (or !REGEX) ARGS...
     local name=$1 want=$2 text=$3 out got
     shift 3
-    out=$(timeout -s KILL 60 "$VMSCOPE" run --timeout 40 "$@" 2>&1 </dev/null)
+    out=$(timeout -s KILL $((250 * TESTS_SCALE)) "$VMSCOPE" run --timeout $((200 * TESTS_SCALE)) "$@" 2>&1 </dev/null)
     got=$?
     if [[ $want != "$got" ]]; then
         echo "FAIL $name: status $got, want $want: $(tail -c 300 <<<"$out" | tr '\n' ' ')"

@@ -18,7 +18,7 @@ fail() {
 expect() {
     local name=$1 want=$2 text=$3 got
     shift 3
-    timeout -s KILL 100 "$VMSCOPE" run "$@" >"$d/out" 2>&1 </dev/null
+    timeout -s KILL $((250 * TESTS_SCALE)) "$VMSCOPE" run "$@" >"$d/out" 2>&1 </dev/null
     got=$?
     if [[ $want != "$got" ]]; then
         fail "$name" "status $got, want $want: $(tail -c 300 "$d/out" | tr '\n\000' '  ')"
@@ -30,11 +30,11 @@ expect() {
 }
 
 # A conversation: each --expect behind a --send is looked for in what comes after it.
-expect conversation 0 'all that was expected' --timeout 60 --expect 'tinyos> ' --send 'help\r' \
+expect conversation 0 'all that was expected' --timeout $((200 * TESTS_SCALE)) --expect 'tinyos> ' --send 'help\r' \
     --expect 'poweroff .*machine off' --send 'poweroff\r' --expect 'good bye' "$g/tinyos"
-expect said_before 8 "did not print what --expect 'type help" --timeout 60 --expect 'tinyos> ' \
+expect said_before 8 "did not print what --expect 'type help" --timeout $((200 * TESTS_SCALE)) --expect 'tinyos> ' \
     --send 'poweroff\r' --expect 'type help for the commands' --keep "$d/before" "$g/tinyos"
-expect last_send 0 'good bye' --timeout 60 --expect 'tinyos> ' --send 'poweroff\r' "$g/tinyos"
+expect last_send 0 'good bye' --timeout $((200 * TESTS_SCALE)) --expect 'tinyos> ' --send 'poweroff\r' "$g/tinyos"
 expect send_wrong 2 'backslash' --send 'a\q' "$g/hello16.bin"
 
 expect check_holds 0 'every --check holds' --check '$eax != 0 || 1' --check 'count(kind==io) > 3' \
@@ -47,7 +47,7 @@ expect check_half 2 'missing' --check '$rax ==' "$g/hello16.bin"
 expect check_of_records 2 'do not keep .value' --check 'count(value==3) > 1' "$g/hello16.bin"
 
 # Reports: well-formed, and with what the guest prints in them.
-expect reports 8 'again: cd ' --timeout 60 --expect '<&"nothing">' --fail 'no such "<line>"' \
+expect reports 8 'again: cd ' --timeout $((200 * TESTS_SCALE)) --expect '<&"nothing">' --fail 'no such "<line>"' \
     --check '1 == 2' --junit "$d/j.xml" --json="$d/r.json" --keep "$d/k2" "$g/hello16.bin"
 if command -v xmllint >/dev/null; then
     xmllint --noout "$d/j.xml" 2>"$d/xml" && echo "ok junit" || fail junit "$(head -n 1 "$d/xml")"
@@ -94,10 +94,7 @@ for sig in TERM HUP INT; do
     : >"$d/$sig"
     "$VMSCOPE" run --script "$d/loud.lua" "$g/hello16.bin" >>"$d/$sig" 2>&1 </dev/null &
     pid=$!
-    for ((t = 0; t < 400; t++)); do
-        grep -q looping "$d/$sig" && break
-        sleep 0.05
-    done
+    until grep -q looping "$d/$sig" || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
     kill -$sig $pid
     wait $pid 2>/dev/null
     got=$?

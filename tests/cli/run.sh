@@ -14,7 +14,7 @@ fail() { # NAME WHY
 expect() {
     local name=$1 want=$2 text=$3 out got
     shift 3
-    out=$(timeout -k 5 60 "$VMSCOPE" "$@" 2>&1 </dev/null | tr -d '\000')
+    out=$(timeout -k 5 $((250 * TESTS_SCALE)) "$VMSCOPE" "$@" 2>&1 </dev/null | tr -d '\000')
     got=${PIPESTATUS[0]}
     [[ ${want} == "$got" ]] || { fail "$name" "status $got, want $want: $(head -c 300 <<<"$out")"; return; }
     grep -qaiE -e "$text" <<<"$out" || { fail "$name" "\"$text\" is not in: $(head -c 400 <<<"$out")"; return; }
@@ -91,24 +91,19 @@ else
     echo "SKIP json: there is no python3 to parse it"
 fi
 
-# ends NAME SIGNAL: a running guest is told to go; it goes within 5 s and not by a crash.
+# ends NAME SIGNAL: a running guest is told to go; it goes, and not by a crash.
 ends() {
-    local pid got t
+    local pid got end
     "$VMSCOPE" run --serial "file:$TEST_DIR/$1.serial" "$g/tinyos" >"$TEST_DIR/$1.log" 2>&1 </dev/null &
     pid=$!
-    for ((t = 0; t < 200; t++)); do
-        grep -qa tinyos "$TEST_DIR/$1.serial" 2>/dev/null && break
-        sleep 0.05
-    done
+    until grep -qa tinyos "$TEST_DIR/$1.serial" 2>/dev/null || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
     kill "-$2" $pid
-    for ((t = 0; t < 100; t++)); do
-        kill -0 $pid 2>/dev/null || break
-        sleep 0.05
-    done
+    end=$((SECONDS + 100 * TESTS_SCALE))
+    while kill -0 $pid 2>/dev/null && ((SECONDS < end)); do sleep 0.05; done
     if kill -0 $pid 2>/dev/null; then
         kill -KILL $pid
         wait $pid 2>/dev/null
-        fail "$1" "still runs 5 s after SIG$2"
+        fail "$1" "still runs $((100 * TESTS_SCALE)) s after SIG$2"
         return
     fi
     wait $pid 2>/dev/null
@@ -135,7 +130,7 @@ if ((got >= 132 && got != 141)); then fail closed_pipe "status $got"; else echo 
 # closed NAME STATUS REDIRECTIONS: a descriptor that is closed is not given to something else.
 closed() {
     local got
-    eval "timeout -k 5 60 \"\$VMSCOPE\" run \"\$g/hello16.bin\" $3"
+    eval "timeout -k 5 $((250 * TESTS_SCALE)) \"\$VMSCOPE\" run \"\$g/hello16.bin\" $3"
     got=$?
     if ((got == $2)); then echo "ok $1"; else fail "$1" "status $got, want $2"; fi
 }

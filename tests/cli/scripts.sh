@@ -13,7 +13,7 @@ status=0
 expect() {
     local name=$1 want=$2 text=$3 out got
     shift 3
-    out=$(timeout -s KILL 60 "$VMSCOPE" run --timeout 40 "$@" 2>&1 </dev/null | tr -d '\000')
+    out=$(timeout -s KILL $((250 * TESTS_SCALE)) "$VMSCOPE" run --timeout $((200 * TESTS_SCALE)) "$@" 2>&1 </dev/null | tr -d '\000')
     got=${PIPESTATUS[0]}
     if [[ $want != "$got" ]]; then
         echo "FAIL $name: status $got, want $want: $(tail -c 300 <<<"$out" | tr '\n' ' ')"
@@ -89,7 +89,7 @@ expect slow_clock_of_kvm 2 'no effect on the timers of --irqchip kernel' --slow-
 
 # Linux's memory, made by hand in both layouts of kallsyms: each line of the script is a check.
 for form in old new; do
-    timeout -s KILL 60 "$VMSCOPE" run -S --timeout 50 -m 64M --script "tests/cli/linux_memory.lua,form=$form" \
+    timeout -s KILL $((250 * TESTS_SCALE)) "$VMSCOPE" run -S --timeout $((200 * TESTS_SCALE)) -m 64M --script "tests/cli/linux_memory.lua,form=$form" \
         "$g/hello64" >"$d/linux.$form" 2>&1 </dev/null
     if [[ $? == 0 && $(grep -c '^PASS' "$d/linux.$form") == 20 ]] && ! grep -q '^MISS' "$d/linux.$form"; then
         echo "ok linux_$form"

@@ -14,7 +14,7 @@ fail() {
 said() {
     local name=$1 want=$2 text=$3 got
     shift 3
-    timeout -s KILL 60 "$@" >"$d/out" 2>&1 </dev/null
+    timeout -s KILL $((250 * TESTS_SCALE)) "$@" >"$d/out" 2>&1 </dev/null
     got=$?
     if [[ $got != "$want" ]]; then
         fail "$name" "status $got, want $want: $(tail -c 300 "$d/out" | tr '\n\000' '  ')"
@@ -97,7 +97,7 @@ for a in "run --$odd x" "run $odd" "run $odd y" "run --boot $odd x" "run -x $odd
     "run --expect no --keep /nowhere/$odd $g/hello16.bin" "run --gdb unix:/nowhere/$odd $g/hello16.bin" \
     "run --control unix:/nowhere/$odd $g/hello16.bin" "run -e $odd $g/hello16.bin" "report $odd" "doctor $odd"; do
     # shellcheck disable=SC2086
-    timeout -s KILL 60 "$VMSCOPE" $a >"$d/out" 2>&1 </dev/null
+    timeout -s KILL $((250 * TESTS_SCALE)) "$VMSCOPE" $a >"$d/out" 2>&1 </dev/null
     grep -qa $'\e' "$d/out" && fail odd_names "$(cat -v "$d/out" | head -n 1)"
     grep -q 'vmscope: ' "$d/out" || fail odd_names "nothing is said about: $(cat -v <<<"$a")"
 done
@@ -119,10 +119,7 @@ said other_language 33 'by COM1' env LC_ALL=C "$VMSCOPE" run "$g/hello16.bin"
 # Stopped, continued, interrupted twice; killed while it records.
 "$VMSCOPE" run --serial "file:$d/serial" "$g/tinyos" >"$d/out" 2>&1 </dev/null &
 pid=$!
-for ((t = 0; t < 400; t++)); do
-    grep -qa 'tinyos>' "$d/serial" 2>/dev/null && break
-    sleep 0.05
-done
+until grep -qa 'tinyos>' "$d/serial" 2>/dev/null || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
 kill -STOP $pid
 kill -CONT $pid
 kill -WINCH $pid
@@ -136,8 +133,7 @@ got=$?
     fail stopped_and_interrupted "status $got: $(tail -n 1 "$d/out")"
 "$VMSCOPE" run --trace "$d/killed.trace" --append n=100000000 "$g/storm_pio" >/dev/null 2>&1 </dev/null &
 pid=$!
-for ((t = 0; t < 400; t++)); do
-    [[ -s $d/killed.trace && $(stat -c %s "$d/killed.trace") -gt 100000 ]] && break
+until [[ -s $d/killed.trace && $(stat -c %s "$d/killed.trace") -gt 100000 ]] || ! kill -0 $pid 2>/dev/null; do
     sleep 0.05
 done
 kill -KILL $pid

@@ -17,11 +17,10 @@ check() { # NAME CONDITION-TEXT-OR-EMPTY
     fi
 }
 listens() {
-    for ((t = 0; t < 400; t++)); do
-        [[ -S $TEST_DIR/s ]] && return 0
+    until [[ -S $TEST_DIR/s ]]; do
+        kill -0 $pid 2>/dev/null || return
         sleep 0.05
     done
-    return 1
 }
 start() {
     "$VMSCOPE" run -S --control "unix:$TEST_DIR/s" "${O:-o}/guests/hello64" >"$TEST_DIR/out" 2>&1 </dev/null &
@@ -48,7 +47,7 @@ check left_behind "$([[ -S $TEST_DIR/s ]] || echo "a killed vmscope leaves its s
 rm -f "$TEST_DIR/answer"
 "$VMSCOPE" run -S --control "unix:$TEST_DIR/s" "${O:-o}/guests/hello64" >"$TEST_DIR/out" 2>&1 </dev/null &
 pid=$!
-for ((t = 0; t < 200; t++)); do
+while kill -0 $pid 2>/dev/null; do
     printf '{"jsonrpc":"2.0","id":1,"method":"quit","params":{"status":5}}\n' |
         nc -N -U "$TEST_DIR/s" >"$TEST_DIR/answer" 2>/dev/null
     grep -q result "$TEST_DIR/answer" && break

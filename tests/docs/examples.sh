@@ -41,7 +41,7 @@ while IFS='|' read -r n where cond; do
     want=0 words=
     [[ $cond =~ status\ ([0-9]+) ]] && want=${BASH_REMATCH[1]}
     [[ $cond =~ prints\ (.*)$ ]] && words=${BASH_REMATCH[1]}
-    timeout 100 bash -e "$TEST_DIR/$n.sh" >"$TEST_DIR/$n.out" 2>&1 </dev/null
+    timeout $((250 * TESTS_SCALE)) bash -e "$TEST_DIR/$n.sh" >"$TEST_DIR/$n.out" 2>&1 </dev/null
     got=$?
     if ((got != want)); then
         echo "FAIL $name: status $got, want $want: $(tail -n 1 "$TEST_DIR/$n.out" | head -c 300)"

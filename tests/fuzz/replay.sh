@@ -16,7 +16,7 @@ if "$program" "${files[@]}"; then
     exit 0
 fi
 for f in "${files[@]}"; do
-    timeout 20 "$program" "$f" >"$TEST_DIR/one.log" 2>&1 && continue
+    timeout $((100 * TESTS_SCALE)) "$program" "$f" >"$TEST_DIR/one.log" 2>&1 && continue
     echo "FAIL ${f##*/}: $(grep -m1 -E 'ERROR|runtime error|ssert' "$TEST_DIR/one.log" || echo "ended with an error")"
     echo "  again: $program $f"
 done

@@ -46,7 +46,8 @@ def record(vm, commands):
 
     carrier = threading.Thread(target=carry, daemon=True)
     carrier.start()
-    said = subprocess.run(["gdb", "-nx", "-q", "-batch", "-ex", "target remote 127.0.0.1:%d" % front.getsockname()[1],
+    said = subprocess.run(["gdb", "-nx", "-q", "-batch", "-ex", "set remotetimeout 60",
+                           "-ex", "target remote 127.0.0.1:%d" % front.getsockname()[1],
                            "-x", commands], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           timeout=2 * rsp.PATIENCE)
     carrier.join(20)

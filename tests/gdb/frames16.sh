@@ -10,7 +10,7 @@ as --32 -o f.o "$OLDPWD/tests/gdb/frames16.S" && ld -m elf_i386 -Ttext 0x7c00 -o
 cd - >/dev/null || exit 1
 start --symbols "$TEST_DIR/f.elf" "$TEST_DIR/f.bin"
 "$VMSCOPE" gdbinit --gdb "127.0.0.1:$port" --symbols "$TEST_DIR/f.elf" "$TEST_DIR/f.bin" >"$TEST_DIR/init"
-timeout $((60 * TESTS_SCALE)) gdb -nx -q -batch -x "$TEST_DIR/init" -ex 'break *inner' -ex 'continue' -ex 'bt' -ex 'echo after push\n' \
+"${gdb[@]}" -x "$TEST_DIR/init" -ex 'break *inner' -ex 'continue' -ex 'bt' -ex 'echo after push\n' \
     -ex 'stepi' -ex 'bt' -ex 'echo in frame\n' -ex 'stepi' -ex 'bt' -ex 'up' -ex 'p/x $sp' -ex 'echo at ret\n' \
     -ex 'stepi' -ex 'stepi' -ex 'bt' -ex 'echo finishing\n' -ex 'finish' -ex 'bt' -ex 'kill' >"$TEST_DIR/gdb.out" 2>&1 </dev/null
 for where in 'hit|Breakpoint 1' 'after push' 'in frame' 'at ret'; do

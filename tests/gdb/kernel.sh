@@ -87,14 +87,14 @@ has parts_and_vectors 'parts: 1.5 3.25 30516' 'rip +0x100001'
 
 # The end of the guest is the end of its threads; in extended mode `run` begins again.
 start "$g/hello64"
-timeout -k 5 $((60 * TESTS_SCALE)) gdb -nx -q -batch -ex 'set confirm off' -ex "target extended-remote 127.0.0.1:$port" -ex 'continue' \
+"${gdb[@]}" -ex "target extended-remote 127.0.0.1:$port" -ex 'continue' \
     -ex 'info threads' -ex 'stepi' -ex 'monitor info cpus' -ex 'tbreak guest_done' -ex 'run' -ex 'info threads' \
     -ex 'kill' >"$TEST_DIR/gdb.out" 2>&1 </dev/null
 has end_of_threads 'exited with code 041' 'No threads' 'not being run' 'guest_done' 'Thread 1'
 
 # So are a detaching and a killing; `attach` and `run` come back.
 start "$g/tinyos"
-timeout -k 5 $((60 * TESTS_SCALE)) gdb -nx -q -batch -ex 'set confirm off' -ex "target extended-remote 127.0.0.1:$port" \
+"${gdb[@]}" -ex "target extended-remote 127.0.0.1:$port" \
     -ex 'break kernel_main' -ex 'continue' -ex 'detach' -ex 'info threads' -ex 'attach 1' -ex 'info threads' \
     -ex 'stepi' -ex 'kill' -ex 'info threads' -ex 'run' -ex 'bt 1' -ex 'kill' -ex 'attach 1' -ex 'info registers eip' \
     -ex 'detach' >"$TEST_DIR/gdb.out" 2>&1 </dev/null
@@ -104,7 +104,7 @@ has_not attaches_without_errors 'Could not read|New Thread'
 
 # vmscope ends while gdb waits, and at gdb's wish.
 start "$g/tinyos"
-timeout -k 5 $((60 * TESTS_SCALE)) gdb -nx -q -batch -ex "target remote 127.0.0.1:$port" -ex 'continue' -ex 'p 6*7' \
+"${gdb[@]}" -ex "target remote 127.0.0.1:$port" -ex 'continue' -ex 'p 6*7' \
     >"$TEST_DIR/gdb.out" 2>&1 </dev/null &
 gdb_pid=$!
 until_prompt $gdb_pid
@@ -112,7 +112,7 @@ stop
 wait $gdb_pid
 has vmscope_ends_first 'terminated with signal SIGTERM' '= 42'
 start "$g/hello64"
-timeout $((20 * TESTS_SCALE)) gdb -nx -q -batch -ex "target remote 127.0.0.1:$port" -ex 'monitor quit 5' >"$TEST_DIR/gdb.out" 2>&1 </dev/null
+"${gdb[@]}" -ex "target remote 127.0.0.1:$port" -ex 'monitor quit 5' >"$TEST_DIR/gdb.out" 2>&1 </dev/null
 wait "$vm_pid"
 [[ $? == 5 ]] && echo "ok monitor_quit" || fail monitor_quit "vmscope went on or ended with another status"
 vm_pid=

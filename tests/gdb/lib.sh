@@ -4,6 +4,9 @@ cd "$(dirname "$0")/../.." || exit 2
 g=${O:-o}/guests
 status=0
 vm_pid=
+# gdb for one batch of commands. An answer may be late on a busy machine; the limits are for what hangs.
+gdb=(timeout -k 5 $((120 * TESTS_SCALE)) gdb -nx -q -batch -ex 'set pagination off' -ex 'set confirm off'
+    -ex 'set remotetimeout 60')
 
 # skip_without COMMAND NAME...: ends the program when the command is missing.
 skip_without() {
@@ -19,11 +22,12 @@ skip_without() {
 start() {
     stop
     : >"$TEST_DIR/vm.err" # the child empties it too late for us
-    "$VMSCOPE" run -S --gdb 0 --timeout $((100 * TESTS_SCALE)) "$@" >"$TEST_DIR/vm.out" 2>"$TEST_DIR/vm.err" </dev/null &
+    "$VMSCOPE" run -S --gdb 0 --timeout $((500 * TESTS_SCALE)) "$@" >"$TEST_DIR/vm.out" 2>"$TEST_DIR/vm.err" </dev/null &
     vm_pid=$!
     port=
     until [[ $port ]]; do
         kill -0 $vm_pid 2>/dev/null || { echo "FAIL start: $(cat "$TEST_DIR/vm.err")"; exit 1; }
+        sleep 0.02
         port=$(sed -n 's/.*Listening for gdb at 127\.0\.0\.1:\([0-9]*\).*/\1/p' "$TEST_DIR/vm.err")
     done
 }
@@ -32,6 +36,7 @@ start() {
 until_prompt() {
     until grep -qa '[$>] ' "$TEST_DIR/vm.out" || { [[ ${2-} ]] && grep -qa "$2" "$TEST_DIR/gdb.out"; }; do
         kill -0 "$1" 2>/dev/null || break
+        sleep 0.02
     done
 }
 
@@ -47,8 +52,7 @@ trap stop EXIT
 gdb_run() {
     local args=() c
     for c; do args+=(-ex "$c"); done
-    timeout -k 5 $((60 * TESTS_SCALE)) gdb -nx -q -batch -ex 'set pagination off' -ex 'set confirm off' \
-        -ex 'set width 0' ${gdb_file:+-ex "file $gdb_file"} -ex "target remote 127.0.0.1:$port" \
+    "${gdb[@]}" -ex 'set width 0' ${gdb_file:+-ex "file $gdb_file"} -ex "target remote 127.0.0.1:$port" \
         "${args[@]}" >"$TEST_DIR/gdb.out" 2>&1 </dev/null
     gdb_status=$?
     # What users lose sessions to must not come up anywhere.
@@ -89,7 +93,7 @@ has_not() { # NAME REGEX
 # mi_start: gdb's machine interface as a co-process; mi NAME REGEX COMMAND... sends the commands and
 # reads on until a line matches. All that was said is in gdb.out.
 mi_start() {
-    coproc MI { exec gdb -nx -q --interpreter=mi3 2>&1; }
+    coproc MI { exec gdb -nx -q -ex 'set remotetimeout 60' --interpreter=mi3 2>&1; }
     mi_pid=$MI_PID
     exec {mi_to}>&"${MI[1]}" {mi_from}<&"${MI[0]}"
     : >"$TEST_DIR/gdb.out"
@@ -99,7 +103,7 @@ mi() {
     local name=$1 re=$2 c line
     shift 2
     for c; do printf '%s\n' "$c" >&$mi_to; done
-    while IFS= read -r -t $((20 * TESTS_SCALE)) -u $mi_from line; do
+    while IFS= read -r -t $((100 * TESTS_SCALE)) -u $mi_from line; do
         printf '%s\n' "$line" >>"$TEST_DIR/gdb.out"
         [[ $line =~ $re ]] && { echo "ok $name"; return; }
     done

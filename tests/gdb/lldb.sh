@@ -5,10 +5,13 @@ set -u
 lldb=$(command -v lldb-14 || command -v lldb || echo lldb-14)
 skip_without "$lldb" lldb
 
+# For one batch of commands.
+lldb=(timeout -k 5 $((120 * TESTS_SCALE)) "$lldb" -x -b -o 'settings set plugin.process.gdb-remote.packet-timeout 60')
+
 lldb_run() {
     local args=() c
     for c; do args+=(-o "$c"); done
-    timeout -k 5 80 "$lldb" -x -b -o "target create $g/hello64" -o "gdb-remote 127.0.0.1:$port" \
+    "${lldb[@]}" -o "target create $g/hello64" -o "gdb-remote 127.0.0.1:$port" \
         "${args[@]}" -o quit >"$TEST_DIR/gdb.out" 2>&1 </dev/null
 }
 
@@ -26,7 +29,7 @@ has lldb_threads "name = 'vCPU 0'"
 # Watchpoints, frames, stepping by line, stops that lldb has no word for, the end. `-k` commands run
 # when the first stop of a kind that counts as a crash has come.
 start --symbols "$g/stack" -e 'tbreak guest_main' -e continue "$g/stack"
-timeout -k 5 80 "$lldb" -x -b -o "target create $g/stack" -o "gdb-remote 127.0.0.1:$port" -o 'register read cr0 lstar' \
+"${lldb[@]}" -o "target create $g/stack" -o "gdb-remote 127.0.0.1:$port" -o 'register read cr0 lstar' \
     -o 'breakpoint set -n bottom' -o 'continue' -o 'bt' -o 'up' -o 'frame variable here' -o 'watchpoint set variable here' \
     -o 'watchpoint list' -o 'watchpoint delete 1' -o 'finish' -o 'thread step-inst -c 3' -o 'next' -o 'expr 6 * 7' \
     -o 'memory region $pc' -o 'disassemble -c 2' -o 'breakpoint delete -f' \

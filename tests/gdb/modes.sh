@@ -81,7 +81,7 @@ has comes_back_in_long_mode 'rip +0x7f46' '=> 0x7f4b'
 # Run again from each mode: the breakpoint of that mode is reached again.
 start "$g/modes.bin"
 for at in 0x7e04 0x7ec6 0x7f46 0x7f82; do
-    timeout -k 5 $((60 * TESTS_SCALE)) gdb -nx -q -batch -ex 'set confirm off' -ex "target extended-remote 127.0.0.1:$port" \
+    "${gdb[@]}" -ex "target extended-remote 127.0.0.1:$port" \
         -ex "break *$at" -ex 'continue' -ex 'run' -ex 'x/i $pc' -ex 'kill' >"$TEST_DIR/gdb.out" 2>&1 </dev/null
     has "runs_again_from_$at" 'Breakpoint 1' 'Breakpoint 1' "=> $at"
     has_not "runs_without_errors_from_$at" 'too long|not compatible|SIGTRAP'

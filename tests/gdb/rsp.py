@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-PATIENCE = 60 * int(os.environ["TESTS_SCALE"])  # seconds for an answer; the machine may be busy
+PATIENCE = 120 * int(os.environ["TESTS_SCALE"])  # seconds for an answer; the machine may be busy
 
 
 class Vm:

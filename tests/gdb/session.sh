@@ -65,7 +65,7 @@ has unmapped_breakpoint 'Hardware assisted breakpoint 1'
 
 # Ctrl-C, as a terminal sends it, while the guest runs.
 start "$g/tinyos"
-timeout -k 5 $((60 * TESTS_SCALE)) gdb -nx -q -batch -ex 'set pagination off' -ex "target remote 127.0.0.1:$port" \
+"${gdb[@]}" -ex "target remote 127.0.0.1:$port" \
     -ex 'continue' -ex 'info registers rip' -ex 'detach' >"$TEST_DIR/gdb.out" 2>&1 </dev/null &
 gdb_pid=$!
 until_prompt $gdb_pid Continuing
@@ -75,7 +75,7 @@ has interrupt 'SIGINT' 'rip +0x' 'detached'
 
 # gdb is killed while the guest runs: the guest goes on, and the next gdb finds it.
 start "$g/tinyos"
-timeout -k 5 $((60 * TESTS_SCALE)) gdb -nx -q -batch -ex "target remote 127.0.0.1:$port" -ex 'break *0x1' -ex 'continue' \
+"${gdb[@]}" -ex "target remote 127.0.0.1:$port" -ex 'break *0x1' -ex 'continue' \
     >"$TEST_DIR/gdb.out" 2>&1 </dev/null &
 gdb_pid=$!
 until_prompt $gdb_pid
@@ -92,14 +92,14 @@ echo "ok kill_ends_run"
 
 # extended-remote: the guest can be run again.
 start "$g/hello64"
-timeout -k 5 $((60 * TESTS_SCALE)) gdb -nx -q -batch -ex 'set confirm off' -ex "target extended-remote 127.0.0.1:$port" \
+"${gdb[@]}" -ex "target extended-remote 127.0.0.1:$port" \
     -ex 'break guest_done' -ex 'continue' -ex 'run' -ex 'continue' -ex 'kill' >"$TEST_DIR/gdb.out" 2>&1 </dev/null
 has runs_again 'Breakpoint 1, .*guest_done' 'Breakpoint 1, .*guest_done'
 
 "$VMSCOPE" gdbinit --gdb "127.0.0.1:1" "$g/hello64" >"$TEST_DIR/init" || fail gdbinit "status $?"
 start "$g/hello64"
 sed -i "s/127\.0\.0\.1:1/127.0.0.1:$port/" "$TEST_DIR/init"
-timeout $((60 * TESTS_SCALE)) gdb -nx -q -batch -x "$TEST_DIR/init" -ex 'stepi' -ex 'show scheduler-locking' \
+"${gdb[@]}" -x "$TEST_DIR/init" -ex 'stepi' -ex 'show scheduler-locking' \
     >"$TEST_DIR/gdb.out" 2>&1 </dev/null
 has gdbinit '_start' 'is "step"'
 exit $status

@@ -9,7 +9,7 @@ skip_without python3 signals
 waiter() {
     python3 - "$port" "$1" <<'PY'
 import socket, sys
-s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 60)
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 200)
 s.sendall(b"$QNonStop:%s#%02x$?#3f" % (sys.argv[2].encode(), sum(b"QNonStop:" + sys.argv[2].encode()) & 255))
 got = b""
 while got.count(b"#") < 2:
@@ -34,7 +34,10 @@ try() { # NAME SIGNAL NON-STOP ARGS...
     : >"$TEST_DIR/client" # of the one before, which says "goes" too; the child empties it too late
     waiter "$non_stop" >"$TEST_DIR/client" 2>&1 &
     local client=$!
-    until grep -q goes "$TEST_DIR/client"; do kill -0 $client 2>/dev/null || break; done
+    until grep -q goes "$TEST_DIR/client"; do
+        kill -0 $client 2>/dev/null || break
+        sleep 0.02
+    done
     kill "-$signal" "$vm_pid"
     wait "$vm_pid"
     code=$?

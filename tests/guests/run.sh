@@ -76,11 +76,11 @@ while IFS=$'\t' read -r name image options want text flags; do
     tries=1
     kernel=("${args[@]}")
     [[ ${VMSCOPE_IN_RIG-} && $flags == *,irq,* ]] && { tries=4; args+=(--slow-clock 10); }
-    try "$name" 60 "$want" "$text" "${args[@]}" "$path"
+    try "$name" 200 "$want" "$text" "${args[@]}" "$path"
     [[ $flags == *,irqchip-both,* ]] &&
-        try "$name.kernel" 60 "$want" "$text" --irqchip kernel "${kernel[@]}" "$path"
+        try "$name.kernel" 200 "$want" "$text" --irqchip kernel "${kernel[@]}" "$path"
     [[ $flags == *,no-step,* ]] ||
-        try "$name.stepped" 120 "$want" "$text" -e "stepi 100000000" "${args[@]}" "$path"
+        try "$name.stepped" 200 "$want" "$text" -e "stepi 100000000" "${args[@]}" "$path"
 done <"$table"
 ((rows)) || { echo "FAIL rows: no row of $table matches '${1-}'"; status=1; }
 exit $status

@@ -19,7 +19,7 @@ open_term() {
     local w=$1 h=$2
     shift 2
     tm kill-server 2>/dev/null
-    while tm has-session 2>/dev/null; do :; done
+    while tm has-session 2>/dev/null; do sleep 0.02; done
     sock=vms$$-$((++terms))
     rm -f "$TEST_DIR/before" "$TEST_DIR/after"
     tm new-session -d -x "$w" -y "$h" \
@@ -32,9 +32,12 @@ screen() { tm capture-pane -p; }
 keys() { tm send-keys "$@"; }
 pane() { tm display-message -p "#{$1}"; }
 
+# How long a condition may take to come about: only what hangs takes longer.
+patience=$((100 * TESTS_SCALE))
+
 # see REGEX [SECONDS]: waits until the screen has it.
 see() {
-    local end=$((SECONDS + ${2:-20}))
+    local end=$((SECONDS + ${2:-$patience}))
     until screen | grep -qE -e "$1"; do
         ((SECONDS < end)) || return 1
         sleep 0.03
@@ -42,7 +45,7 @@ see() {
 }
 # lose REGEX: waits until the screen has it no longer.
 lose() {
-    local end=$((SECONDS + 20))
+    local end=$((SECONDS + patience))
     while screen | grep -qE -e "$1"; do
         ((SECONDS < end)) || return 1
         sleep 0.03
@@ -73,4 +76,4 @@ fail() {
     status=1
     return 1
 }
-want() { see "$1" "${2:-20}" || fail "the screen never showed \"$1\""; }
+want() { see "$1" || fail "the screen never showed \"$1\""; }

@@ -25,7 +25,7 @@ for f in tests/lua/*.lua; do
     # Where all is slow, hooks take longer than the time between two ticks.
     [[ $TESTS_SCALE -gt 1 ]] && words=(--slow-clock 20 "${words[@]}")
     set -o pipefail
-    out=$(timeout -s KILL $((120 * TESTS_SCALE)) "$VMSCOPE" run --timeout $((100 * TESTS_SCALE)) --script "$f" "${words[@]}" 2>&1 </dev/null | tr -d '\000')
+    out=$(timeout -s KILL $((250 * TESTS_SCALE)) "$VMSCOPE" run --timeout $((200 * TESTS_SCALE)) --script "$f" "${words[@]}" 2>&1 </dev/null | tr -d '\000')
     got=$?
     if [[ $got != "${want:-0}" ]]; then
         echo "FAIL $name: status $got, want ${want:-0}: $(tail -c 600 <<<"$out" | tr '\n' ' ')"

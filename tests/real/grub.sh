@@ -18,7 +18,7 @@ check() { # STATUS NAME WHY-NOT
 }
 
 if dir=$(unpack_deb ipxe); then
-    "$VMSCOPE" run --timeout $((10 * TESTS_SCALE)) "$dir/boot/ipxe.lkrn" >"$TEST_DIR/ipxe.out" 2>&1 </dev/null
+    "$VMSCOPE" run --timeout $((100 * TESTS_SCALE)) "$dir/boot/ipxe.lkrn" >"$TEST_DIR/ipxe.out" 2>&1 </dev/null
     [[ $? == 2 ]] && grep -q 'calls the BIOS' "$TEST_DIR/ipxe.out"
     check $? ipxe_is_refused "$(tail -n 1 "$TEST_DIR/ipxe.out")"
 else
@@ -59,7 +59,7 @@ tar -cf disk.tar -C disk hello guest
     echo lsmmap date sleep memdisk tar cat normal multiboot boot >mkimage.out 2>&1 ||
     { echo "FAIL grub_image: $(tail -n 1 mkimage.out)"; exit 1; }
 
-"$VMSCOPE" run --timeout $((120 * TESTS_SCALE)) -m 64M --serial file:serial --script "$lua" --trace grub.vtr grub.elf \
+"$VMSCOPE" run --timeout $((500 * TESTS_SCALE)) -m 64M --serial file:serial --script "$lua" --trace grub.vtr grub.elf \
     >out 2>err </dev/null
 code=$?
 cat out err

@@ -2,7 +2,7 @@
 -- `kaslr` say about it at a stop. name=: of the tests; until=: smp, alternatives or init; cpus=: how many.
 local a = ...
 local lx = dofile("scripts/lib/linux.lua")
-local patience = tonumber(a.patience or 480)
+local patience = tonumber(a.patience)
 
 local function check(what, good, why)
   print(string.format("%s %s_%s%s", good and "ok" or "FAIL", a.name, what, good and "" or ": " .. tostring(why)))

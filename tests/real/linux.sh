@@ -26,10 +26,10 @@ story() {
     local name=$1 image=$2 until=$3 append=$4 more=${5-} want=0 code
     shift 5
     [[ $until == init ]] && want=33
-    "$VMSCOPE" run --timeout $((1500 * TESTS_SCALE)) -m 128M --initrd "$initrd" "$@" \
+    "$VMSCOPE" run --timeout $((1700 * TESTS_SCALE)) -m 128M --initrd "$initrd" "$@" \
         --serial "file:$TEST_DIR/$name.serial" \
         --append "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 $append" \
-        --script "tests/real/linux.lua,name=$name,until=$until,init=$initrd.init,patience=$((${PATIENCE:-480} * TESTS_SCALE))$more" \
+        --script "tests/real/linux.lua,name=$name,until=$until,init=$initrd.init,patience=$((${PATIENCE:-1200} * TESTS_SCALE))$more" \
         "$image" >"$TEST_DIR/$name.out" 2>"$TEST_DIR/$name.err" </dev/null
     code=$?
     cat "$TEST_DIR/$name.out" "$TEST_DIR/$name.err"
@@ -52,7 +52,7 @@ linux_initrd "$initrd" || { echo "FAIL linux_initrd: the program of the initramf
 [[ -s $vmlinux ]] || vmlinux_of "$bzimage" "$vmlinux"
 pvh=init kaslr=init
 if [[ ${TESTS_SLOW-} == true ]]; then
-    PATIENCE=900
+    PATIENCE=1500
 elif $emulated; then
     pvh='' kaslr=alternatives
 fi

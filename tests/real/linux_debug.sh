@@ -13,9 +13,9 @@ vmlinux=$dir/vmlinux
 [[ -s $vmlinux ]] || vmlinux_of "$(find "$dir/boot" -name 'vmlinuz-*' | head -n 1)" "$vmlinux"
 [[ -s $vmlinux ]] || skip_all "no tool here unpacks the kernel (tried xz, zstd, gzip, lz4)" linux_debug
 linux_initrd "$TEST_DIR/initrd" || { echo "FAIL linux_debug: the program of the initramfs does not build"; exit 1; }
-"$VMSCOPE" run --timeout $((900 * TESTS_SCALE)) -m 128M --initrd "$TEST_DIR/initrd" --serial "file:$TEST_DIR/serial" \
+"$VMSCOPE" run --timeout $((1700 * TESTS_SCALE)) -m 128M --initrd "$TEST_DIR/initrd" --serial "file:$TEST_DIR/serial" \
     --append "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1 cryptomgr.notests nokaslr" \
-    --script "tests/real/linux_debug.lua,patience=$((300 * TESTS_SCALE))" "$vmlinux" >"$TEST_DIR/out" 2>&1 </dev/null
+    --script "tests/real/linux_debug.lua,patience=$((1000 * TESTS_SCALE))" "$vmlinux" >"$TEST_DIR/out" 2>&1 </dev/null
 code=$?
 cat "$TEST_DIR/out"
 if ((code != 33)) && ! grep -q '^FAIL' "$TEST_DIR/out"; then

@@ -23,7 +23,7 @@ progressed() {
 }
 
 # 5 MB are the least that it tests in the window of 4 MB; what it does with them is the same.
-limit=$((150 * TESTS_SCALE))
+limit=$((800 * TESTS_SCALE))
 [[ ${TESTS_SLOW-} == true ]] && limit=3000
 "$VMSCOPE" run --timeout $limit -m 5M --serial "file:$serial" --trace "$TEST_DIR/memtest.vtr" \
     --append "console=ttyS0,115200" "$image" >"$TEST_DIR/out" 2>"$TEST_DIR/err" </dev/null &

@@ -21,7 +21,7 @@ record hlt.vtr --append n=60 "$g/storm_hlt"
 record pio.vtr --append n=60000 "$g/storm_pio"
 record pio2.vtr --append n=60000 "$g/storm_pio"
 record pio3.vtr --append n=60001 "$g/storm_pio"
-r() { timeout $((60 * TESTS_SCALE)) "$VMSCOPE" report "$@" 2>&1 </dev/null; }
+r() { timeout $((250 * TESTS_SCALE)) "$VMSCOPE" report "$@" 2>&1 </dev/null; }
 has() { # NAME TEXT ARGS...: a regular expression in what report says
     local name=$1 text=$2 out
     shift 2

@@ -109,9 +109,8 @@ fi
 "$VMSCOPE" run --serial none --append n=100000000 --trace "$TEST_DIR/killed.vtr" "$g/storm_pio" \
     >"$TEST_DIR/killed.log" 2>&1 </dev/null &
 pid=$!
-for ((i = 0; i < 300 * TESTS_SCALE; i++)); do
-    [[ -s $TEST_DIR/killed.vtr ]] && (($(stat -c %s "$TEST_DIR/killed.vtr") > 100000)) && break
-    sleep 0.1
+until [[ -s $TEST_DIR/killed.vtr && $(stat -c %s "$TEST_DIR/killed.vtr") -gt 100000 ]] || ! kill -0 $pid 2>/dev/null; do
+    sleep 0.05
 done
 kill -KILL $pid
 wait $pid 2>/dev/null

@@ -9,7 +9,7 @@ first=150000 last=400000
 if [[ ${TESTS_SLOW:-} == true ]]; then first=1000000 last=60000000; fi
 file=$TEST_DIR/soak.vtr
 
-"$VMSCOPE" run --serial none --trace "$file" --append n=$((last * 2)) "${O:-o}/guests/storm_pio" \
+"$VMSCOPE" run --serial none --trace "$file" --append n=$((last * 20)) "${O:-o}/guests/storm_pio" \
     >"$TEST_DIR/run.log" 2>&1 </dev/null &
 pid=$!
 trap 'kill -9 $pid 2>/dev/null' EXIT

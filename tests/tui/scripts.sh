@@ -89,7 +89,7 @@ ctrl_c_ends_a_loop() {
     keys : 'lua while true do pcall(function() while true do end end) end' Enter
     # A key that comes too early is the line editor's.
     until see 'interrupted' 1; do
-        ((SECONDS - t0 < 30)) || { fail 'Ctrl-C did not end the loop'; return; }
+        ((SECONDS - t0 < patience)) || { fail 'Ctrl-C did not end the loop'; return; }
         keys C-c
     done
     keys Escape
