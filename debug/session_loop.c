@@ -159,7 +159,7 @@ static void watch_tick(struct session *s)
         s->unlooked_ns = 0;
     }
     for (unsigned i = 0; i < s->vm->cpus; i++)
-        vcpu_kick(s->vm->cpu[i]);
+        vcpu_tick(s->vm->cpu[i]);
     session_set_watch(s);
     tracer_tick(s->tracer);
 }

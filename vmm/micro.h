@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "vmm/counter.h"
 #include "vmm/kvm.h"
 #include "vmm/probe.h"
 
@@ -51,6 +52,7 @@ struct micro {
     timer_t timer;
     sigset_t old_mask;
     unsigned stuck; /* runs that hit the bound */
+    struct kvm_work work;
 };
 
 /* What one run ended with. */

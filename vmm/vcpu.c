@@ -102,6 +102,16 @@ static uint32_t saturate(uint64_t ns)
     return ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
 }
 
+/* A kick came: where the one before it did? */
+static void note_kick(struct vcpu *v)
+{
+    bool same = !memcmp(&v->kicked_regs, v->regs, sizeof v->kicked_regs);
+    unsigned n = atomic_load_explicit(&v->stood, memory_order_relaxed);
+
+    v->kicked_regs = *v->regs;
+    atomic_store_explicit(&v->stood, same ? n + 1 : 0, memory_order_relaxed);
+}
+
 static void fill(struct vcpu *v, struct exit_event *ev, int rc)
 {
     const struct kvm_run *run = v->run;
@@ -114,7 +124,12 @@ static void fill(struct vcpu *v, struct exit_event *ev, int rc)
     ev->cpl = (uint8_t)cpu_cpl(v->sregs);
     if (rc == -EINTR || rc == -EAGAIN) {
         ev->reason = EXIT_KICK;
-    } else if (rc < 0) {
+        note_kick(v);
+        return;
+    }
+    if (atomic_load_explicit(&v->stood, memory_order_relaxed))
+        atomic_store_explicit(&v->stood, 0, memory_order_relaxed);
+    if (rc < 0) {
         ev->reason = EXIT_ERROR;
         ev->u.fail.errno_ = -rc;
     } else {

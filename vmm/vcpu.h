@@ -82,12 +82,15 @@ struct vcpu {
 
     _Atomic int park;        /* leave the body soon */
     _Atomic uint32_t kicked; /* futex word for sleeping in HLT */
-    _Atomic int idle;        /* enum vcpu_idle */
-    int idle_inside;         /* the same, of the kernel's interrupt chips, when it parked */
-    bool hold_irq;           /* do not inject interrupts (steps) */
-    bool unsettled;          /* the last exit's access is not completed in KVM yet */
-    bool ram_stored;         /* a store to a trapped page was made here */
-    bool own_tf;             /* the guest's own trap flag, while the shared RFLAGS lack it */
+    _Atomic unsigned stood;  /* kicks in a row that found it at kicked_regs */
+    struct kvm_regs kicked_regs;
+    uint64_t ticked_ns; /* vcpu_tick's own */
+    _Atomic int idle;   /* enum vcpu_idle */
+    int idle_inside;    /* the same, of the kernel's interrupt chips, when it parked */
+    bool hold_irq;      /* do not inject interrupts (steps) */
+    bool unsettled;     /* the last exit's access is not completed in KVM yet */
+    bool ram_stored;    /* a store to a trapped page was made here */
+    bool own_tf;        /* the guest's own trap flag, while the shared RFLAGS lack it */
     /* Completing it, vcpu_settle met another exit instead (0: none): KVM_EXIT_INTERNAL_ERROR, KVM
      * refuses the instruction after all; KVM_EXIT_SHUTDOWN, its exception behind a hidden IDT, or
      * what that led to. Who settles may look. */
@@ -225,6 +228,10 @@ void vcpu_give_tf(struct vcpu *v);
 
 /* Makes the vCPU look at its flags soon; any thread. */
 void vcpu_kick(struct vcpu *v);
+/* A kick by the clock, to have a look. Left out while the last ones found the vCPU in one place,
+ * for up to 50 ms: on a host that is slow enough they would come before its next instruction,
+ * always. Main thread. */
+void vcpu_tick(struct vcpu *v);
 /* The vCPU whose thread this is, or NULL. Any thread. */
 struct vcpu *vcpu_self(void);
 /* Waits for what a kicked vCPU tells by `cond`, under `lock`. False after a while: kick it again,

@@ -19,6 +19,9 @@
 
 /* A condition that a kicked vCPU is to make true is looked at again after this long. */
 #define KICK_AGAIN_NS 20000000u
+/* After so many kicks in one place those by the clock come no faster than this. */
+#define STOOD_KICKS 8
+#define STOOD_NS    50000000u
 /* After a run shorter than the one, which is a step's, the thread waits awake for the other. */
 #define SHORT_RUN_NS 100000u
 #define AWAKE_NS     100000u
@@ -57,6 +60,17 @@ void vcpu_kick(struct vcpu *v)
     atomic_store(&v->kicked, 1);
     futex(&v->kicked, FUTEX_WAKE_PRIVATE, 1);
     (void)pthread_kill(v->thread, SIG_KICK); /* fails only for a thread that has ended */
+}
+
+void vcpu_tick(struct vcpu *v)
+{
+    uint64_t now = clock_ns();
+
+    if (atomic_load_explicit(&v->stood, memory_order_relaxed) >= STOOD_KICKS &&
+        now < v->ticked_ns + STOOD_NS)
+        return;
+    v->ticked_ns = now;
+    vcpu_kick(v);
 }
 
 void vcpu_sleep(struct vcpu *v)

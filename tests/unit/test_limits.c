@@ -14,6 +14,7 @@
 
 #include "debug/session.h"
 #include "debug/session_priv.h"
+#include "vmm/base/clock.h"
 #include "vmm/kvm.h"
 #include "vmm/probe.h"
 
@@ -284,6 +285,53 @@ static void stuck_is_told(void)
     }
 }
 
+/* A host may take the machine away for any time, and kicks come just when it is back: neither is a
+ * sign that KVM spins. Its own word is, or its counters. */
+static void time_proves_nothing(void)
+{
+    struct exit_event kick = {.reason = EXIT_KICK, .guest_ns = UINT32_MAX},
+                      step = {.reason = KVM_EXIT_DEBUG};
+    struct stuck st = {.since_ns = 1};
+    struct stuck_try try;
+    struct vcpu *v;
+
+    if (!open_code(BOOT_MODE_LONG, vmcall, sizeof vmcall))
+        return;
+    v = s->vm->cpu[0];
+    st.regs = *v->regs;
+    stuck_try_begin(&try, v);
+    CHECK(try.counted);
+    for (unsigned i = 0; i < 100; i++)
+        CHECK(!stuck_tried(&st, v, &try, &kick));
+    try.turns -= 1000; /* as if KVM had taken so many meanwhile */
+    for (unsigned i = 0; i < 4; i++)
+        CHECK(!stuck_tried(&st, v, &try, i & 1 ? &kick : &step));
+    CHECK(stuck_tried(&st, v, &try, &kick));
+    close_code();
+}
+
+/* Looking by the clock must not keep a slow vCPU from its next instruction. */
+static void ticks_hold_back(void)
+{
+    struct vcpu *v;
+
+    if (!open_code(BOOT_MODE_LONG, self, sizeof self))
+        return;
+    v = s->vm->cpu[0];
+    atomic_store(&v->kicked, 0);
+    vcpu_tick(v);
+    CHECK_EQ(atomic_load(&v->kicked), 1);
+    atomic_store(&v->stood, 100);
+    atomic_store(&v->kicked, 0);
+    v->ticked_ns = clock_ns() + 60000000000; /* the test may take as long as it likes */
+    vcpu_tick(v);
+    CHECK_EQ(atomic_load(&v->kicked), 0);
+    v->ticked_ns = 0;
+    vcpu_tick(v);
+    CHECK_EQ(atomic_load(&v->kicked), 1);
+    close_code();
+}
+
 /* `text`: what the stop says then. */
 static void not_stuck(enum boot_mode mode, const void *code, size_t n,
                       const struct point_spec *spec, const char *text)
@@ -463,6 +511,8 @@ static const struct test tests[] = {
     {"paging with handlers in place", paging_with_handlers},
     {"stuck is told", stuck_is_told},
     {"waiting is not stuck", waiting_is_not_stuck},
+    {"time proves nothing", time_proves_nothing},
+    {"ticks hold back", ticks_hold_back},
     {"an interruption where nothing can be read", interrupted_at_nothing},
     {"odd exits are told", odd_exits_are_told},
 };
