@@ -42,5 +42,25 @@ expect svm_is_said_again $'echo "FAIL b: one is two"\nexit 1' \
     "0 passed, 1 failed, 0 skipped" 1 "again: tests/run --svm -v cmd/x"
 options=(--svm -v)
 expect svm_has_four_times_the_time 'echo "ok a $TESTS_SCALE"' "1 passed, 0 failed, 0 skipped" 0 "in the rig for 8 s"
-SVM_SECONDS=-1 expect svm_ends 'echo "ok a"' "0 passed, 1 failed, 0 skipped" 1 "not begun: SVM_SECONDS"
+SVM_SECONDS=-1 expect svm_ends 'echo "ok a"' "0 passed, 0 failed, 1 skipped" 0 "not begun: SVM_SECONDS"
+
+# A rig that hangs $HANGS times, in place of a real one.
+cp "$(dirname "$0")/svm/run.sh" "$tree/tests/svm/run.sh"
+cat >"$tree/tests/svm-rig" <<'EOF'
+#!/bin/bash
+[[ $1 == --prepare ]] && exit
+echo x >>"$TEST_DIR/rigs"
+while [[ $1 != -- ]]; do shift; done
+shift
+(($(wc -l <"$TEST_DIR/rigs") > HANGS)) && exec "$@"
+echo "ok half"
+exit 124
+EOF
+chmod +x "$tree/tests/svm-rig"
+export HANGS
+options=(--svm)
+HANGS=0 expect svm_once 'echo "ok a"' "1 passed, 0 failed, 0 skipped" 0
+HANGS=0 expect svm_fails_once $'echo "FAIL a: why"\nexit 1' "0 passed, 1 failed, 0 skipped" 1 "a: why"
+HANGS=1 expect svm_hung_rig_is_no_result 'echo "ok a"' "1 passed, 0 failed, 0 skipped" 0
+HANGS=2 expect svm_hung_twice_is_a_failure 'echo "ok a"' "0 passed, 1 failed, 0 skipped" 1 "hung or failed twice"
 exit $status
