@@ -12,6 +12,11 @@
 #include <stdio.h>
 #include <string.h>
 
+/* How long to wait, in nanoseconds, for what comes for certain unless something hangs. A machine
+ * that is ten times slower, or taken away for most of each second, must not reach it; it is below
+ * what tests/run gives a program, so that the test can say what hung. */
+#define TEST_HANG_NS 300000000000ull
+
 struct test {
     const char *name;
     void (*fn)(void);

@@ -5,7 +5,6 @@
  */
 #include "tests/unit/diff_boot.h"
 
-#define TIMEOUT   60000000000ull
 #define MEM       (2u << 20)
 #define STOPS_MAX 1000u
 
@@ -102,7 +101,7 @@ static bool complain(const struct row *r, const char *why)
 
 static bool wait_end(const struct row *r)
 {
-    if (session_wait(s, TIMEOUT, NULL))
+    if (session_wait(s, TEST_HANG_NS, NULL))
         return true;
     return complain(r, "it does not end");
 }

@@ -356,7 +356,7 @@ static bool run(const struct row *w, enum where at, bool off, struct end *out)
     memcpy(mem + DATA, "\x80\x1f\x00\x00", 4);
     vcpu_call(s->vm->cpu[0], set_state, arg);
     if (!test_failed && ((by_steps ? session_step(s, 0, 100000, &e) : session_run(s, &e)) < 0 ||
-                         !session_wait(s, 20000000000ull, NULL)))
+                         !session_wait(s, TEST_HANG_NS, NULL)))
         test_fail(__FILE__, __LINE__, "%s in %s does not end: %.200s", w->name, places[at].name,
                   e.msg);
     if (!test_failed)

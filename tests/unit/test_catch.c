@@ -6,8 +6,6 @@
 
 #include "debug/session_priv.h"
 
-#define FOREVER 60000000000ull
-
 static struct session *s;
 
 static bool add(struct point_spec spec)
@@ -28,7 +26,7 @@ static bool stops(enum stop_kind kind, const char *const has[3])
     const struct stop_info *si;
     struct err e = {0};
 
-    if (session_run(s, &e) < 0 || !session_wait(s, FOREVER, NULL)) {
+    if (session_run(s, &e) < 0 || !session_wait(s, TEST_HANG_NS, NULL)) {
         test_fail(__FILE__, __LINE__, "it does not stop: %.400s", e.msg);
         return false;
     }

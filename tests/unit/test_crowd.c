@@ -166,9 +166,8 @@ static void run_out(void (*each)(const struct stop_info *si))
     const struct stop_info *si;
 
     for (;;) {
-        if (session_run(s, NULL) < 0 || !session_wait(s, 60000000000ull, NULL)) {
-            test_fail(__FILE__, __LINE__, "still running after 60 s: %u stops, %u passes", told,
-                      word(SHARED));
+        if (session_run(s, NULL) < 0 || !session_wait(s, TEST_HANG_NS, NULL)) {
+            test_fail(__FILE__, __LINE__, "still running: %u stops, %u passes", told, word(SHARED));
             return;
         }
         si = session_last_stop(s);
@@ -420,7 +419,7 @@ static void others_stop_a_step(void)
         const struct stop_info *si;
         int rc = session_state(s) == SS_ENDED ? -1 : session_step(s, 0, 1000000, NULL);
 
-        if (rc < 0 || !session_wait(s, 60000000000ull, NULL)) {
+        if (rc < 0 || !session_wait(s, TEST_HANG_NS, NULL)) {
             test_fail(__FILE__, __LINE__, "still running: %u stops", told);
             break;
         }

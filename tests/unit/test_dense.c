@@ -7,8 +7,7 @@
 #include "debug/session.h"
 #include "tests/unit/diff_boot.h"
 
-#define TIMEOUT 90000000000ull
-#define SEEDS   2u
+#define SEEDS 2u
 
 static struct program prog;
 
@@ -27,7 +26,7 @@ static bool run(bool with_points, struct kvm_regs *end, uint64_t *hits)
         if (session_point_add(s, &spec, &e) < 0)
             test_fail(__FILE__, __LINE__, "0x%x: %.300s", at, e.msg);
     }
-    if (session_run(s, &e) < 0 || !session_wait(s, TIMEOUT, NULL) ||
+    if (session_run(s, &e) < 0 || !session_wait(s, TEST_HANG_NS, NULL) ||
         session_last_stop(s)->kind != STOP_DEBUG_EXIT)
         test_fail(__FILE__, __LINE__, "%s: %.300s", dp_kind_name[prog.kind],
                   session_last_stop(s) ? session_last_stop(s)->text : "still runs");

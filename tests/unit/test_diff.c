@@ -31,7 +31,6 @@
 #include "vmm/vcpu.h"
 
 #define MEM       (2ull << 20)
-#define TIMEOUT   90000000000ull
 #define POINTS    64u
 #define STOPS_MAX 20000u
 #define RFLAGS_RF 0x10000ull
@@ -485,10 +484,10 @@ static bool wait_end(uint64_t timeout_ns)
 {
     if (session_wait(s, timeout_ns, NULL))
         return true;
-    if (timeout_ns == TIMEOUT) {
+    if (timeout_ns == TEST_HANG_NS) {
         session_stop(s);
-        session_wait(s, TIMEOUT, NULL);
-        return complain("still running after 90 s; stopped at: %.300s", session_last_stop(s)->text);
+        session_wait(s, TEST_HANG_NS, NULL);
+        return complain("still running; stopped at: %.300s", session_last_stop(s)->text);
     }
     return false;
 }
@@ -517,7 +516,7 @@ static bool resume(unsigned how)
             return true;
         session_stop(s);
     }
-    return wait_end(TIMEOUT);
+    return wait_end(TEST_HANG_NS);
 }
 
 /* Runs to the end, going on at every stop. */
@@ -664,7 +663,7 @@ static bool set_up(void)
 {
     struct err e = {0};
 
-    if (session_until(s, DP_CODE, &e) < 0 || !wait_end(TIMEOUT))
+    if (session_until(s, DP_CODE, &e) < 0 || !wait_end(TEST_HANG_NS))
         return complain("until: %.400s", e.msg);
     return session_last_stop(s)->kind == STOP_TEMPORARY ||
            complain("until: %.400s", session_last_stop(s)->text);

@@ -33,7 +33,7 @@ static bool run(void)
 {
     struct err e = {0};
 
-    return !session_run(s, &e) && session_wait(s, 20000000000u, NULL);
+    return !session_run(s, &e) && session_wait(s, TEST_HANG_NS, NULL);
 }
 
 struct note {

@@ -13,7 +13,6 @@
 #include "vmm/vm.h"
 
 #define GOLDEN    "tests/golden/features.txt"
-#define TIMEOUT   20000000000ull
 #define STOPS_MAX 40u
 
 static const char *const mode_name[DP_KINDS] = {"real16", "prot32", "long0", "long3"};
@@ -375,7 +374,7 @@ static bool settle(void)
         struct out o = {0};
         bool silent = false;
 
-        if (!session_wait(s, TIMEOUT, NULL)) {
+        if (!session_wait(s, TEST_HANG_NS, NULL)) {
             buf_addf(&lines, "  still runs\n");
             return false;
         }

@@ -137,7 +137,7 @@ GUEST(real, ".code16", "sp", "bp", "ax", "cx", "nop; nop",
 
       static bool step(void)
       {
-          if (session_step(s, 0, 1, NULL) == 0 && session_wait(s, 60000000000ull, NULL) &&
+          if (session_step(s, 0, 1, NULL) == 0 && session_wait(s, TEST_HANG_NS, NULL) &&
               session_last_stop(s)->kind == STOP_STEP)
               return true;
           test_fail(__FILE__, __LINE__, "%.300s", session_last_stop(s)->text);
@@ -222,7 +222,7 @@ GUEST(real, ".code16", "sp", "bp", "ax", "cx", "nop; nop",
               if (step() && !handling())
                   return; /* it has that few */
           while (!test_failed && handling() && depth++ < 3)
-              if (session_finish(s, 0, NULL) < 0 || !session_wait(s, 60000000000ull, NULL) ||
+              if (session_finish(s, 0, NULL) < 0 || !session_wait(s, TEST_HANG_NS, NULL) ||
                   session_last_stop(s)->kind != STOP_TEMPORARY)
                   test_fail(__FILE__, __LINE__, "mode %d, instruction %u: %.300s", g->mode, n,
                             session_last_stop(s)->text);

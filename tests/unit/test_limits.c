@@ -103,7 +103,7 @@ static void paging(const uint8_t *code, size_t n, uint64_t at, bool can, const c
     if (!open_code(BOOT_MODE_PROT, code, n))
         return;
     if ((step ? session_step(s, 0, 1000, &e) : session_run(s, &e)) < 0 ||
-        !session_wait(s, 20000000000ull, NULL)) {
+        !session_wait(s, TEST_HANG_NS, NULL)) {
         test_fail(__FILE__, __LINE__, "it does not end: %.300s", e.msg);
     } else {
         si = session_last_stop(s);
@@ -204,7 +204,7 @@ static void paging_with_handlers(void)
     selector[0] = (uint8_t)st->sregs.cs.selector;
     selector[1] = (uint8_t)(st->sregs.cs.selector >> 8);
     session_mem_write(s, 0, SPACE_PHYS, 0x804d + 13 * 8 + 2, selector, 2);
-    if (session_run(s, NULL) < 0 || !session_wait(s, 20000000000ull, NULL))
+    if (session_run(s, NULL) < 0 || !session_wait(s, TEST_HANG_NS, NULL))
         test_fail(__FILE__, __LINE__, "it does not end");
     else if (!strstr(session_last_stop(s)->text, "32-bit paging"))
         test_fail(__FILE__, __LINE__, "%.400s", session_last_stop(s)->text);
@@ -254,7 +254,7 @@ static void told_stuck(enum boot_mode mode, const struct point_spec *spec, bool 
     if (spec && !add_point(*spec))
         ; /* told */
     else if ((step ? session_step(s, 0, 5, NULL) : session_run(s, NULL)) < 0 ||
-             !session_wait(s, 60000000000ull, NULL))
+             !session_wait(s, TEST_HANG_NS, NULL))
         test_fail(__FILE__, __LINE__, "nobody noticed in mode %d, kind %d", (int)mode,
                   spec ? (int)spec->kind : -1);
     else if (session_last_stop(s)->kind != STOP_STUCK)
@@ -346,7 +346,7 @@ static void not_stuck(enum boot_mode mode, const void *code, size_t n,
         test_fail(__FILE__, __LINE__, "%.400s", session_last_stop(s)->text);
     else
         session_stop(s);
-    if (!test_failed && !session_wait(s, 60000000000ull, NULL))
+    if (!test_failed && !session_wait(s, TEST_HANG_NS, NULL))
         test_fail(__FILE__, __LINE__, "it does not stop");
     if (!test_failed && !strstr(session_last_stop(s)->text, text))
         test_fail(__FILE__, __LINE__, "%.400s", session_last_stop(s)->text);
@@ -377,7 +377,7 @@ static void interrupted_at_nothing(void)
     if (!guest_open(&s, cfg, self, sizeof self))
         return;
     if (session_set_focus(s, 1, NULL) < 0 || session_run(s, NULL) < 0 || session_stop(s) < 0 ||
-        !session_wait(s, 60000000000ull, NULL))
+        !session_wait(s, TEST_HANG_NS, NULL))
         test_fail(__FILE__, __LINE__, "it does not stop");
     else if (session_last_stop(s)->vcpu != 1 ||
              !strstr(session_last_stop(s)->text, "Interrupted at 0xfffffff0"))
@@ -491,7 +491,7 @@ static void odd_exits_are_told(void)
             return;
         lie = (struct lie){rows[i].tell, rows[i].error};
         /* The guest runs on until the kick that looks after it, whose exit is the lie. */
-        if (session_run(s, NULL) < 0 || !session_wait(s, 60000000000ull, NULL))
+        if (session_run(s, NULL) < 0 || !session_wait(s, TEST_HANG_NS, NULL))
             test_fail(__FILE__, __LINE__, "row %u: it does not stop", i);
         lie = (struct lie){0};
         si = session_last_stop(s);

@@ -19,7 +19,6 @@
 #define HEADER    0x1000u /* of the file, before the image */
 #define POINTS    20u
 #define ROUNDS    3u
-#define WAIT_NS   60000000000ull
 
 static uint8_t file[HEADER + END], *const image = file + HEADER;
 static unsigned at;
@@ -130,7 +129,7 @@ static void all_are_hit(enum point_kind kind, const char *force, bool stops)
         CHECK(add(s, kind, i, stops) > 0);
     for (;;) {
         CHECK(session_run(s, &e) == 0);
-        if (!session_wait(s, WAIT_NS, NULL))
+        if (!session_wait(s, TEST_HANG_NS, NULL))
             TEST_FAIL("%s: it does not end", force);
         if (session_last_stop(s)->kind != (kind == POINT_WATCH ? STOP_WATCHPOINT : STOP_BREAKPOINT))
             break;

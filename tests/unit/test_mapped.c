@@ -8,8 +8,6 @@
 #include "debug/session.h"
 #include "tests/unit/diff_boot.h"
 
-#define TIMEOUT 90000000000ull
-
 #define PML4 DP_TABLES
 #define PD   (DP_TABLES + 0x2000)
 #define PT   (DP_TABLES + 0x3000) /* of the first 2 MiB */
@@ -244,7 +242,7 @@ static void run(enum dp_kind kind, const struct layout *l, const char *force)
         sure[i] = is_sure(s, l, id[i]);
     }
     CHECK(session_run(s, &e) == 0);
-    if (!session_wait(s, TIMEOUT, NULL))
+    if (!session_wait(s, TEST_HANG_NS, NULL))
         TEST_FAIL("%s, %s: still runs", dp_kind_name[kind], force ? force : "any method");
     if (session_last_stop(s)->kind != STOP_DEBUG_EXIT)
         TEST_FAIL("%s, %s: %.200s", dp_kind_name[kind], force ? force : "any method",
@@ -305,7 +303,7 @@ static void watch_at_stop(enum dp_kind kind, unsigned before)
         return;
     CHECK(session_point_add(s, &here, NULL) > 0);
     CHECK(session_run(s, &e) == 0);
-    CHECK(session_wait(s, TIMEOUT, NULL));
+    CHECK(session_wait(s, TEST_HANG_NS, NULL));
     CHECK_EQ(session_cpu(s, 0, VS_REGS)->regs.rip, here.addr);
     for (unsigned i = 0; i < before; i++) {
         id = session_point_add(s, &here, NULL);
@@ -316,7 +314,7 @@ static void watch_at_stop(enum dp_kind kind, unsigned before)
     CHECK(id > 0);
     sure = is_sure(s, &l, id);
     CHECK(session_run(s, &e) == 0);
-    CHECK(session_wait(s, TIMEOUT, NULL));
+    CHECK(session_wait(s, TEST_HANG_NS, NULL));
     CHECK(session_last_stop(s)->kind == STOP_DEBUG_EXIT);
     if (sure && session_point(s, id)->hits != 3)
         TEST_FAIL("%s, %u vCPUs, %u points in between: %llu hits, not 3", dp_kind_name[kind],

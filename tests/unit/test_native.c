@@ -318,7 +318,7 @@ static uint32_t run_guest(struct block *b, bool step)
     if (!put(BLOB_AT, blob, blob_len) || !put(BLOCK_AT, b, sizeof *b) || !put_idt())
         return 0;
     rc = step ? session_step(s, 0, 100000, &e) : session_run(s, &e);
-    if (rc < 0 || !session_wait(s, 20000000000ull, NULL)) {
+    if (rc < 0 || !session_wait(s, TEST_HANG_NS, NULL)) {
         test_fail(__FILE__, __LINE__, "it does not end: %.300s", e.msg);
         return 0;
     }

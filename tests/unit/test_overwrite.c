@@ -7,12 +7,11 @@
 #include "debug/session.h"
 #include "tests/unit/diff_boot.h"
 
-#define TIMEOUT 90000000000ull
-#define ROUNDS  40u
-#define STC     0xf9
-#define CLC     0xf8
-#define COPY    0xa100u /* the function once more, for copying all of it */
-#define NEVER   0x7f00u /* never executed; breakpoints there hold the debug registers */
+#define ROUNDS 40u
+#define STC    0xf9
+#define CLC    0xf8
+#define COPY   0xa100u /* the function once more, for copying all of it */
+#define NEVER  0x7f00u /* never executed; breakpoints there hold the debug registers */
 
 static struct program prog;
 
@@ -92,7 +91,7 @@ static void run(enum dp_kind kind, uint32_t function, const char *force, bool no
     CHECK(id > 0);
     for (;;) {
         CHECK(session_run(s, &e) == 0);
-        if (!session_wait(s, TIMEOUT, NULL))
+        if (!session_wait(s, TEST_HANG_NS, NULL))
             TEST_FAIL("%s, %s: still runs", dp_kind_name[kind], force ? force : "any method");
         if (session_last_stop(s)->kind != STOP_BREAKPOINT)
             break;

@@ -18,7 +18,6 @@
 #define LINEAR  0x400000u /* and where it is mapped */
 #define COUNTER 0x800u    /* in its page */
 #define ROUNDS  3
-#define WAIT_NS 60000000000ull
 #define PRESENT 7u
 
 static uint8_t image[END - AT];
@@ -98,7 +97,7 @@ static bool open_loop(const char *force)
     setenv("VMSCOPE_FORCE_METHODS", force, 1);
     if (!guest_open(&s, cfg, image, sizeof image))
         return false;
-    if (session_until(s, loop, NULL) == 0 && session_wait(s, WAIT_NS, NULL) &&
+    if (session_until(s, loop, NULL) == 0 && session_wait(s, TEST_HANG_NS, NULL) &&
         session_last_stop(s)->rip == loop)
         return true;
     test_fail(__FILE__, __LINE__, "%.300s", session_last_stop(s)->text);
@@ -110,7 +109,8 @@ static bool go(int rc, enum stop_kind kind, uint64_t rip)
 {
     const struct stop_info *si = session_last_stop(s);
 
-    if (rc == 0 && session_wait(s, WAIT_NS, NULL) && si->kind == kind && (!rip || si->rip == rip))
+    if (rc == 0 && session_wait(s, TEST_HANG_NS, NULL) && si->kind == kind &&
+        (!rip || si->rip == rip))
         return true;
     test_fail(__FILE__, __LINE__, "%d, %.300s", rc, si->text);
     return false;

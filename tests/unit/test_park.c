@@ -116,8 +116,8 @@ static uint32_t count_at(uint64_t at)
 /* Waits for a stop; all stand then. */
 static bool all_stand(const char *what, unsigned round, enum stop_kind kind)
 {
-    if (!session_wait(s, 60000000000ull, NULL)) {
-        test_fail(__FILE__, __LINE__, "%s %u: still running after 60 s", what, round);
+    if (!session_wait(s, TEST_HANG_NS, NULL)) {
+        test_fail(__FILE__, __LINE__, "%s %u: still running", what, round);
         return false;
     }
     if (session_last_stop(s)->kind != kind)
@@ -189,7 +189,7 @@ static void steps_are_broken_off(void)
         }
         run_a_bit(i);
         session_stop(s);
-        if (!session_wait(s, 60000000000ull, NULL))
+        if (!session_wait(s, TEST_HANG_NS, NULL))
             test_fail(__FILE__, __LINE__, "steps of vCPU %u do not end", i % (CPUS - 1));
         else if (session_last_stop(s)->kind != STOP_USER)
             test_fail(__FILE__, __LINE__, "steps of vCPU %u: %.300s", i % (CPUS - 1),

@@ -11,6 +11,7 @@
 #include "debug/session.h"
 #include "scripts/lua_host.h"
 #include "vmm/base/buf.h"
+#include "vmm/base/clock.h"
 #include "vmm/base/x.h"
 
 /* Real mode: prints "hello world\r\nlogin: " on COM1, copies port 0x510 to 0x80, sends "x\n" to
@@ -66,10 +67,10 @@ static void close_guest(void)
     cmd_client_fini(&client);
 }
 
-/* Delivers until no script waits and the guest stands. False after half a minute. */
+/* Delivers until no script waits and the guest stands. False when it hangs. */
 static bool settle(void)
 {
-    for (int i = 0; i < 3000; i++) {
+    for (uint64_t end = clock_ns() + TEST_HANG_NS; clock_ns() < end;) {
         struct pollfd p = {.fd = session_fd(s), .events = POLLIN};
 
         if (scripts_idle(h) && session_state(s) != SS_RUNNING && poll(&p, 1, 0) == 0)

@@ -82,8 +82,8 @@ static void count_every_pass(unsigned cpus, unsigned extra)
     for (unsigned i = 0; i < extra; i++)
         add(0x100000 + i, NULL);
     id = add(AP_AT, "0");
-    if (session_run(s, NULL) < 0 || !session_wait(s, 60000000000ull, NULL)) {
-        test_fail(__FILE__, __LINE__, "still running after 60 s, counted %u", counter());
+    if (session_run(s, NULL) < 0 || !session_wait(s, TEST_HANG_NS, NULL)) {
+        test_fail(__FILE__, __LINE__, "still running, counted %u", counter());
     } else {
         passes = session_point(s, id)->false_hits;
         n = counter();
@@ -125,7 +125,7 @@ static void each_is_reported(void)
         const struct stop_info *si;
         uint32_t n;
 
-        if (session_run(s, NULL) < 0 || !session_wait(s, 20000000000ull, NULL)) {
+        if (session_run(s, NULL) < 0 || !session_wait(s, TEST_HANG_NS, NULL)) {
             test_fail(__FILE__, __LINE__, "stop %u did not come", i);
             break;
         }
@@ -156,7 +156,7 @@ static void a_step_moves_one(void)
     if (!open_smp(4))
         return;
     add(AP_AT, NULL);
-    if (session_run(s, NULL) < 0 || !session_wait(s, 20000000000ull, NULL) ||
+    if (session_run(s, NULL) < 0 || !session_wait(s, TEST_HANG_NS, NULL) ||
         session_last_stop(s)->kind != STOP_BREAKPOINT)
         test_fail(__FILE__, __LINE__, "%.300s", session_last_stop(s)->text);
     si = session_last_stop(s);
@@ -165,7 +165,7 @@ static void a_step_moves_one(void)
         uint32_t n = counter();
 
         session_reg_get(s, 0, REG_rip, &before, NULL);
-        if (session_step(s, stepped, 1, NULL) < 0 || !session_wait(s, 20000000000ull, NULL))
+        if (session_step(s, stepped, 1, NULL) < 0 || !session_wait(s, TEST_HANG_NS, NULL))
             test_fail(__FILE__, __LINE__, "step %u failed", i);
         session_reg_get(s, 0, REG_rip, &after, NULL);
         if (before.u != after.u || counter() > n + 1 || si->vcpu != stepped)

@@ -197,7 +197,7 @@ static bool go_until(const uint8_t *label)
 {
     struct err e = {0};
 
-    if (session_until(s, address(label), &e) < 0 || !session_wait(s, 20000000000ull, NULL) ||
+    if (session_until(s, address(label), &e) < 0 || !session_wait(s, TEST_HANG_NS, NULL) ||
         session_last_stop(s)->kind != STOP_TEMPORARY) {
         test_fail(__FILE__, __LINE__, "did not arrive at 0x%llx: %.300s %.200s",
                   (unsigned long long)address(label), session_last_stop(s)->text, e.msg);
@@ -230,7 +230,7 @@ static void check_steps(void)
         struct err e = {0};
 
         CHECK_EQ(session_step(s, 0, 1, &e), 0);
-        CHECK(session_wait(s, 20000000000ull, NULL));
+        CHECK(session_wait(s, TEST_HANG_NS, NULL));
         si = session_last_stop(s);
         if (si->kind != STOP_STEP || si->rip != address(want[i].at) || si->vector != want[i].vector)
             TEST_FAIL("step %zu ends at %s (0x%llx) vector %d, want %s vector %d: %.200s", i,
@@ -268,7 +268,7 @@ static void frames_are_clean(void)
             uint64_t flags = 0;
 
             while (session_last_stop(s)->rip != address(handlers[i])) {
-                if (session_step(s, 0, 1, NULL) < 0 || !session_wait(s, 20000000000ull, NULL)) {
+                if (session_step(s, 0, 1, NULL) < 0 || !session_wait(s, TEST_HANG_NS, NULL)) {
                     test_fail(__FILE__, __LINE__, "a step failed");
                     break;
                 }
@@ -278,7 +278,7 @@ static void frames_are_clean(void)
                 test_fail(__FILE__, __LINE__, "frame %zu holds flags 0x%llx", i,
                           (unsigned long long)flags);
             session_step(s, 0, 1, NULL); /* on, so that the same handler counts again */
-            session_wait(s, 20000000000ull, NULL);
+            session_wait(s, TEST_HANG_NS, NULL);
         }
     }
     close_image();
@@ -302,7 +302,7 @@ static void points_in_every_ring(void)
         for (size_t i = 0; i < 8 && !test_failed; i++) {
             struct err e = {0};
 
-            if (session_run(s, &e) < 0 || !session_wait(s, 20000000000ull, NULL) ||
+            if (session_run(s, &e) < 0 || !session_wait(s, TEST_HANG_NS, NULL) ||
                 session_last_stop(s)->point_id != ids[i])
                 test_fail(__FILE__, __LINE__, "want the point at %s (%s): %.300s %.100s",
                           name_of(address(at[i])), session_point(s, ids[i])->method,
@@ -372,7 +372,7 @@ static bool step_once(void)
 {
     struct err e = {0};
 
-    if (session_step(s, 0, 1, &e) == 0 && session_wait(s, 20000000000ull, NULL) &&
+    if (session_step(s, 0, 1, &e) == 0 && session_wait(s, TEST_HANG_NS, NULL) &&
         session_last_stop(s)->kind == STOP_STEP)
         return true;
     test_fail(__FILE__, __LINE__, "step: %.300s %.200s", session_last_stop(s)->text, e.msg);
@@ -468,7 +468,7 @@ static bool steps(unsigned n)
 {
     struct err e = {0};
 
-    return session_step(s, 0, n, &e) == 0 && session_wait(s, 20000000000ull, NULL);
+    return session_step(s, 0, n, &e) == 0 && session_wait(s, TEST_HANG_NS, NULL);
 }
 
 /* A repeated string is one step, alone and in a row of steps, however many watchpoints hold debug
@@ -663,11 +663,11 @@ static void passes_a_page_end(void)
     }
     CHECK(session_point_add(s, &spec, &e) > 0);
     for (unsigned left = 3; left; left--) {
-        CHECK(session_run(s, &e) == 0 && session_wait(s, 20000000000ull, NULL));
+        CHECK(session_run(s, &e) == 0 && session_wait(s, TEST_HANG_NS, NULL));
         CHECK_EQ(session_last_stop(s)->kind, STOP_BREAKPOINT);
         CHECK_EQ(reg(REG_rcx), left);
     }
-    CHECK(session_run(s, &e) == 0 && session_wait(s, 20000000000ull, NULL));
+    CHECK(session_run(s, &e) == 0 && session_wait(s, TEST_HANG_NS, NULL));
     CHECK_EQ(session_last_stop(s)->kind, STOP_DEBUG_EXIT);
 }
 
@@ -693,7 +693,7 @@ static void passes_with_own_tf(void)
     CHECK(set_reg(REG_rsp, reg(REG_rsp) - 8) && step_once());
     CHECK_EQ(session_last_stop(s)->rip, address(s_7));
     CHECK(session_point_add(s, &spec, &e) > 0 && session_point_add(s, &handler, &e) > 0);
-    CHECK(session_run(s, &e) == 0 && session_wait(s, 20000000000ull, NULL));
+    CHECK(session_run(s, &e) == 0 && session_wait(s, TEST_HANG_NS, NULL));
     CHECK_EQ(session_last_stop(s)->rip, address(h_db));
     session_mem_read(s, 0, SPACE_LINEAR, reg(REG_rsp), &frame, 8);
     CHECK_EQ(frame, address(s_8));
@@ -753,7 +753,7 @@ static bool arrive(enum load_way way, uint64_t next)
     if (way == BY_STEPPED_POINT)
         return session_allow_points(s, false, false),
                session_point_add(s, &spec, &e) > 0 && session_point_add(s, &behind, &e) > 0 &&
-                   session_run(s, &e) == 0 && session_wait(s, 20000000000ull, NULL);
+                   session_run(s, &e) == 0 && session_wait(s, TEST_HANG_NS, NULL);
     return step_once();
 }
 
@@ -774,7 +774,7 @@ static void load_row(const struct load_row *r, bool user, bool tf, enum load_way
         CHECK(session_point_add(s, &spec, &e) > 0);
     CHECK(set_reg(REG_rsp, sp) && set_reg(REG_rflags, 2));
     if (way != BY_STEPPED_POINT) {
-        CHECK(session_step(s, 0, 1, &e) == 0 && session_wait(s, 20000000000ull, NULL));
+        CHECK(session_step(s, 0, 1, &e) == 0 && session_wait(s, TEST_HANG_NS, NULL));
         if (session_last_stop(s)->rip != to)
             TEST_FAIL("%s, ring %d, TF %d: at %s: %.300s", r->what, user ? 3 : 0, tf,
                       name_of(session_last_stop(s)->rip), session_last_stop(s)->text);

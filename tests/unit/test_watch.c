@@ -255,14 +255,6 @@ static void in_all_modes(void (*body)(void))
     }
 }
 
-/* Longer where the runner says that rates mean nothing (tests/svm/run.sh). */
-static uint64_t patience(void)
-{
-    const char *scale = getenv("TESTS_SCALE");
-
-    return 20000000000ull * (scale && *scale ? strtoull(scale, NULL, 10) : 1);
-}
-
 static bool go(void)
 {
     struct err e = {0};
@@ -271,7 +263,7 @@ static bool go(void)
         test_fail(__FILE__, __LINE__, "run: %.400s", e.msg);
         return false;
     }
-    if (!session_wait(s, patience(), NULL)) {
+    if (!session_wait(s, TEST_HANG_NS, NULL)) {
         test_fail(__FILE__, __LINE__, "it does not end");
         return false;
     }
@@ -728,7 +720,7 @@ static void by_steps(void)
     int id = watch(SPACE_LINEAR, DATA + 0x14, 4, WATCH_CHANGE, NULL);
 
     CHECK_EQ(session_step(s, 0, 1000, &e), 0);
-    CHECK(session_wait(s, 20000000000ull, NULL));
+    CHECK(session_wait(s, TEST_HANG_NS, NULL));
     si = session_last_stop(s);
     CHECK_EQ(si->kind, STOP_WATCHPOINT);
     CHECK_EQ(si->point_id, id);

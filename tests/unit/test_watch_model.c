@@ -15,7 +15,6 @@
 #include "vmm/base/x.h"
 #include "vmm/vcpu.h"
 
-#define TIMEOUT    60000000000ull
 #define DATA_BYTES 0x2000u
 #define STEPS_MAX  400u
 #define WATCH_MAX  4u
@@ -526,7 +525,7 @@ static bool go(void)
 
     if (session_run(s, &e) < 0)
         return complain(e.msg);
-    return session_wait(s, TIMEOUT, NULL) || complain("it does not end");
+    return session_wait(s, TEST_HANG_NS, NULL) || complain("it does not end");
 }
 
 static bool follow(void)
