@@ -35,6 +35,17 @@ expect silence_is_a_failure 'true' "0 passed, 1 failed, 0 skipped" 1 "printed no
 expect status_without_fail $'echo ok a\nexit 3' "1 passed, 1 failed, 0 skipped" 1 "status 3"
 expect fail_without_status 'echo "FAIL a: why"' "0 passed, 2 failed, 0 skipped" 1 "ended with status 0"
 expect time_limit $'echo ok a\nexec sleep 400' "1 passed, 1 failed, 0 skipped" 1 "still ran after"
+# Two programs that need each other do not end one after the other.
+cat >"$tree/tests/cmd/y.sh" <<'EOF'
+#!/bin/bash
+touch "$TEST_DIR/../here"
+until [[ -e $TEST_DIR/../there ]]; do sleep 0.01; done
+echo "ok b"
+EOF
+chmod +x "$tree/tests/cmd/y.sh"
+TESTS_JOBS=2 expect programs_run_at_once $'touch "$TEST_DIR/../there"
+until [[ -e $TEST_DIR/../here ]]; do sleep 0.01; done\necho "ok a"' "2 passed, 0 failed, 0 skipped" 0
+rm -rf "$tree/tests/cmd/y.sh" "$tree"/o/check/cmd/*here
 options=(--svm)
 expect svm_names_its_programs $'echo ok a\necho "FAIL b: one is two"\nexit 1' \
     "1 passed, 1 failed, 0 skipped" 1 "svm/cmd/x: b: one is two"

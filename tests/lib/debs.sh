@@ -26,6 +26,11 @@ skip_all() {
 # unpack_deb PACKAGE: prints the folder with the package's files; on failure prints the reason and
 # returns 1. A package whose dependency carries the files is resolved by the caller.
 unpack_deb() {
+    mkdir -p "$cache"
+    (flock 9 && unpack_alone "$1") 9>"$cache/$1.lock"
+}
+
+unpack_alone() {
     local pkg=$1 dir=$cache/$1 log=$cache/$1.log deb
     if [[ ! -e $dir/.done ]]; then
         if [[ ${TESTS_NO_FETCH-} ]]; then
