@@ -178,9 +178,9 @@ static int run_command(void *arg, struct cmd_client *client, const char *args, s
     struct command_call a = {.c = c, .args = args};
     struct entry in = {.is_main = true};
     struct out *outer = h->out;
-    char *before = h->failed;
-    bool quiet = h->quiet;
-    int rc = 0;
+    struct quiet quiet;
+    char *why;
+    bool good;
 
     (void)client;
     if (h->command_depth >= COMMANDS_DEEP) {
@@ -191,20 +191,17 @@ static int run_command(void *arg, struct cmd_client *client, const char *args, s
     h->command_depth++;
     h->out = o;
     host_enter(h, &in, h->L, host_main_ns(h));
-    h->failed = NULL;
-    h->quiet = true;
-    if (!host_protect(h, command_in_lua, &a) || a.failed) {
-        out_error(o, "%s", h->failed ? h->failed : "the command failed");
-        rc = -EINVAL;
-    }
-    h->quiet = quiet;
-    free(h->failed);
-    h->failed = before;
+    host_quiet(h, &quiet);
+    good = host_protect(h, command_in_lua, &a) && !a.failed;
+    why = host_loud(h, &quiet);
+    if (!good)
+        out_error(o, "%s", why ? why : "the command failed");
+    free(why);
     host_leave(&in);
     h->out = outer;
     h->command_depth--;
     host_ring(h);
-    return rc;
+    return good ? 0 : -EINVAL;
 }
 
 struct complete_call {

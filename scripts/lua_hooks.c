@@ -484,22 +484,21 @@ int hooks_point(struct scripts *h, const char *function, hook_fn **fn, void **fn
 {
     struct point_ask ask = {.function = function};
     struct entry in = {.is_main = true};
-    char *before = h->failed;
-    bool good, quiet = h->quiet;
+    struct quiet quiet;
+    bool good;
+    char *why;
 
     host_enter(h, &in, h->L, host_main_ns(h));
-    h->failed = NULL;
-    h->quiet = true;
+    host_quiet(h, &quiet);
     good = host_protect(h, function_in_lua, &ask);
+    why = host_loud(h, &quiet);
     if (!good) {
-        const char *why = h->failed ? h->failed : "the script failed";
-        const char *trace = strstr(why, "\nstack traceback:"); /* of one line: it tells nothing */
+        const char *text = why ? why : "the script failed";
+        const char *trace = strstr(text, "\nstack traceback:"); /* of one line: it tells nothing */
 
-        err_set(e, EINVAL, "%.*s", trace ? (int)(trace - why) : 500, why);
+        err_set(e, EINVAL, "%.*s", trace ? (int)(trace - text) : 500, text);
     }
-    h->quiet = quiet;
-    free(h->failed);
-    h->failed = before;
+    free(why);
     host_leave(&in);
     *fn = on_vcpu;
     *fn_arg = ask.k;

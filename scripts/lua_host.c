@@ -61,22 +61,23 @@ static int run(struct start *a, struct err *e)
 {
     struct scripts *h = a->h;
     struct entry in = {.is_main = true};
-    char *before = h->failed;
-    bool quiet = h->quiet;
+    struct quiet quiet;
+    char *why;
+    bool good;
     int rc = 0;
 
     host_enter(h, &in, h->L, host_main_ns(h));
-    h->failed = NULL;
-    h->quiet = true;
+    host_quiet(h, &quiet);
     if (h->mem_used > h->cfg.mem_bytes / 8)
         lua_gc(h->L, LUA_GCCOLLECT); /* what a script before this one left */
-    if (!host_protect(h, start_in_lua, a) || a->failed)
-        rc = err_set(e, EINVAL, "%.580s", h->failed ? h->failed : "the script failed");
-    h->quiet = quiet;
-    if (before || (a->out && !a->path)) {
-        free(h->failed);
-        h->failed = before;
-    }
+    good = host_protect(h, start_in_lua, a) && !a->failed;
+    why = host_loud(h, &quiet);
+    if (!good)
+        rc = err_set(e, EINVAL, "%.580s", why ? why : "the script failed");
+    if (h->failed || (a->out && !a->path))
+        free(why);
+    else
+        h->failed = why;
     host_flush(h);
     host_leave(&in);
     turn_now(h);

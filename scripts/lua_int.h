@@ -146,9 +146,9 @@ struct scripts {
     bool cursor_set, stop_news, reset_news, trace_news, ended;
     struct out *out; /* print goes here while a command runs; or NULL */
     unsigned command_depth;
-    char *failed;
-    bool broken; /* a story that counts failed */
-    bool quiet;  /* errors go to `failed` alone */
+    char *failed; /* the first error that nobody caught, or NULL */
+    bool broken;  /* a story that counts failed */
+    bool quiet;   /* errors go to `failed` alone */
     int bell_fd, timer_fd, subscription;
     uint64_t timer_at; /* what it is set to; UINT64_MAX: to nothing */
 };
@@ -189,13 +189,25 @@ bool host_protect(struct scripts *h, lua_CFunction fn, void *arg);
 
 /* ---- lua_output.c -------------------------------------------------------------------------- */
 
+/* What host_quiet keeps of the state before it. */
+struct quiet {
+    char *failed;
+    bool quiet;
+};
+
 /* Lock held; vCPU threads only add to what the main thread takes. */
 void host_print(struct scripts *h, const char *text, size_t len);
 void host_printf(struct scripts *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Hands over what was printed. Main thread, lock held. */
 void host_flush(struct scripts *h);
-/* An error that nobody caught: the first is kept, each is printed. Lock held. */
+/* An error that nobody caught: the first is kept, each is printed unless kept quiet. Lock held. */
 void host_fail(struct scripts *h, const char *why);
+/* From here on errors are kept and not printed, since whoever runs the script gets them as an
+ * answer. These nest: a command of a script runs others. Main thread, lock held. */
+void host_quiet(struct scripts *h, struct quiet *q);
+/* Ends what host_quiet began and puts back what was before. The first error meanwhile, which is the
+ * caller's to free, or NULL. */
+char *host_loud(struct scripts *h, struct quiet *q);
 
 /* ---- lua_base.c ---------------------------------------------------------------------------- */
 

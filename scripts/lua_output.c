@@ -78,3 +78,19 @@ void host_fail(struct scripts *h, const char *why)
     if (!h->quiet) /* else it is told as the answer to who runs it */
         host_printf(h, "script error: %s\n", why);
 }
+
+void host_quiet(struct scripts *h, struct quiet *q)
+{
+    *q = (struct quiet){.failed = h->failed, .quiet = h->quiet};
+    h->failed = NULL;
+    h->quiet = true;
+}
+
+char *host_loud(struct scripts *h, struct quiet *q)
+{
+    char *why = h->failed;
+
+    h->failed = q->failed;
+    h->quiet = q->quiet;
+    return why;
+}
