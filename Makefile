@@ -99,7 +99,7 @@ $(B)/%.o: %.c $(B)/.flags | need-tools
 # rebuilds the archive.
 $(B)/.flags: TEXT = $(COMPILE)
 $(B)/.members: TEXT = $(LIB)
-$(B)/.flags $(B)/.members: FORCE | need-tools
+$(B)/.flags $(B)/.members $(O)/guests/.flags: FORCE | need-tools
 	@mkdir -p $(@D)
 	@echo '$(TEXT)' | cmp -s - $@ || echo '$(TEXT)' >$@
 

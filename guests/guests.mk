@@ -30,16 +30,19 @@ GUEST_IMAGES += $(G)/tinyos
 .PHONY: guests
 guests: $(GUEST_IMAGES) ## build the bundled guests
 
-$(G)/obj/32/%.o: %.c
+# The folder is the same for all compilers: what another one made is made again.
+$(G)/.flags: TEXT = $(CC) $(GUEST_CFLAGS)
+
+$(G)/obj/32/%.o: %.c $(G)/.flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_M32) -c -o $@ $<
-$(G)/obj/32/%.o: %.S
+$(G)/obj/32/%.o: %.S $(G)/.flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I. -g -MMD -MP -m32 -c -o $@ $<
-$(G)/obj/64/%.o: %.c
+$(G)/obj/64/%.o: %.c $(G)/.flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_M64) -c -o $@ $<
-$(G)/obj/64/%.o: %.S
+$(G)/obj/64/%.o: %.S $(G)/.flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I. -g -MMD -MP -m64 -c -o $@ $<
 
@@ -66,10 +69,10 @@ $(G)/ring3: $(G)/obj/64/guests/ring3_entry.o $(G)/obj/64/guests/ring3_user.o
 $(G)/apic_smp: $(G)/obj/64/guests/apic_smp_ap.o
 
 TINYOS_OBJ := $(patsubst %,$(G)/obj/tinyos/%.o,$(basename $(TINYOS_SRC)))
-$(G)/obj/tinyos/%.o: %.c
+$(G)/obj/tinyos/%.o: %.c $(G)/.flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(GUEST_M64) $(if $(findstring _user,$@),,-mcmodel=kernel) -c -o $@ $<
-$(G)/obj/tinyos/%.o: %.S
+$(G)/obj/tinyos/%.o: %.S $(G)/.flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I. -g -MMD -MP -m64 -c -o $@ $<
 $(G)/tinyos: $(TINYOS_OBJ) guests/tinyos/tinyos.ld
