@@ -338,7 +338,6 @@ static int exec_line(struct cmd_client *c, const char *line, struct out *o)
     }
     if (st->collecting)
         return cmd_collect_line(c, line, o);
-    st->repeating = !*p;
     if (!*p) {
         if (!st->last)
             return 0;

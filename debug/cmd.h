@@ -129,9 +129,6 @@ bool cmd_is_collecting(const struct cmd_client *c);
 int cmd_stop_commands(struct cmd_client *c, struct out *o, bool *silent);
 /* The n-th completion (from 0) of `line` as a whole new line; malloc'ed, NULL past the end. */
 char *cmd_complete(struct cmd_client *c, const char *line, size_t n);
-/* Help of one command, of a group, or (empty) the list; used by `help` and the man page. False
- * with an error in `o` for an unknown name. */
-bool cmd_help(const char *name, struct out *o);
 /* A C-like text with \n \r \t \e \\ \xNN \NNN, with or without quotes around it. */
 int cmd_text(const char *text, struct buf *bytes, struct err *e);
 /* The row that the words at the start of *line name, by the rules of cmd_exec; *line is moved

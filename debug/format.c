@@ -86,7 +86,8 @@ const char *format_text(const struct format *f, char dst[32])
     return dst;
 }
 
-int64_t format_signed(uint64_t v, unsigned size)
+/* Sign-extends the low `size` bytes. */
+static int64_t format_signed(uint64_t v, unsigned size)
 {
     unsigned unused = 64 - 8 * size;
 

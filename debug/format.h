@@ -29,8 +29,6 @@ const char *format_text(const struct format *f, char dst[32]);
 /* Appends `v` cut to `size` bytes (1, 2, 4, 8) in the way of `letter`; `padded` prints x, o, t and
  * z with all their digits, as `x` does. Letters s and i are not values: they print as x. */
 void format_value(struct buf *out, uint64_t v, unsigned size, char letter, bool padded);
-/* Sign-extends the low `size` bytes. */
-int64_t format_signed(uint64_t v, unsigned size);
 /* Units on one line of `x`. */
 unsigned format_per_line(char letter, unsigned size);
 

@@ -6,7 +6,8 @@
 #include "vmm/vcpu.h"
 #include "vmm/x86_bits.h"
 
-void operands_regs(const struct vcpu *v, struct access_regs *r)
+/* The vCPU's registers as access_address wants them. */
+static void operands_regs(const struct vcpu *v, struct access_regs *r)
 {
     const struct kvm_regs *g = v->regs;
     const struct kvm_sregs *s = v->sregs;

@@ -28,8 +28,6 @@ struct operands {
  * it, or after it (`after`). False when there is none. */
 bool operands_read(struct disasm *d, const struct vcpu *v, uint64_t linear, bool after,
                    struct operands *out);
-/* The vCPU's registers as access_address wants them. */
-void operands_regs(const struct vcpu *v, struct access_regs *r);
 /* Does one of them touch [gpa, gpa+len), by `v`'s page tables? `write`: as a store, else as a load.
  */
 bool operands_touch(const struct operands *o, const struct vcpu *v, uint64_t gpa, unsigned len,

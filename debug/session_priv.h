@@ -131,9 +131,8 @@ void session_ring(struct session *s);
 void session_publish(struct session *s, unsigned event, const void *data);
 /* Lets the vCPUs of `mask` go with the jobs already set. */
 void session_launch(struct session *s, uint32_t mask);
-/* Lets all run freely (with scheduler-locking on: the focus alone). */
-void session_launch_all(struct session *s);
-/* The same for a command: step-overs still to make are forgotten, and EV_RUNNING is published. */
+/* Lets all run freely (with scheduler-locking on: the focus alone) for a command: step-overs still
+ * to make are forgotten, and EV_RUNNING is published. */
 void session_go(struct session *s);
 /* What names mean in expressions of this session. */
 struct expr_names session_names(struct session *s);
@@ -171,7 +170,5 @@ int session_can_run(const struct session *s, struct err *e);
 void session_over_once(struct session *s, unsigned vcpu);
 /* The handler that the present finish leaves has written its return address: goes on to there. */
 void session_finish_follow(struct session *s);
-/* Reset without an event. */
-int session_reset_quiet(struct session *s, struct err *e);
 
 #endif

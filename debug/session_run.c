@@ -144,7 +144,8 @@ void session_stopped_at_entry(struct session *s)
     stop_describe(s, &s->last, NULL);
 }
 
-int session_reset_quiet(struct session *s, struct err *e)
+/* Reset without an event. */
+static int session_reset_quiet(struct session *s, struct err *e)
 {
     int rc;
 

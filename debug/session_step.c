@@ -50,7 +50,8 @@ static void all_run(struct session *s)
         s->engine.job[i] = (struct cpu_job){.kind = JOB_RUN};
 }
 
-void session_launch_all(struct session *s)
+/* Lets all run freely (with scheduler-locking on: the focus alone). */
+static void session_launch_all(struct session *s)
 {
     all_run(s);
     session_launch(s, s->sched == SCHED_ON ? 1u << s->focus : every_cpu(s));

@@ -178,8 +178,6 @@ static void splice(struct insn *out, const char *text, size_t at, size_t len, co
     if (n > room)
         n = room;
     memcpy(out->operands + used, name, n);
-    out->symbol_at = (uint8_t)used;
-    out->symbol_len = (uint8_t)n;
     put(out->operands + used + n, cap - used - n, text + at + len);
 }
 

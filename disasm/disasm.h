@@ -40,9 +40,8 @@ struct insn {
     uint64_t target;  /* in the terms of `addr`: linear when that was */
     bool has_mem_abs; /* RIP-relative or absolute operand; in 16-bit code an offset in DS */
     uint64_t mem_abs;
-    char mnemonic[24];             /* with its prefix: "rep movsb" */
-    char operands[136];            /* with a symbol name where the callback knew one */
-    uint8_t symbol_at, symbol_len; /* where that name lies in operands; len 0 for none */
+    char mnemonic[24];  /* with its prefix: "rep movsb" */
+    char operands[136]; /* with a symbol name where the callback knew one */
 };
 
 /* Writes "name+0x12" for `addr` into dst (NUL-terminated, safe for a terminal) and returns true, or

@@ -69,7 +69,7 @@ static int push_in_lua(lua_State *L)
     return 1;
 }
 
-int lua_push_json(lua_State *L, const char *text, size_t len, struct err *e)
+static int lua_push_json(lua_State *L, const char *text, size_t len, struct err *e)
 {
     json_error_t why;
     json_t *root;
@@ -167,7 +167,7 @@ static int command_in_lua(lua_State *L)
     lua_getfield(L, -1, "_run_command");
     lua_rawgeti(L, LUA_REGISTRYINDEX, a->c->fn);
     lua_pushstring(L, a->args);
-    a->failed = story_start(a->c->h, L, 2, a->c->row.row.name, NULL, NULL)->failed;
+    a->failed = story_start(a->c->h, L, 2, a->c->row.row.name, NULL)->failed;
     return 0;
 }
 

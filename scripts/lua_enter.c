@@ -74,7 +74,6 @@ void host_enter(struct scripts *h, struct entry *e, lua_State *L, uint64_t limit
     BUG_ON(pthread_mutex_lock(&h->lock) != 0);
     e->outer = tls_inside;
     e->h = h;
-    e->L = L;
     e->limit_ns = limit_ns;
     e->from_ns = 0;
     tls_inside = e;

@@ -644,7 +644,7 @@ static int story_in_lua(lua_State *L)
     if (c->si)
         story_push_stop(L, c->si);
     c->k->hits++;
-    story_start(c->k->h, L, c->si != NULL, c->k->where, c->k, NULL);
+    story_start(c->k->h, L, c->si != NULL, c->k->where, c->k);
     return 0;
 }
 

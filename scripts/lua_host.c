@@ -49,7 +49,7 @@ static int start_in_lua(lua_State *L)
                 : luaL_loadbufferx(L, a->code, strlen(a->code), a->chunk, "t"))
         return lua_error(L);
     push_args(L, a->args);
-    st = story_start(a->h, L, 1, a->path ? a->path : a->chunk + 1, NULL, a->out);
+    st = story_start(a->h, L, 1, a->path ? a->path : a->chunk + 1, NULL);
     st->counts = true;
     a->failed = st->failed;
     return 0;

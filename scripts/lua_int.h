@@ -30,7 +30,6 @@
 struct entry {
     struct entry *outer;
     struct scripts *h;
-    lua_State *L;
     uint64_t limit_ns, from_ns; /* of this thread's processor time; from its first look, 0 before */
     struct hook_call *call;     /* an exit hook's, or NULL */
     bool struck;                /* its time was up, or a signal came: errors unwind it */
@@ -85,8 +84,7 @@ struct story {
     char *pattern;             /* WAIT_CONSOLE */
     int chan;                  /* -1: any */
     struct lua_hook *for_hook; /* its errors count there, its result decides; or NULL */
-    bool started, ended, failed, counts;
-    struct out *out; /* what it prints up to its first wait; or NULL */
+    bool ended, failed, counts;
     struct story *next;
 };
 
@@ -242,9 +240,7 @@ void host_ring(struct scripts *h);
 /* A new story of the function and its `args` arguments on top of L; they are popped. Runs it up to
  * its first wait. Lock held, on the main thread. The story is freed by stories_sweep. */
 struct story *story_start(struct scripts *h, lua_State *L, int args, const char *name,
-                          struct lua_hook *for_hook, struct out *out);
-/* Ends the running story's turn until `kind` (C functions return its result). */
-int story_wait(lua_State *L, enum wait_kind kind, uint64_t timeout_ns);
+                          struct lua_hook *for_hook);
 /* Lets go on whoever can; lock not held. */
 void stories_wake(struct scripts *h);
 void stories_free(struct scripts *h);
@@ -293,9 +289,6 @@ void lua_open_cmd(lua_State *L);    /* vm.cmd, vm.command */
 void devices_free(struct scripts *h);
 void devices_list(struct scripts *h, struct out *o);
 void commands_free(struct scripts *h);
-int lua_push_json(lua_State *L, const char *text, size_t len, struct err *e);
-/* Little-endian integers of Lua; `size` 1 to 8. */
-void lua_push_le(lua_State *L, const void *bytes, size_t size, bool is_signed);
 
 /* ---- lua_extend.c: what scripts add to the debugger's own words -------------------------------
  */

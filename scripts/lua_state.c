@@ -221,7 +221,8 @@ static int no_memory(lua_State *L, int64_t n, enum space sp, uint64_t addr)
     return luaL_error(L, "there is no %smemory at %s", sp == SPACE_PHYS ? "physical " : "", at);
 }
 
-void lua_push_le(lua_State *L, const void *bytes, size_t size, bool is_signed)
+/* Little-endian integers of Lua; `size` 1 to 8. */
+static void lua_push_le(lua_State *L, const void *bytes, size_t size, bool is_signed)
 {
     uint64_t v = le_load(bytes, (unsigned)size);
 

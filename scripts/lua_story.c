@@ -104,7 +104,7 @@ static void resume(struct scripts *h, struct story *st, lua_State *L, int args)
 }
 
 struct story *story_start(struct scripts *h, lua_State *L, int args, const char *name,
-                          struct lua_hook *for_hook, struct out *out)
+                          struct lua_hook *for_hook)
 {
     lua_State *co = lua_newthread(L);
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -115,7 +115,6 @@ struct story *story_start(struct scripts *h, lua_State *L, int args, const char 
     st->ref = ref;
     st->name = xstrdup(name);
     st->for_hook = for_hook;
-    st->out = out;
     st->next = h->stories;
     h->stories = st;
     resume(h, st, L, args);
@@ -170,7 +169,8 @@ static int vm_may_wait(lua_State *L)
     return 0;
 }
 
-int story_wait(lua_State *L, enum wait_kind kind, uint64_t timeout_ns)
+/* Ends the running story's turn until `kind` (C functions return its result). */
+static int story_wait(lua_State *L, enum wait_kind kind, uint64_t timeout_ns)
 {
     struct story *st = host_of(L)->running;
 
@@ -401,7 +401,7 @@ static int vm_spawn(lua_State *L)
     lua_pushstring(L, name);
     free(name);
     lua_insert(L, 1);
-    st = story_start(h, L, lua_gettop(L) - 2, lua_tostring(L, 1), NULL, NULL);
+    st = story_start(h, L, lua_gettop(L) - 2, lua_tostring(L, 1), NULL);
     st->counts = true;
     host_ring(h); /* the timer follows */
     return 0;

@@ -32,7 +32,7 @@ static int deferred_in_lua(lua_State *L)
     h->deferred_count = 0;
     for (unsigned i = 1; i <= n; i++) {
         lua_rawgeti(L, 2, i);
-        story_start(h, L, 0, "deferred", NULL, NULL);
+        story_start(h, L, 0, "deferred", NULL);
     }
     return 0;
 }

@@ -81,9 +81,8 @@ bool browse_work(struct browse *b);
 void browse_fill(struct browse *b);
 void browse_draw(struct browse *b, const struct frame_prompt *prompt, struct canvas *c,
                  struct frame_cursor *cur);
-/* Rows for the list (or text) and, when one is open, for the explanation. */
+/* Rows that the list (or text) has beside an open explanation. */
 int browse_list_rows(const struct browse *b);
-int browse_explain_rows(const struct browse *b);
 
 /* Keys and commands for help; ended by a row without help. */
 struct browse_key_row {

@@ -19,7 +19,7 @@ static int body_rows(const struct browse *b)
     return b->h - TOP_ROWS - 2;
 }
 
-int browse_explain_rows(const struct browse *b)
+static int browse_explain_rows(const struct browse *b)
 {
     return b->explain_open && b->page == PAGE_RECORDS ? body_rows(b) / 2 : 0;
 }

@@ -31,7 +31,6 @@ void lines_add(struct lines *l, const char *text, uint8_t kind)
         l->count++;
     free(l->line[at].text);
     l->line[at] = (struct line){xstrdup(text), kind};
-    l->total++;
 }
 
 const struct line *lines_at(const struct lines *l, unsigned i)

@@ -15,7 +15,6 @@ struct line {
 struct lines {
     struct line *line; /* ring of `cap` */
     unsigned cap, count, first;
-    unsigned long total; /* lines ever added */
 };
 
 void lines_init(struct lines *l, unsigned cap);

@@ -143,7 +143,8 @@ void ui_answer(struct ui *ui, const char *text)
     ui->message[0] = '\0';
 }
 
-void ui_command(struct ui *ui, const char *line, bool typed)
+/* Runs one command and shows its answer. `typed`: by the user at the prompt. */
+static void ui_command(struct ui *ui, const char *line, bool typed)
 {
     struct out o;
 

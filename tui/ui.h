@@ -58,8 +58,6 @@ void ui_line(struct ui *ui, const char *line);
 void ui_stopped(struct ui *ui);
 /* Fills the view for what is visible. */
 void ui_fill(struct ui *ui);
-/* Runs one command and shows its answer. `typed`: by the user at the prompt. */
-void ui_command(struct ui *ui, const char *line, bool typed);
 /* Shows text as the answer to what was typed. */
 void ui_answer(struct ui *ui, const char *text);
 void ui_message(struct ui *ui, enum style st, const char *fmt, ...)

@@ -156,9 +156,7 @@ void view_exit_format(const struct exit_event *ev, const char *reg_name, const c
                               .seq = ev->seq,
                               .guest_ns = ev->guest_ns,
                               .host_ns = ev->host_ns,
-                              .unclaimed = ev->flags & EXIT_F_UNCLAIMED,
-                              .stopped = ev->flags & EXIT_F_STOPPED,
-                              .stepped = ev->flags & EXIT_F_STEPPED};
+                              .unclaimed = ev->flags & EXIT_F_UNCLAIMED};
     snprintf(out->when, sizeof out->when, "%" PRIu64 ".%06u", ns / 1000000000,
              (unsigned)(ns % 1000000000 / 1000));
     if (text) {
@@ -222,7 +220,6 @@ static void fill_point(struct view_point *out, const struct point *pt)
                                .hits = pt->hits,
                                .enabled = pt->enabled,
                                .pending = pt->pending,
-                               .temporary = spec->temporary,
                                .code = spec->kind == POINT_BREAK};
     snprintf(out->kind, sizeof out->kind, "%s",
              spec->kind == POINT_WATCH && spec->access == WATCH_READ     ? "rwatch"

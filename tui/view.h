@@ -132,7 +132,7 @@ struct view_exit {
     char where[64]; /* symbol at RIP, or its address */
     uint64_t rip, seq;
     uint32_t guest_ns, host_ns;
-    bool unclaimed, stopped, stepped;
+    bool unclaimed;
 };
 struct view_exits {
     struct exit_event *ring; /* VIEW_EXITS records; index modulo VIEW_EXITS */
@@ -162,7 +162,7 @@ struct view_point {
     int id;
     char kind[12], what[64], condition[64], method[24];
     uint64_t addr, hits;
-    bool enabled, pending, temporary, code;
+    bool enabled, pending, code;
 };
 struct view_points {
     unsigned count, first, sel;

@@ -9,7 +9,8 @@
 
 #include "vmm/machine.h"
 
-uint64_t field_get(const struct dev *d, const struct field *f, unsigned i)
+/* Element `i` of a field; 0 past its end. */
+static uint64_t field_get(const struct dev *d, const struct field *f, unsigned i)
 {
     const uint8_t *p = (const uint8_t *)d->state + f->offset + (size_t)i * f->size;
     uint64_t v = 0;

@@ -81,7 +81,5 @@ extern const struct dev_ops *const dev_table[];
 /* Text of every field of `d`: "name  value  [BIT NAMES]  help" lines, after the device's own words
  * (ops->describe) where it has some. */
 void dev_describe(const struct dev *d, struct buf *out);
-/* Element `i` of a field; 0 past its end. */
-uint64_t field_get(const struct dev *d, const struct field *f, unsigned i);
 
 #endif

@@ -220,7 +220,8 @@ static void format_shutdown(const struct exit_event *ev, const char *reg_name, s
         buf_addf(out, " error code 0x%x", ev->u.shutdown.error_code);
 }
 
-const char *exit_line_name(unsigned gsi)
+/* What ISA wires to a line: "timer" for 0; NULL above 15 and where nothing is fixed. */
+static const char *exit_line_name(unsigned gsi)
 {
     static const char *const names[16] = {"timer",  "keyboard", NULL,    "COM2", "COM1", NULL,
                                           "floppy", NULL,       "RTC",   NULL,   NULL,   NULL,

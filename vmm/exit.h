@@ -229,8 +229,6 @@ bool exit_access(const struct exit_event *ev, struct exit_access *a);
 const char *exit_device_name(unsigned event);
 /* False for a record that concerns no vCPU: what a device did by itself. */
 bool exit_has_cpu(const struct exit_event *ev);
-/* What ISA wires to a line: "timer" for 0; NULL above 15 and where nothing is fixed. */
-const char *exit_line_name(unsigned gsi);
 /* Appends what a device did, without values: "line 4 (COM1) raised", "vector 0x24 requested".
  * `dev` is the device's name or NULL. */
 void exit_device_what(const struct exit_device *d, const char *dev, struct buf *out);

@@ -68,14 +68,12 @@ static unsigned take_map(struct insn_shape *s, unsigned i)
         s->map = 1;
         s->rex = (uint8_t)(0x40 | (next & 0x80 ? 0 : 4));
         s->vvvv = (uint8_t)(~next >> 3 & 15);
-        s->pp = next & 3;
         return i + 2;
     case VEX_3:
     case VEX_EVEX:
         s->map = next & (s->vex == VEX_3 ? 31 : 7);
         s->rex = (uint8_t)(0x40 | (~next >> 5 & 7) | (s->b[i + 2] & 0x80 ? 8 : 0));
         s->vvvv = (uint8_t)(~s->b[i + 2] >> 3 & 15);
-        s->pp = s->b[i + 2] & 3;
         return i + (s->vex == VEX_3 ? 3 : 4);
     case VEX_NO:
         break;

@@ -58,7 +58,7 @@ struct insn_shape {
     int8_t seg;                  /* 0 to 5: es cs ss ds fs gs by prefix; -1 none */
     uint8_t rex;
     enum insn_vex vex;
-    uint8_t vvvv, pp;  /* of VEX and EVEX; vvvv not inverted */
+    uint8_t vvvv;      /* of VEX and EVEX, not inverted */
     uint8_t map;       /* 0 one byte, 1 0F, 2 0F38, 3 0F3A */
     uint8_t opcode;    /* the last opcode byte */
     uint8_t opcode_at; /* offset of the first byte after the legacy prefixes */

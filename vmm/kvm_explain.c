@@ -18,7 +18,7 @@
 #include "vmm/kvm.h"
 
 struct host {
-    bool svm, vmx, amd, intel;
+    bool svm, vmx, amd;
     bool in_vm;         /* the CPU flag "hypervisor" */
     bool node;          /* /dev/kvm exists */
     gid_t gid;          /* its group */
@@ -106,7 +106,6 @@ static void find_host(const char *root, struct host *h)
         h->vmx = has_word(b.data ? b.data : "", "vmx");
         h->in_vm = has_word(buf_str(&b), "hypervisor");
         h->amd = has_word(buf_str(&b), "AuthenticAMD") || has_word(buf_str(&b), "HygonGenuine");
-        h->intel = has_word(buf_str(&b), "GenuineIntel");
     }
     if (slurp(root, "/proc/modules", &b)) {
         h->module = has_module(buf_str(&b), "kvm_amd") || has_module(buf_str(&b), "kvm_intel") ||

@@ -97,12 +97,10 @@ static void reset_all(struct machine *m)
 {
     m->wish = WISH_NONE;
     m->wish_value = 0;
-    m->post_code = 0;
     /* KVM cannot mask address line 20, and no firmware here runs with it masked. */
     m->a20 = true;
     for (unsigned i = 0; i < MACHINE_CPUS_MAX; i++) {
         atomic_store(&m->cpu[i].attention, 0);
-        m->cpu[i].nmi = m->cpu[i].init = false;
         m->cpu[i].sipi_vector = -1;
     }
     door_reset(&m->door);

@@ -38,10 +38,8 @@ enum console_chan { CONSOLE_COM1, CONSOLE_COM2, CONSOLE_DEBUG /* port 0xE9 */, C
 /* Interrupt work of one vCPU; `attention` is the only field read without the lock. */
 struct cpu_lines {
     _Atomic unsigned attention; /* CPU_ATTN_*: something to look at before the next KVM_RUN */
-    bool nmi;
-    bool init;
-    int sipi_vector; /* -1: none */
-    unsigned line;   /* GSI + 1 behind what intr_ack gave last; 0: none, or unknown */
+    int sipi_vector;            /* -1: none */
+    unsigned line;              /* GSI + 1 behind what intr_ack gave last; 0: none, or unknown */
 };
 #define CPU_ATTN_INTR 1u /* intr_vector() may have a vector */
 #define CPU_ATTN_NMI  2u
@@ -77,7 +75,6 @@ struct machine {
     bool a20; /* the A20 gate as the guest set it; KVM cannot mask the address line */
     unsigned devs;
     struct dev dev[MACHINE_DEVS_MAX];
-    uint8_t post_code;                 /* last byte written to port 0x80 */
     uint32_t gsi_level;                /* bit per GSI: the line is asserted */
     uint64_t gsi_raised[MACHINE_GSIS]; /* rising edges since power-on */
 };

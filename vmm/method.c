@@ -365,14 +365,8 @@ void methods_choose_forced(const struct probe *p, const char *force, struct meth
     for (size_t i = 0; i < ARRAY_LEN(rungs); i++)
         for (enum probe_mode mode = 0; mode < PROBE_MODES; mode++)
             climb(p, out, &rungs[i], mode);
-    for (enum probe_mode mode = 0; mode < PROBE_MODES; mode++) {
-        out->hw_breaks[mode] = p->hw_exec[mode] == HOW_DEBUG ? p->hw_exec_count : 0;
-        out->hw_watches[mode] = p->hw_write[mode] == HOW_DEBUG ? 4 : 0;
-    }
     out->rf_skips_break = p->hw_exec_honours_rf;
-    out->out_exit_past = p->out_exit_past;
     out->step_enters_free = p->step_fault != HOW_DEBUG && p->step_fault != HOW_OTHER;
-    out->is_emulated = p->emulated;
     while (force && *force) {
         size_t len = strcspn(force, ",");
 

@@ -63,12 +63,8 @@ struct method_pick {
 
 struct methods {
     struct method_pick pick[METHOD_FEATURES][PROBE_MODES];
-    unsigned hw_breaks[PROBE_MODES]; /* debug registers that fire on execution, 0 to 4 */
-    unsigned hw_watches[PROBE_MODES];
     bool rf_skips_break;   /* RFLAGS.RF passes an execution debug register */
-    bool out_exit_past;    /* RIP is past the instruction at an OUT exit */
     bool step_enters_free; /* a fault while stepping runs its handler freely: break its gates */
-    bool is_emulated;      /* ring 0 runs in KVM's emulator: instructions may be missing */
 };
 
 /* Any thread; reads the environment. */

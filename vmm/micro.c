@@ -44,7 +44,7 @@ static int bound_signal(void)
     return SIGRTMIN + 9;
 }
 
-bool micro_is_user(enum probe_mode mode)
+static bool micro_is_user(enum probe_mode mode)
 {
     return mode == PM_LONG3 || mode == PM_COMPAT3;
 }

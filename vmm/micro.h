@@ -78,7 +78,6 @@ void micro_debug(struct micro *m, uint32_t control, const uint64_t dr[4], uint64
 struct micro_exit micro_run(struct micro *m);
 /* Address of the handler of `vector`: a NOP, then the OUT. */
 uint64_t micro_handler(unsigned vector);
-bool micro_is_user(enum probe_mode mode);
 void micro_regs(struct micro *m, struct kvm_regs *r);
 void micro_set_regs(struct micro *m, const struct kvm_regs *r);
 

@@ -109,17 +109,14 @@ static void take_signals(struct vcpu *v, unsigned attn)
 {
     struct cpu_lines *l = &v->vm->m.cpu[v->id];
 
-    if (attn & CPU_ATTN_INIT) {
-        l->init = false;
+    if (attn & CPU_ATTN_INIT)
         take_init(v);
-    }
     if (attn & CPU_ATTN_SIPI) {
         if (l->sipi_vector >= 0 && atomic_load(&v->idle) == VCPU_WAIT_SIPI)
             start_ap(v, (unsigned)l->sipi_vector);
         l->sipi_vector = -1; /* a SIPI to a running processor is ignored (SDM 3, "MP Init") */
     }
     if ((attn & CPU_ATTN_NMI) && !v->hold_irq && atomic_load(&v->idle) != VCPU_WAIT_SIPI) {
-        l->nmi = false;
         vcpu_flush(v);
         if (kvm_nmi(v->fd) < 0)
             log_error("vCPU %u did not take an NMI", v->id);

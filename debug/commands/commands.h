@@ -42,7 +42,6 @@ struct waiting {
 struct cmd_state {
     const struct cmd *last; /* what an empty line repeats, or NULL */
     char *last_args;        /* owned */
-    bool repeating;
     struct waiting *waiting, **waiting_end;
     unsigned depth;                /* nesting of cmd_exec */
     struct collecting *collecting; /* `commands` reads lines (point_commands.c); or NULL */
@@ -64,7 +63,6 @@ struct cmd_state {
     bool x_known;
     enum space x_space;
     uint64_t x_next;
-    uint64_t list_next; /* where `disassemble` without a function goes on */
 
     bool att; /* set disassembly-flavor */
 };
@@ -131,10 +129,6 @@ void cmd_displays(struct cmd_client *c, struct out *o);
 int cmd_option_set(struct cmd_client *c, const char *text, struct out *o);
 int cmd_option_show(struct cmd_client *c, const char *text, struct out *o);
 char *cmd_complete_option(struct cmd_client *c, const char *args, size_t n);
-/* LHS = RHS: register, variable, typed memory or symbol. */
-int cmd_assign(struct cmd_client *c, const char *text, uint64_t *value, struct err *e);
-/* Position of an assignment's `=` at the top level, or NULL. */
-const char *cmd_find_assign(const char *text);
 
 /* What a point does at its hit: "do ACTION" at the end of a line. */
 struct cmd_action {

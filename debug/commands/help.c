@@ -76,7 +76,9 @@ static void everything(struct out *o)
                 "line repeats a step.");
 }
 
-bool cmd_help(const char *name, struct out *o)
+/* Help of one command, of a group, or (empty) the list; used by `help` and the man page. False
+ * with an error in `o` for an unknown name. */
+static bool cmd_help(const char *name, struct out *o)
 {
     const struct cmd *row;
     const char *p = name;

@@ -358,7 +358,6 @@ static int dump_code(struct cmd_client *c, uint64_t start, uint64_t end, bool ra
     }
     if (o->table)
         out_table_end(o);
-    cmd_state(c)->list_next = at;
     free(in);
     return r;
 }

@@ -13,7 +13,8 @@
 
 /* ---- assignment ------------------------------------------------------------------------------ */
 
-const char *cmd_find_assign(const char *text)
+/* Position of an assignment's `=` at the top level, or NULL. */
+static const char *cmd_find_assign(const char *text)
 {
     for (const char *p = text; *(p = cmd_scan(p, '=')); p++) {
         if (p[1] == '=') {
@@ -151,7 +152,8 @@ static bool is_var_name(const char *name)
     return !*name;
 }
 
-int cmd_assign(struct cmd_client *c, const char *text, uint64_t *value, struct err *e)
+/* LHS = RHS: register, variable, typed memory or symbol. */
+static int cmd_assign(struct cmd_client *c, const char *text, uint64_t *value, struct err *e)
 {
     const char *eq = cmd_find_assign(text);
     struct reg_part part;

@@ -90,8 +90,6 @@ struct engine {
     const struct symbols *stack_symbols;
     bool step_irq;
     bool assist_off;
-    bool stop_on_reset;
-    bool reset_on_triple_fault;
     struct hooks hooks;
     struct exit_hooks exit_hooks;
     struct console_match console; /* machine lock */

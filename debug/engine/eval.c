@@ -17,7 +17,6 @@ struct env_arg {
     struct engine *g;
     struct vcpu *v;
     const struct exit_event *ev;
-    struct vcpu_state *slow; /* parts that are not in the kvm_run page, fetched on demand */
 };
 
 static bool env_reg(void *arg, int id, uint64_t *value)

@@ -394,7 +394,6 @@ static void call(const struct exit_hook *h, struct hook_call *c)
 {
     struct stop_info *si;
 
-    c->id = h->id;
     c->stop_why = NULL;
     switch (h->spec.fn(h->spec.arg, c)) {
     case HOOK_GO:
@@ -469,10 +468,10 @@ void exit_hooks_saw(struct engine *g, struct vcpu *v, struct exit_event *ev)
 }
 
 bool exit_hook_point(struct engine *g, struct vcpu *v, struct exit_event *ev, hook_fn *fn,
-                     void *arg, int id, const char **why)
+                     void *arg, const char **why)
 {
     struct exit_event here;
-    struct hook_call c = {.engine = g, .v = v, .ev = ev ? ev : &here, .id = id};
+    struct hook_call c = {.engine = g, .v = v, .ev = ev ? ev : &here};
 
     if (!ev) {
         vcpu_event_here(v, KVM_EXIT_DEBUG, &here);

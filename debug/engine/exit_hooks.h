@@ -32,7 +32,6 @@ struct hook_call {
     struct engine *engine;
     struct vcpu *v;
     struct exit_event *ev;
-    int id;               /* of the hook that runs */
     bool access;          /* an access: hook_serve and hook_reply are possible */
     bool served;          /* the device was asked: ev holds its answer */
     bool answered;        /* hook_reply was called */
@@ -61,7 +60,7 @@ void exit_hooks_saw(struct engine *g, struct vcpu *v, struct exit_event *ev);
  * the guest, *why (if it says so) is a clause for the sentence. With `ev` NULL the record it sees
  * says where the vCPU is and is in no ring. */
 bool exit_hook_point(struct engine *g, struct vcpu *v, struct exit_event *ev, hook_fn *fn,
-                     void *arg, int id, const char **why);
+                     void *arg, const char **why);
 static inline bool exit_hooks_any(const struct exit_hooks *h)
 {
     return atomic_load_explicit(&h->table, memory_order_relaxed) != NULL;

@@ -29,7 +29,7 @@ static bool point_acts(struct engine *g, struct vcpu *v, struct bp *b, struct ex
         engine_log_point(g, v, b, ev, detail);
     if (spec->action == DO_LOG || spec->action == DO_COUNT)
         return true;
-    return spec->hit && !exit_hook_point(g, v, ev, spec->hit, spec->hit_arg, b->pub.id, why);
+    return spec->hit && !exit_hook_point(g, v, ev, spec->hit, spec->hit_arg, why);
 }
 
 /* Is this hit one of those to be ignored? Several vCPUs may ask at once. */

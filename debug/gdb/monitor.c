@@ -93,7 +93,8 @@ static void own_complete(struct gdb *g, const char *line, struct out *o)
     free(next);
 }
 
-bool gdb_monitor_own(struct gdb *g, const char *line, struct out *o)
+/* `monitor arch`, `monitor realmode` …: the words that are the stub's own. False: not one. */
+static bool gdb_monitor_own(struct gdb *g, const char *line, struct out *o)
 {
     if (word(&line, "arch"))
         own_arch(g, line, o);

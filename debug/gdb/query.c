@@ -32,7 +32,6 @@ void pk_supported(struct gdb *g, const char *p, const char *end)
     g->client.swbreak = has_item(p, end, "swbreak+");
     g->client.hwbreak = has_item(p, end, "hwbreak+");
     g->client.exec_events = has_item(p, end, "exec-events+");
-    g->client.error_message = has_item(p, end, "error-message+");
     reply_fmt(g,
               "PacketSize=%x;QStartNoAckMode+;qXfer:features:read+;qXfer:memory-map:read+;"
               "qXfer:exec-file:read+;qXfer:threads:read+;swbreak+;hwbreak+;vContSupported+;"

@@ -163,7 +163,6 @@ static void greet(struct gdb *g, int fd, char *peer)
     g->fd = fd;
     g->peer = peer;
     g->detached = g->killed = false;
-    g->connected_ns = clock_ns();
     g->run_thread = UINT32_MAX;
     g->thread = session_focus(g->s);
     g->events = 0;

@@ -93,7 +93,8 @@ static void add_lldb(struct gdb *g, const struct stop_info *si, struct buf *out)
     buf_addc(out, ';');
 }
 
-void gdb_stop_body(struct gdb *g, bool news, struct buf *out)
+/* The body of a stop reply without events; `news`: not for somebody who has just come. */
+static void gdb_stop_body(struct gdb *g, bool news, struct buf *out)
 {
     gdb_stop_of(g, session_last_stop(g->s), news, out);
 }

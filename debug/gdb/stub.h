@@ -27,7 +27,7 @@ enum gdb_state {
 
 /* What the client said it understands. */
 struct gdb_client {
-    bool swbreak, hwbreak, exec_events, error_message, no_resumed;
+    bool swbreak, hwbreak, exec_events;
     bool lldb;          /* speaks lldb's dialect */
     bool error_strings; /* QEnableErrorStrings */
     bool suffix;        /* QThreadSuffixSupported */
@@ -101,7 +101,6 @@ struct gdb {
     bool lost;        /* the client is gone, or is to go */
     bool busy;        /* with its packets or its breakpoints' commands */
     bool close_asked; /* gdb_close was called by one of those */
-    uint64_t connected_ns;
 
     /* the conversation */
     enum gdb_state state;
@@ -121,7 +120,6 @@ struct gdb {
     struct patience soon_waited;
     uint64_t tsc[GDB_TSCS]; /* the last values told of it, see registers.c */
     unsigned tscs;
-    unsigned list_at; /* qsThreadInfo */
 
     /* what it was told */
     struct desc desc[GDB_ARCHES];
@@ -235,9 +233,8 @@ gdb_handler pk_detach, pk_kill, pk_vkill, pk_restart, pk_vrun, pk_vattach, pk_ex
 void gdb_interrupt(struct gdb *g);
 /* Sends the stop reply for how things stand now. */
 void gdb_tell_stop(struct gdb *g);
-/* The body of a stop reply without events; `news`: not for somebody who has just come. */
-void gdb_stop_body(struct gdb *g, bool news, struct buf *out);
-/* The same for any stop. */
+/* The body of the stop reply for `si`, any stop of the session; `news`: not for somebody who has
+ * just come. */
 void gdb_stop_of(struct gdb *g, const struct stop_info *si, bool news, struct buf *out);
 /* Whether a stop is none of those that debuggers have words for; si->text then tells it. */
 bool gdb_needs_words(const struct gdb *g, const struct stop_info *si);
@@ -295,15 +292,11 @@ gdb_handler pk_file_open, pk_file_close, pk_file_pread, pk_file_fstat, pk_file_s
 gdb_handler pk_host_info, pk_process_info, pk_register_info, pk_threads_json, pk_list_threads,
     pk_suffix, pk_memory_region, pk_error_strings;
 
-/* One line for people about a vCPU: "running, long64, ring 0". */
-void gdb_thread_text(struct gdb *g, unsigned vcpu, struct buf *out);
 /* The path whose symbols belong to the guest, absolute; empty when there is none. */
 void gdb_exec_path(const struct gdb *g, struct buf *out);
 /* The same as it is told to the client for its present architecture; never empty. */
 void gdb_exec_name(const struct gdb *g, struct buf *out);
 void gdb_files_close(struct gdb *g);
-/* `monitor arch`, `monitor realmode` …: the words that are the stub's own. False: not one. */
-bool gdb_monitor_own(struct gdb *g, const char *line, struct out *o);
 /* The guest that a monitor command let go stands: answers, unless gdb_soon_forget came first. */
 void gdb_soon_over(struct gdb *g);
 void gdb_soon_forget(struct gdb *g);

@@ -62,7 +62,8 @@ void pk_threads_next(struct gdb *g, const char *p, const char *end)
     reply_str(g, "l");
 }
 
-void gdb_thread_text(struct gdb *g, unsigned vcpu, struct buf *out)
+/* One line for people about a vCPU: "running, long64, ring 0". */
+static void gdb_thread_text(struct gdb *g, unsigned vcpu, struct buf *out)
 {
     const struct vcpu_state *st = session_cpu(g->s, vcpu, VS_REGS | VS_SREGS);
 

@@ -396,7 +396,6 @@ int watch_place(struct watches *w, struct bp *b, struct err *e)
         }
         w->by_linear += b->pub.spec.space == SPACE_LINEAR;
     }
-    w->placed++;
     b->method = BP_WATCH;
     tell_methods(w);
     tell_method(w, b);
@@ -405,7 +404,6 @@ int watch_place(struct watches *w, struct bp *b, struct err *e)
 
 void watch_unplace(struct watches *w, struct bp *b)
 {
-    w->placed--;
     set_pending(w, b, false);
     if (b->watch.drs) {
         watch_drs_take(w, b);

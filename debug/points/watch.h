@@ -140,7 +140,7 @@ struct watches {
     struct watch_page **page; /* ascending */
     size_t pages, cap;
     struct bp *dr[4]; /* owners of data debug registers */
-    unsigned placed, by_linear;
+    unsigned by_linear;
     uint64_t changes;                   /* how often pages of watchpoints came or went */
     _Atomic int waiting;                /* with pages that are not mapped yet */
     unsigned trapped, stepped;          /* pages */
@@ -196,8 +196,6 @@ void watch_trapped(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len
 /* The `dma` call of vm_config. Hits are those of the instruction that `v` is carrying out. */
 void watch_dma(struct watches *w, struct vcpu *v, const struct dev *d, uint64_t gpa, void *dst,
                const void *src, size_t len);
-/* Is the store at `gpa` a push where stacks are not trapped? Its page must be compared instead. */
-bool watch_is_push(const struct vcpu *v, uint64_t gpa);
 /* False: the access in hand is no string instruction's. */
 bool watch_may_be_string(const struct vcpu *v);
 /* Data debug registers that fired, from DR6. `stepped`: at the end of a step; `merged`: an

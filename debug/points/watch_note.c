@@ -148,7 +148,8 @@ void watch_take_values(struct watches *w, struct vcpu *v)
     }
 }
 
-bool watch_is_push(const struct vcpu *v, uint64_t gpa)
+/* Is the store at `gpa` a push where stacks are not trapped? Its page must be compared instead. */
+static bool watch_is_push(const struct vcpu *v, uint64_t gpa)
 {
     struct walk_regs r;
     struct walk k;

@@ -230,10 +230,7 @@ static bool seen(const struct unwind_frame *frames, size_t n, const struct unwin
 
 static struct unwind_frame frame_of(const struct walker *w, enum unwind_how how, bool exact)
 {
-    struct unwind_frame f = {.pc = linear_pc(w),
-                             .sp = w->base.ss + w->regs.v[DW_RSP],
-                             .fp = w->regs.v[DW_RBP],
-                             .how = how};
+    struct unwind_frame f = {.pc = linear_pc(w), .sp = w->base.ss + w->regs.v[DW_RSP], .how = how};
 
     /* A return address may already belong to the next function (after a call that never comes
      * back); the byte before it is the call's. */

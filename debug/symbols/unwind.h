@@ -29,7 +29,6 @@ struct unwind_frame {
     uint64_t pc;        /* linear */
     uint64_t symbol_pc; /* what to look names and lines up with: inside the call instruction */
     uint64_t sp;        /* linear; above the return address for callers */
-    uint64_t fp;        /* as in RBP, not linear in 16-bit code */
     enum unwind_how how;
 };
 

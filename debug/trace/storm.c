@@ -81,7 +81,8 @@ static const char *kind_hint(const struct stat_key *k)
     }
 }
 
-const char *storm_hint(const struct stat_key *k)
+/* What is known about masses of such exits: "the guest polls …"; NULL when nothing is. */
+static const char *storm_hint(const struct stat_key *k)
 {
     const struct known *known;
     struct exit_event ev;

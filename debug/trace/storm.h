@@ -45,7 +45,5 @@ bool storm_follow(struct storm_watch *w, struct trace_stats *t, const struct tra
                   uint64_t at_ns, bool end);
 /* The storms of a recording, in sentences; times count from `zero_ns`. */
 void storm_print(const struct storm_watch *w, uint64_t zero_ns, uint64_t last_ns, struct out *o);
-/* What is known about masses of such exits: "the guest polls …"; NULL when nothing is. */
-const char *storm_hint(const struct stat_key *k);
 
 #endif

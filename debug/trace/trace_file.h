@@ -77,7 +77,7 @@ struct trace_reader;
 
 struct trace_info {
     uint32_t version, record_version, cpus;
-    uint64_t start_mono_ns, start_real_ns;
+    uint64_t start_real_ns;
     uint64_t first_ns, last_ns; /* of its records */
     uint64_t records;           /* as the block heads say */
     uint64_t dropped;           /* overwritten before they could be written */

@@ -284,7 +284,6 @@ static int check_head(struct trace_reader *r, struct err *e)
                        r->name, r->info.version, r->info.record_version,
                        (unsigned)le_load(h + 16, 4), TRACE_VERSION, EXIT_RECORD_VERSION,
                        (unsigned)sizeof(struct exit_event));
-    r->info.start_mono_ns = le_load(h + 24, 8);
     r->info.start_real_ns = le_load(h + 32, 8);
     r->info.cpus = (uint32_t)le_load(h + 40, 4);
     if (le_load(h + 60, 4) != trace_crc(h, 60))

@@ -324,9 +324,7 @@ static void count(struct trace_stats *t, const struct exit_event *ev)
     struct stat_key k = stat_key_of(ev);
     struct stat_cell *c = find(t, &k);
 
-    if (!c->count++)
-        c->first_ns = ev->at_ns;
-    c->last_ns = ev->at_ns;
+    c->count++;
     c->host_sum += ev->host_ns;
     c->guest_sum += ev->guest_ns;
     if (ev->host_ns < c->host_min)
@@ -387,10 +385,8 @@ void stat_sum_add(struct stat_sum *s, const struct stat_cell *c)
     if (c->guest_max > s->guest_max)
         s->guest_max = c->guest_max;
     s->count += c->count;
-    s->window += c->count - c->marked;
     s->host_sum += c->host_sum;
     s->guest_sum += c->guest_sum;
-    s->wait_sum += c->wait_sum;
     for (unsigned b = 0; b < STAT_BUCKETS; b++)
         s->hist[b] += c->host_hist[b];
 }

@@ -34,7 +34,6 @@ struct stat_cell {
     uint64_t count;
     uint64_t host_sum, guest_sum; /* ns */
     uint64_t wait_sum;            /* ns from a halt to the next entry */
-    uint64_t first_ns, last_ns;   /* CLOCK_MONOTONIC of its records */
     uint64_t marked;              /* count at the last stat_mark */
     uint32_t host_min, host_max, guest_min, guest_max;
     uint32_t host_hist[STAT_BUCKETS];
@@ -81,7 +80,7 @@ bool stat_is_note(unsigned reason);
 
 /* Sum of cells. Zero-initialise. */
 struct stat_sum {
-    uint64_t count, host_sum, guest_sum, wait_sum, window;
+    uint64_t count, host_sum, guest_sum;
     uint32_t host_min, host_max, guest_min, guest_max;
     uint32_t hist[STAT_BUCKETS];
 };

@@ -461,7 +461,7 @@ static void print_row(const struct trace_stats *t, const struct trace_names *n,
 }
 
 /* Marks of the machine itself are no exits. */
-void table_summary(const struct trace_stats *t, struct out *o)
+static void table_summary(const struct trace_stats *t, struct out *o)
 {
     double seconds = (double)stat_span_ns(t) / 1e9;
     uint32_t trip = stat_trip_ns(t);

@@ -63,8 +63,6 @@ bool table_filter(enum table_by by, const struct stat_key *k, const struct trace
 /* Prints table and summary. */
 void table_print(const struct trace_stats *t, const struct trace_names *n,
                  const struct table_ask *ask, struct out *o);
-/* The summary line alone. */
-void table_summary(const struct trace_stats *t, struct out *o);
 /* log2 histograms of the time in handlers and (without a filter) in the guest; `reason` -1: all. */
 void table_hist(const struct trace_stats *t, const struct trace_filter *filter, int reason,
                 struct out *o);

@@ -187,8 +187,8 @@ static void ipis(void)
     CHECK_EQ(taken(1), 0x55);
     CHECK_EQ(taken(2), 0x66);
     put(0, 0x300, 0xc0400); /* NMI to the others */
-    CHECK(!board.cpu[0].nmi && board.cpu[1].nmi && board.cpu[2].nmi);
-    CHECK(attention(1) & CPU_ATTN_NMI);
+    CHECK(!(attention(0) & CPU_ATTN_NMI));
+    CHECK(attention(1) & attention(2) & CPU_ATTN_NMI);
     board_down();
 }
 
@@ -201,11 +201,9 @@ static void init_and_startup(void)
     put(0, 0x300, 0x4608); /* a start-up message that INIT makes void */
     CHECK_EQ(board.cpu[1].sipi_vector, 8);
     put(0, 0x300, 0xc500); /* INIT, level assert */
-    CHECK(board.cpu[1].init);
     CHECK_EQ(board.cpu[1].sipi_vector, -1);
     CHECK_EQ(attention(1), CPU_ATTN_INIT);
     CHECK_EQ(board_kicks[1], 2);
-    board.cpu[1].init = false;
     atomic_store(&board.cpu[1].attention, 0);
     put(0, 0x300, 0x8500); /* INIT, level de-assert: nothing */
     CHECK_EQ(attention(1), 0);
@@ -213,8 +211,8 @@ static void init_and_startup(void)
     CHECK_EQ(attention(1), CPU_ATTN_SIPI);
     CHECK_EQ(board.cpu[1].sipi_vector, 0x99);
     put(0, 0x300, 0xcc500); /* to all but self */
-    CHECK(!board.cpu[0].init);
-    CHECK(board.cpu[1].init);
+    CHECK(!(attention(0) & CPU_ATTN_INIT));
+    CHECK(attention(1) & CPU_ATTN_INIT);
     /* What the vCPU does with it. */
     enable(1);
     put(1, 0x80, 0x77);
@@ -349,7 +347,7 @@ static void virtual_wire(void)
     out8(0x20, 0x20);
     put(0, 0x350, 0x400); /* as NMI: an old watchdog's trick */
     irq_pulse(&board, 4);
-    CHECK(board.cpu[0].nmi);
+    CHECK(attention(0) & CPU_ATTN_NMI);
     CHECK_EQ(intr_vector(&board, 0), -1);
     board_down();
 }
@@ -400,7 +398,7 @@ static void ioapic_edges(void)
     CHECK_EQ(taken(0), 0x50);
     redirect(20, 0x500 << 0, 1); /* INIT as a message */
     irq_pulse(&board, 20);
-    CHECK(board.cpu[1].init);
+    CHECK(attention(1) & CPU_ATTN_INIT);
     board_down();
 }
 

@@ -62,7 +62,7 @@ static void pointers_64(void)
     CHECK_EQ(unwind(&env, f, ARRAY_LEN(f)), 3);
     CHECK(f[0].pc == 0x1000 && f[0].symbol_pc == 0x1000 && f[0].how == UNWIND_FIRST);
     CHECK(f[1].pc == 0x1100 && f[1].symbol_pc == 0x10ff && f[1].sp == 0x8020);
-    CHECK(f[1].how == UNWIND_POINTER && f[1].fp == 0x8040);
+    CHECK_EQ(f[1].how, UNWIND_POINTER);
     CHECK_EQ(f[2].pc, 0x1200);
     CHECK_HAS(env.end, "frame pointer is 0");
     CHECK_EQ(unwind(&env, f, 2), 2);

@@ -56,7 +56,7 @@ static uint64_t write_port(struct dev *d, uint16_t port, uint32_t value)
     case PORT_POST:
         memmove(s->history + 1, s->history, POST_HISTORY - 1);
         s->history[0] = s->post;
-        s->post = d->m->post_code = byte;
+        s->post = byte;
         s->posts++;
         break;
     case PORT_CONSOLE:

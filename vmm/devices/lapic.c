@@ -117,7 +117,6 @@ static bool accept_fixed(struct lapic_cpu *c, uint8_t vector, bool level)
 
 static void give_init(struct machine *m, unsigned cpu)
 {
-    m->cpu[cpu].init = true;
     /* A start-up message that came before INIT is forgotten by it. */
     m->cpu[cpu].sipi_vector = -1;
     atomic_fetch_and(&m->cpu[cpu].attention, ~CPU_ATTN_SIPI);
@@ -134,7 +133,6 @@ static bool deliver(struct lapic_cpu *c, unsigned mode, uint8_t vector, bool lev
         return accept_fixed(c, vector, level);
     case D_NMI:
         tell(c, DEVICE_NMI, 2);
-        m->cpu[c->index].nmi = true;
         machine_attention(m, c->index, CPU_ATTN_NMI);
         return true;
     case D_INIT:

@@ -88,7 +88,6 @@ static const struct field fields[] = {
 };
 
 struct wiring {
-    const struct dev_ops *ops;
     uint16_t port;
     unsigned gsi;
     enum door_input in;
@@ -97,8 +96,8 @@ struct wiring {
 
 static const struct wiring *wiring(const struct dev *d)
 {
-    static const struct wiring com[] = {{&com1_dev, 0x3f8, 4, DOOR_COM1, CONSOLE_COM1},
-                                        {&com2_dev, 0x2f8, 3, DOOR_COM2, CONSOLE_COM2}};
+    static const struct wiring com[] = {{0x3f8, 4, DOOR_COM1, CONSOLE_COM1},
+                                        {0x2f8, 3, DOOR_COM2, CONSOLE_COM2}};
 
     return &com[d->ops == &com2_dev];
 }

@@ -70,7 +70,8 @@ int load_file(struct load *l, const char *path, const char *what, uint64_t low, 
     return r;
 }
 
-const char *load_base_name(const char *path)
+/* Name of a file without its folders. */
+static const char *load_base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
 

@@ -97,8 +97,6 @@ int load_info(struct load *l, load_build_fn *build, const void *arg, const char 
 
 /* Ends out->summary with the segments and the entry, as every loader does. */
 void load_summary(struct load *l, const char *format, const char *detail);
-/* Name of a file without its folders. */
-const char *load_base_name(const char *path);
 /* A header that only its checksum keeps from being Multiboot: one clause for people, else NULL. */
 const char *multiboot_near_miss(struct bytes file);
 
