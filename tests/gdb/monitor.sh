@@ -5,12 +5,13 @@ set -u
 . "$(dirname "$0")/lib.sh"
 skip_without gdb monitor
 
+# serial_init is near: `monitor continue` waits half a second for a stop.
 start "$g/tinyos"
-gdb_run 'tbreak kernel_main' 'continue' 'monitor nexti' 'nexti' 'monitor break timer_interrupt' 'monitor continue' \
+gdb_run 'tbreak kernel_main' 'continue' 'monitor nexti' 'nexti' 'monitor break serial_init' 'monitor continue' \
     'continue' 'bt 1' 'monitor delete' 'monitor continue' 'x/i $pc' 'monitor stop' 'monitor info cpus' 'continue' \
     'monitor reset' 'stepi' 'info registers eip' 'kill'
 has monitor_steps 'Stepped to 0xffffffff' '=> 0xffffffff' 'gdb itself sees that' 'moved by others'
-has monitor_continues 'Breakpoint .*<timer_interrupt>' 'gdb itself sees that' '#0 +timer_interrupt'
+has monitor_continues 'Breakpoint .*<serial_init>' 'gdb itself sees that' '#0 +serial_init'
 has monitor_runs_on 'The guest runs; .continue. in gdb' 'Cannot access memory|=> 0x' 'SIGINT' 'eip +0x100030'
 
 start "$g/hello64"
