@@ -32,13 +32,21 @@ static bool spent(struct entry *e)
     return now - e->from_ns >= e->limit_ns;
 }
 
+/* Whether the time of the whole run is over; for its "end" hooks that is processor time, too. */
+static bool run_is_over(const struct scripts *h)
+{
+    uint64_t end = h->cfg.deadline_ns;
+
+    return end && (h->ended ? clock_thread_ns() : clock_ns()) >= end;
+}
+
 /* After its time it strikes at every instruction, so that no pcall of the script's can swallow it
  * for good. */
 void host_look(lua_State *L)
 {
     struct scripts *h = host_of(L);
     struct entry *e = h->inside;
-    bool over = e->is_main && h->cfg.deadline_ns && clock_ns() >= h->cfg.deadline_ns;
+    bool over = e->is_main && run_is_over(h);
 
     /* Once for all: a pcall may swallow the error, and a key is typed once. */
     if (e->is_main && !e->interrupted && h->cfg.interrupted)

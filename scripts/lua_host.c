@@ -294,7 +294,7 @@ void scripts_end(struct scripts *h)
         return;
     h->ended = true;
     if (h->cfg.deadline_ns) /* last words may take a moment */
-        h->cfg.deadline_ns = clock_ns() + LAST_NS;
+        h->cfg.deadline_ns = clock_thread_ns() + LAST_NS;
     turn_console_lines(h);
     hooks_on_trace(h);
     hooks_on_end(h);
