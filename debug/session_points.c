@@ -152,9 +152,8 @@ const struct point *session_point_next(struct session *s, int id)
 {
     struct bp *b = points_next(&s->engine.points, id);
 
-    if (s->state != SS_RUNNING)
-        watch_guard_apply(
-            &s->engine.points.watches); /* how points are placed, who lists them tells */
+    if (s->state != SS_RUNNING && s->engine.points.watches.guards_stale)
+        points_guard(&s->engine.points); /* how points are placed, who lists them tells */
     while (b && b->pub.spec.hidden)
         b = points_next(&s->engine.points, b->pub.id);
     return public_of(s, b);

@@ -254,6 +254,7 @@ static void body_once(struct engine *g, struct vcpu *v)
     struct vcpu_debug want;
     struct exit_event ev;
     enum verdict next;
+    uint64_t changes;
 
     if (atomic_load_explicit(&g->points.look, memory_order_relaxed))
         hooks_refresh(g, v);
@@ -287,9 +288,10 @@ static void body_once(struct engine *g, struct vcpu *v)
         return;
     engine_want_debug(g, &want);
     g->judged[v->id] = UINT64_MAX;
+    changes = g->points.changes; /* an access may move a point to a debug register */
     do
         next = enter_once(g, v, &want, &ev);
-    while (next == GO && again_alike(g, v, &ev));
+    while (next == GO && again_alike(g, v, &ev) && g->points.changes == changes);
     if (atomic_load_explicit(&g->stack_depth, memory_order_relaxed))
         stacks_put(g, v, &ev);
     engine_plant_again(g, v);

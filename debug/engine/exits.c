@@ -103,8 +103,8 @@ static void leave_registers(struct engine *g, const struct vcpu *v)
         if (b && b->pub.spec.addr == vcpu_linear_rip(v) && g->vm->probe.emulated &&
             g->vm->cpus == 1 && v->sregs->cr0 >> 31 &&
             (atomic_load(&b->hits) + atomic_load(&b->false_hits)) % OFTEN == OFTEN - 1 &&
-            points_leave_dr(&g->points, i))
-            watch_guard_apply(&g->points.watches);
+            points_guards(&g->points, b) && points_leave_dr(&g->points, i))
+            points_guard(&g->points);
     }
 }
 

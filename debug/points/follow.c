@@ -207,7 +207,7 @@ bool points_refresh(struct points *p)
             changed |= refresh_pending(p, b, &spare);
     }
     changed |= watch_refresh(&p->watches);
-    watch_guard_apply(&p->watches);
+    points_guard(p);
     changed |= points_reassert(p);
     await_refresh(p); /* when all are where the tables lead, and no sooner */
     return changed;

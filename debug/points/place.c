@@ -270,11 +270,21 @@ bool points_leave_dr(struct points *p, unsigned dr)
     return true;
 }
 
+bool points_guards(struct points *p, const struct bp *b)
+{
+    struct spot s;
+
+    return place_locate(p, b, &s) && watch_can_guard(&p->watches, s.at.gpa);
+}
+
 /* Frees a debug register for a point that nothing else can hold, by moving a point that a byte can
- * hold as well. -1 when all holders need theirs. */
-static int evict_dr(struct points *p)
+ * hold as well: one whose byte is guarded then (`only_guarded`), or any. -1: none can be moved. */
+static int evict_dr(struct points *p, bool only_guarded)
 {
     for (unsigned i = 0; i < p->dr_usable; i++)
+        if (p->dr_owner[i] && points_guards(p, p->dr_owner[i]) && points_leave_dr(p, i))
+            return (int)i;
+    for (unsigned i = 0; i < p->dr_usable && !only_guarded; i++)
         if (points_leave_dr(p, i))
             return (int)i;
     return -1;
@@ -284,7 +294,7 @@ int points_spare_dr(struct points *p)
 {
     int dr = place_free_dr(p);
 
-    return dr < 0 ? evict_dr(p) : dr;
+    return dr < 0 ? evict_dr(p, false) : dr;
 }
 
 enum bp_method place_in_dr(struct points *p, struct bp *b, const struct spot *s)
@@ -328,7 +338,7 @@ static enum bp_method choose(struct points *p, struct bp *b, struct spot *s)
     if (dr < 0)
         m = choose_byte(p, b, s);
     if (dr < 0 && m == BP_PENDING && may_dr)
-        dr = evict_dr(p);
+        dr = evict_dr(p, false);
     if (dr < 0 && m == BP_PENDING && by_page(p, s))
         return BP_PAGE;
     if (dr < 0 && m == BP_PENDING && steps_to(p, b, s))
@@ -425,8 +435,10 @@ static void unplace_break(struct points *p, struct bp *b)
     while (b->places)
         place_let_go(p, b, b->places - 1);
     forget_foreseen(p, b);
-    if (b->method == BP_DR || b->method == BP_BOTH)
+    if (b->method == BP_DR || b->method == BP_BOTH) {
         p->dr_owner[b->dr] = NULL;
+        p->watches.guards_stale |= p->watches.unguarded != 0; /* one of those may have it */
+    }
     count_byte(p, b->method, -1);
     p->pending -= b->method == BP_PENDING;
     p->page_points -= b->method == BP_PAGE;
@@ -485,6 +497,29 @@ static const char *how_unguarded(enum bp_method m)
                              "at exits";
 }
 
+/* Where the guest may write new code over a byte unseen, a debug register holds the point better.
+ */
+static bool wants_dr(struct points *p, const struct bp *b)
+{
+    struct spot s;
+
+    return is_unguarded(p, b) && is_guarded(b) && b->pub.spec.space == SPACE_LINEAR &&
+           place_locate(p, b, &s) && place_by_register(p, mode_there(p, &s));
+}
+
+void points_guard(struct points *p)
+{
+    watch_guard_apply(&p->watches);
+    for (unsigned i = 0; p->watches.unguarded && i < p->count; i++) {
+        if (!wants_dr(p, p->bp[i]))
+            continue;
+        if (place_free_dr(p) < 0 && evict_dr(p, true) < 0)
+            break;
+        place_again(p, p->bp[i]);
+    }
+    watch_guard_apply(&p->watches);
+}
+
 const char *points_how(const struct points *p, const struct bp *b)
 {
     struct spot s;
@@ -507,7 +542,7 @@ void points_allow(struct points *p, bool registers, bool bytes)
     p->no_bytes = !bytes;
     p->dr_usable = registers ? p->vm->probe.hw_exec_count : 0;
     points_replant(p);
-    watch_guard_apply(&p->watches);
+    points_guard(p);
 }
 
 void points_replant(struct points *p)

@@ -174,6 +174,13 @@ void points_unplant_hook(struct points *p, uint64_t gpa);
  * well. -1 when there is none. */
 int points_spare_dr(struct points *p);
 
+/* Has pages of planted bytes guarded against the guest's writes, and gives debug registers to
+ * points whose bytes cannot be: free ones, or those of points whose bytes can. Main thread with all
+ * parked, or a vCPU that is alone. */
+void points_guard(struct points *p);
+/* Would a byte hold that point as well as its debug register does? As points_guard. */
+bool points_guards(struct points *p, const struct bp *b);
+
 /* Moves the point in that debug register to a byte. False when there is none, or no byte can hold
  * it. While the vCPU is alone in the guest. */
 bool points_leave_dr(struct points *p, unsigned dr);

@@ -184,6 +184,9 @@ enum watch_need {
  * alone; takes effect with watch_guard_apply. */
 void watch_need(struct watches *w, uint64_t gpa, enum watch_need need, bool on);
 void watch_guard_apply(struct watches *w);
+/* Would a byte planted at `gpa` be guarded? With several vCPUs no page is, but for the time that
+ * its tables are watched. Takes as long as choosing for all pages. Parked or alone. */
+bool watch_can_guard(struct watches *w, uint64_t gpa);
 
 /* Is there one whose address is not mapped yet? Any thread. */
 bool watch_waits(const struct watches *w);

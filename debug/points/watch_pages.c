@@ -274,10 +274,9 @@ static bool is_long(const struct watches *w)
  * Where a frame pushed to a trapped page keeps the processor's state and is redelivered once the
  * trap is lifted (a KVM that emulates), stacks may be trapped. Elsewhere KVM may spin on it, or
  * carry out the instruction at RIP before the handler. */
-static enum watch_how choose(const struct watches *w, const struct watch_page *p,
-                             enum method on_write, enum method on_access)
+static enum watch_how choose(const struct watches *w, const struct watch_page *p)
 {
-    enum method m = p->readers ? on_access : on_write;
+    enum method m = page_method(w, p->readers ? MF_WATCH_ACCESS : MF_WATCH_WRITE);
 
     /* A KVM that emulates reads a trapped table well, but sets no accessed bits there: good enough
      * for breakpoints, whose await.c sets them, too little for a user's watchpoint. */
@@ -322,14 +321,9 @@ static bool apply_one(struct watches *w, struct watch_page *p, enum watch_how ho
     return true;
 }
 
-int watch_pages_choose(struct watches *w, struct err *e)
+/* Marks each page with what the processors use it for. */
+static void mark_pages(struct watches *w)
 {
-    enum method on_write, on_access;
-    enum watch_how how;
-    bool changed = false;
-    int rc;
-
-    atomic_store(&w->stale, 0);
     for (size_t i = 0; i < w->pages; i++)
         w->page[i]->is_table = w->page[i]->is_stack = w->page[i]->is_system = false;
     for (unsigned i = 0; w->pages && i < w->vm->cpus; i++) {
@@ -339,18 +333,47 @@ int watch_pages_choose(struct watches *w, struct err *e)
         see_stacks(&s);
         mark_cpu_system(w, w->vm->cpu[i]);
     }
-    on_write = page_method(w, MF_WATCH_WRITE);
-    on_access = page_method(w, MF_WATCH_ACCESS);
+}
+
+/* For a page that is marked. */
+static enum watch_how suits(const struct watches *w, struct watch_page *p)
+{
+    enum watch_how how;
+
+    /* Stores that no trap has seen may have made a table of it. */
+    p->suspect |= p->how >= WATCH_STEPS || p->lifted_last;
+    p->suspect &= looks_like_table(w, p, 8) || looks_like_table(w, p, 4);
+    p->is_table |= p->suspect && table_minds(w, p);
+    how = choose(w, p);
+    return p->parts ? how : choose_guard(w, p, how);
+}
+
+bool watch_can_guard(struct watches *w, uint64_t gpa)
+{
+    bool stale = w->guards_stale, can;
+
+    if (w->vm->cpus > 1 || w->no_guards)
+        return false;
+    watch_need(w, gpa, NEED_GUARD, true); /* as if a byte were there */
+    mark_pages(w);
+    can = suits(w, watch_page_at(w, gpa)) != WATCH_OPEN;
+    watch_need(w, gpa, NEED_GUARD, false);
+    w->guards_stale = stale;
+    return can;
+}
+
+int watch_pages_choose(struct watches *w, struct err *e)
+{
+    bool changed = false;
+    int rc;
+
+    atomic_store(&w->stale, 0);
+    mark_pages(w);
     w->trapped = w->stepped = w->unguarded = 0;
     for (size_t i = 0; i < w->pages; i++) {
         struct watch_page *p = w->page[i];
 
-        /* Stores that no trap has seen may have made a table of it. */
-        p->suspect |= p->how >= WATCH_STEPS || p->lifted_last;
-        p->suspect &= looks_like_table(w, p, 8) || looks_like_table(w, p, 4);
-        p->is_table |= p->suspect && table_minds(w, p);
-        how = choose(w, p, on_write, on_access);
-        changed |= apply_one(w, p, p->parts ? how : choose_guard(w, p, how));
+        changed |= apply_one(w, p, suits(w, p));
         w->stepped += p->how == WATCH_STEPS;
         w->trapped += p->how == WATCH_READ_ONLY || p->how == WATCH_NO_SLOT;
         w->unguarded += p->plants && (p->how == WATCH_STEPS || p->how == WATCH_OPEN);

@@ -411,6 +411,7 @@ static void refresh(struct engine *g, struct vcpu *v)
     engine_alone_begin(g, v);
     if (watch_refresh(&g->points.watches))
         atomic_store(&g->points.look, 1);
+    points_guard(&g->points); /* a stack may have come to a planted byte */
     engine_alone_end(g);
 }
 

@@ -153,7 +153,8 @@ CMD: break phys:0xfee00010
 EXPECT: no code can run at physical 0xfee00010: a device answers there, not memory; `catch mmio 0xfee00010`
 STATUS: 8
 
-# Its stack is in the page of its code.
+# Its stack is in the page of its code, whose bytes nothing guards: a point there has a debug register
+# before others.
 NAME: new_code_in_a_page_with_the_stack
 RUN: %g/hello16.bin
 CMD: break 0:0x500
@@ -163,6 +164,9 @@ CMD: break 0:0x503
 CMD: tbreak 0:0x7c05
 CMD: continue
 CMD: break 0:0x7c06
+CMD: break phys:0x7c08
 CMD: info breakpoints
-EXPECT: ^1 .*debug register
-EXPECT: ^6 .*; new code there is seen at exits
+EXPECT: ^1 .*  (icebp|int3)$
+EXPECT: ^2 .*debug register
+EXPECT: ^6 .*debug register
+EXPECT: ^7 .*; new code there is seen at exits
