@@ -24,6 +24,11 @@ void watch_drs_take(struct watches *w, struct bp *b);
 /* Takes a debug register's present value for the old one of its next hit. */
 void watch_dr_remember(const struct watches *w, struct bp *b);
 
+/* The value, in as many bytes as `b` has, that a hit of this vCPU is compared with, and: what is in
+ * memory now was told of by it. With the machine's lock. */
+const uint8_t *watch_dr_old(const struct bp *b, const struct vcpu *v);
+void watch_dr_told(const struct watches *w, struct bp *b, const struct vcpu *v);
+
 /* The hit of this watchpoint that the vCPU's present instruction has already; NULL: none. */
 struct watch_hit *watch_hit_find(const struct watch_cpu *c, const struct bp *b);
 /* The same, made when there is none; `touched`: offset of the first byte in the watchpoint. */
@@ -34,7 +39,8 @@ void watch_note_access(struct watches *w, struct vcpu *v, const struct watch_pag
                        unsigned to, bool write);
 /* An access that KVM or vmscope carried out, which passes no debug register of the processor's. */
 void watch_note_drs(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len, bool write);
-/* The new values of all that is noted are those in memory now. */
+/* The new values of all that is noted are those in memory now. With the machine's lock, as other
+ * vCPUs compare with the values of debug registers. */
 void watch_take_values(struct watches *w, struct vcpu *v);
 
 #endif

@@ -144,7 +144,7 @@ void watch_take_values(struct watches *w, struct vcpu *v)
     for (unsigned i = 0; i < c->hits; i++) {
         c->hit[i].new_value = watch_value(w, c->hit[i].bp, c->hit[i].off, c->hit[i].len);
         if (c->hit[i].bp->watch.drs)
-            watch_dr_remember(w, c->hit[i].bp);
+            watch_dr_told(w, c->hit[i].bp, v);
     }
 }
 

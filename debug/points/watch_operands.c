@@ -110,10 +110,12 @@ void watch_expected(struct watches *w, struct vcpu *v, bool made)
         c->hits = 0;
         return;
     }
+    pthread_mutex_lock(&w->vm->m.lock);
     for (int i = 0; i < c->expect.count; i++)
         if (c->expect.at[i].is_repeated)
             expect_elements(w, v, i);
     watch_take_values(w, v);
+    pthread_mutex_unlock(&w->vm->m.lock);
 }
 
 /* Elements that KVM has stored behind the back of the debug registers: as expect_elements, with the
@@ -122,6 +124,7 @@ static void stored_elements(struct watches *w, struct vcpu *v, int i, uint64_t b
 {
     struct watch_cpu *c = &w->cpu[v->id];
     unsigned before = c->hits;
+    const uint8_t *old;
 
     c->no_traps = true;
     expect_elements(w, v, i);
@@ -133,13 +136,14 @@ static void stored_elements(struct watches *w, struct vcpu *v, int i, uint64_t b
         h->by = by;
         if (!h->bp->watch.drs)
             continue;
+        old = watch_dr_old(h->bp, v);
         for (unsigned at = 0; len > 8 && at < len; at++)
-            if (h->bp->watch.seen[at] != (uint8_t)watch_value(w, h->bp, at, 1)) {
+            if (old[at] != (uint8_t)watch_value(w, h->bp, at, 1)) {
                 h->off = at;
                 h->len = len - at < 8 ? len - at : 8;
                 break;
             }
-        h->old_value = le_load(&h->bp->watch.seen[h->off], h->len);
+        h->old_value = le_load(&old[h->off], h->len);
     }
 }
 
@@ -190,10 +194,12 @@ void watch_passed_by(struct watches *w, struct vcpu *v, bool out)
     watch_expect(w, v);
     c->no_traps = false;
     vcpu_settle(v);
+    pthread_mutex_lock(&w->vm->m.lock);
     for (int i = 0; i < c->expect.count; i++)
         if (c->expect.at[i].is_repeated)
             stored_elements(w, v, i, at);
     watch_take_values(w, v);
+    pthread_mutex_unlock(&w->vm->m.lock);
 }
 
 /* Bytes of the frame of an exception or interrupt at the stack's top; 0 when it cannot be read. An
@@ -221,6 +227,8 @@ void watch_entered(struct watches *w, struct vcpu *v)
 {
     uint64_t len = frame_bytes(w, v, w->cpu[v->id].step_from);
 
+    pthread_mutex_lock(&w->vm->m.lock);
     expect_range(w, v, v->sregs->ss.base + v->regs->rsp, len, true);
     watch_take_values(w, v);
+    pthread_mutex_unlock(&w->vm->m.lock);
 }

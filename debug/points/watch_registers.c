@@ -168,7 +168,7 @@ static bool is_old_report(struct watch_cpu *c, struct vcpu *v, const struct bp *
 /* The value that a hit of this vCPU is compared with. Of several that wrote at once the first that
  * is told finds what all of them have written: what was there before it is the old value of the
  * others, who have been in the guest since, too. Else changes of theirs would be taken for none. */
-static const uint8_t *old_bytes(const struct bp *b, const struct vcpu *v)
+const uint8_t *watch_dr_old(const struct bp *b, const struct vcpu *v)
 {
     const struct watch *p = &b->watch;
 
@@ -195,7 +195,7 @@ static void fired(struct watches *w, struct vcpu *v, unsigned i, const uint8_t *
                   bool merged)
 {
     struct bp *b = w->dr[i];
-    const uint8_t *old = old_bytes(b, v);
+    const uint8_t *old = watch_dr_old(b, v);
     unsigned at = 0, len = (unsigned)b->pub.spec.len;
     const struct watch_hit *was;
     struct watch_hit *h;
@@ -214,6 +214,15 @@ static void fired(struct watches *w, struct vcpu *v, unsigned i, const uint8_t *
     if (!again) /* else it is another iteration of the same instruction */
         h->old_value = le_load(&old[h->off], h->len);
     h->new_value = le_load(&now[h->off], h->len);
+}
+
+void watch_dr_told(const struct watches *w, struct bp *b, const struct vcpu *v)
+{
+    uint8_t now[sizeof b->watch.seen];
+
+    for (unsigned i = 0; i < b->pub.spec.len; i++)
+        now[i] = (uint8_t)watch_value(w, b, i, 1);
+    note_change(b, v, now);
 }
 
 void watch_fired(struct watches *w, struct vcpu *v, uint64_t dr6, bool stepped, bool merged)

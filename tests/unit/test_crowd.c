@@ -8,10 +8,11 @@
 #include "debug/session.h"
 #include "vmm/base/le.h"
 
-#define AT     0x7000ull
-#define SHARED 0x6000u /* all count here */
-#define CROWD  0x600cu /* how many take part */
-#define ROUNDS 0x6010u /* passes of each */
+#define AT         0x7000ull
+#define SHARED     0x6000u /* all count here */
+#define CROWD      0x600cu /* how many take part */
+#define ROUNDS     0x6010u /* passes of each */
+#define PORT_BYTES 0x6040u /* what some read from a port */
 #define IN_PROT                                                                                    \
     0x6014u          /* all take part, in protected mode; else the started ones, in real mode      \
                       */
@@ -61,6 +62,19 @@ asm(".macro crowd_work\n"
     "crowd_end: cli\n"
     "  hlt\n"
     "  jmp crowd_end\n"
+    "crowd_to_ins: mov $(crowd_ins - crowd_image + 0x7000), %edx\n"
+    "  jmp *%edx\n"
+    "crowd_ins: mov %ecx, %esp\n"
+    "  mov %edi, %ebx\n"
+    "  mov $0x6040, %edi\n"
+    "  mov $2, %ecx\n"
+    "  mov $0x80, %edx\n"
+    "  rep insb\n"
+    "  lock incl 0x6000\n"
+    "  mov %ebx, %edi\n"
+    "  mov %esp, %ecx\n"
+    "  mov $(crowd_next - crowd_image + 0x7000), %edx\n"
+    "  jmp *%edx\n"
     "crowd_gdt: .quad 0, 0xcf9a000000ffff, 0xcf92000000ffff\n"
     "crowd_gdtr: .word 23\n"
     "  .long crowd_gdt - crowd_image + 0x7000\n"
@@ -93,7 +107,7 @@ asm(".macro crowd_work\n"
 /* clang-format on */
 
 extern const uint8_t crowd_image[], crowd_image_end[], crowd_here[], crowd_next[],
-    crowd_real_here[], crowd_real_next[];
+    crowd_real_here[], crowd_real_next[], crowd_to_ins[], crowd_ins[];
 
 static struct session *s;
 static unsigned crowd, rounds; /* who takes part, and how often each passes */
@@ -555,6 +569,28 @@ static void counted_accesses_are_exact(void)
     close_crowd();
 }
 
+/* What KVM itself stores for a string of port input, where no debug register sees it. */
+static void stored_from_a_port(void)
+{
+    struct point_spec spec = {.kind = POINT_WATCH,
+                              .addr = PORT_BYTES,
+                              .len = 2,
+                              .access = WATCH_WRITE,
+                              .vcpu = -1,
+                              .action = DO_COUNT};
+    int id;
+
+    if (!open_crowd(4, true, 100))
+        return;
+    session_mem_write(s, 0, SPACE_PHYS, here, crowd_to_ins, (size_t)(crowd_ins - crowd_to_ins));
+    id = session_point_add(s, &spec, NULL);
+    run_out(NULL);
+    if (!test_failed && session_point(s, id)->hits != 400)
+        test_fail(__FILE__, __LINE__, "%llu hits instead of 400 (%s)",
+                  (unsigned long long)session_point(s, id)->hits, session_point(s, id)->method);
+    close_crowd();
+}
+
 /* ---- the end -------------------------------------------------------------------------------- */
 
 /* What ends the guest waits until the stops of the same moment are told, and is told then. */
@@ -600,6 +636,7 @@ static const struct test tests[] = {
     {"changed by four", changed_by_four},
     {"accessed by sixteen", accessed_by_sixteen},
     {"counted accesses are exact", counted_accesses_are_exact},
+    {"stored from a port", stored_from_a_port},
     {"the end is not lost", the_end_is_not_lost},
 };
 TEST_MAIN(tests)
