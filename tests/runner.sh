@@ -10,12 +10,13 @@ printf '#!/bin/bash\necho "in the rig for $1 s"; shift; exec "$@"\n' >"$tree/tes
 chmod +x "$tree/tests/svm/run.sh"
 status=0 options=()
 
-# expect NAME SCRIPT-TEXT LAST-LINE EXIT [WORDS]: with ${options[@]}
+# expect NAME SCRIPT-TEXT LAST-LINE EXIT [WORDS]: with ${options[@]}, and $limit seconds
+limit=100
 expect() {
     local out got
     printf '#!/bin/bash\n%s\n' "$2" >"$tree/tests/cmd/x.sh"
     chmod +x "$tree/tests/cmd/x.sh"
-    out=$(TESTS_LIMIT=2 "$tree/tests/run" "${options[@]}" cmd 2>&1)
+    out=$(TESTS_LIMIT=$limit "$tree/tests/run" "${options[@]}" cmd 2>&1)
     got=$?
     if [[ ${out##*$'\n'} == "$3" && $got == "$4" && $out == *"${5-}"* ]]; then
         echo "ok $1"
@@ -34,7 +35,7 @@ expect crash_is_a_failure $'echo "ok a"\nkill -SEGV $$' "1 passed, 1 failed, 0 s
 expect silence_is_a_failure 'true' "0 passed, 1 failed, 0 skipped" 1 "printed no result"
 expect status_without_fail $'echo ok a\nexit 3' "1 passed, 1 failed, 0 skipped" 1 "status 3"
 expect fail_without_status 'echo "FAIL a: why"' "0 passed, 2 failed, 0 skipped" 1 "ended with status 0"
-expect time_limit $'echo ok a\nexec sleep 400' "1 passed, 1 failed, 0 skipped" 1 "still ran after"
+limit=2 expect time_limit $'echo ok a\nexec sleep 400' "1 passed, 1 failed, 0 skipped" 1 "still ran after"
 # Two programs that need each other do not end one after the other.
 cat >"$tree/tests/cmd/y.sh" <<'EOF'
 #!/bin/bash
@@ -52,7 +53,7 @@ expect svm_names_its_programs $'echo ok a\necho "FAIL b: one is two"\nexit 1' \
 expect svm_is_said_again $'echo "FAIL b: one is two"\nexit 1' \
     "0 passed, 1 failed, 0 skipped" 1 "again: tests/run --svm -v cmd/x"
 options=(--svm -v)
-expect svm_has_four_times_the_time 'echo "ok a $TESTS_SCALE"' "1 passed, 0 failed, 0 skipped" 0 "in the rig for 8 s"
+expect svm_has_four_times_the_time 'echo "ok a $TESTS_SCALE"' "1 passed, 0 failed, 0 skipped" 0 "in the rig for 400 s"
 SVM_SECONDS=-1 expect svm_ends 'echo "ok a"' "0 passed, 0 failed, 1 skipped" 0 "not begun: SVM_SECONDS"
 
 # A rig that hangs $HANGS times, in place of a real one.
