@@ -137,31 +137,36 @@ static void text_line(struct out *o, const char *s, size_t len)
     buf_addc(&o->text, '\n');
 }
 
-void out_line(struct out *o, const char *fmt, ...)
+static void add_line(struct out *o, bool in_json, const char *fmt, va_list ap)
 {
     struct buf b = {0};
+
+    buf_vaddf(&b, fmt, ap);
+    text_line(o, buf_str(&b), b.len);
+    if (in_json) {
+        if (o->lines.len)
+            buf_addc(&o->lines, ',');
+        esc_json(&o->lines, buf_str(&b), b.len);
+    }
+    buf_fini(&b);
+}
+
+void out_line(struct out *o, const char *fmt, ...)
+{
     va_list ap;
 
     va_start(ap, fmt);
-    buf_vaddf(&b, fmt, ap);
+    add_line(o, true, fmt, ap);
     va_end(ap);
-    text_line(o, buf_str(&b), b.len);
-    if (o->lines.len)
-        buf_addc(&o->lines, ',');
-    esc_json(&o->lines, buf_str(&b), b.len);
-    buf_fini(&b);
 }
 
 void out_text(struct out *o, const char *fmt, ...)
 {
-    struct buf b = {0};
     va_list ap;
 
     va_start(ap, fmt);
-    buf_vaddf(&b, fmt, ap);
+    add_line(o, false, fmt, ap);
     va_end(ap);
-    text_line(o, buf_str(&b), b.len);
-    buf_fini(&b);
 }
 
 void out_error(struct out *o, const char *fmt, ...)

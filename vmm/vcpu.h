@@ -172,7 +172,8 @@ static inline bool vcpu_may_step_on(const struct vcpu *v)
 bool vcpu_sleeps_inside(const struct vcpu *v);
 /* Puts the record into the ring with the handler's time. */
 void vcpu_commit(struct vcpu *v, struct exit_event *ev);
-/* A record of something that was no exit, at the instruction at RIP; without its time. */
+/* A record of something that was no exit, at the instruction at RIP and the time of the last look
+ * at the clock. It is in no ring by that. Its own thread. */
 void vcpu_event_here(const struct vcpu *v, unsigned reason, struct exit_event *ev);
 /* An interrupt that the next entry brings, as a record without its time. The vCPU's thread. */
 void vcpu_inject_event(const struct vcpu *v, unsigned vector, struct exit_event *ev);

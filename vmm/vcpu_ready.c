@@ -77,6 +77,7 @@ void vcpu_note(struct vcpu *v, struct exit_event *ev)
 void vcpu_event_here(const struct vcpu *v, unsigned reason, struct exit_event *ev)
 {
     *ev = (struct exit_event){
+        .at_ns = v->last_ns,
         .rip = v->regs->rip,
         .cs_base = v->sregs->cs.base,
         .cr3 = v->sregs->cr3,

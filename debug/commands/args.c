@@ -105,13 +105,18 @@ void cmd_var_set(struct cmd_client *c, const char *name, uint64_t v)
     var->value = v;
 }
 
+/* Registers of the vCPU in focus; NULL while it runs. */
+static const struct vcpu_state *focus_regs(struct cmd_client *c)
+{
+    if (!c->s || session_state(c->s) == SS_RUNNING)
+        return NULL;
+    return session_cpu(c->s, session_focus(c->s), VS_REGS | VS_SREGS);
+}
+
 bool cmd_pc(struct cmd_client *c, uint64_t *pc)
 {
-    const struct vcpu_state *cpu;
+    const struct vcpu_state *cpu = focus_regs(c);
 
-    if (!c->s || session_state(c->s) == SS_RUNNING)
-        return false;
-    cpu = session_cpu(c->s, session_focus(c->s), VS_REGS | VS_SREGS);
     if (!cpu)
         return false;
     *pc = cpu->sregs.cs.base + cpu->regs.rip;
@@ -122,11 +127,8 @@ bool cmd_pc(struct cmd_client *c, uint64_t *pc)
 
 static bool stack_pointer(struct cmd_client *c, uint64_t *sp)
 {
-    const struct vcpu_state *cpu;
+    const struct vcpu_state *cpu = focus_regs(c);
 
-    if (!c->s || session_state(c->s) == SS_RUNNING)
-        return false;
-    cpu = session_cpu(c->s, session_focus(c->s), VS_REGS | VS_SREGS);
     if (!cpu)
         return false;
     *sp = cpu->sregs.ss.base + cpu->regs.rsp;

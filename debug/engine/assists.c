@@ -83,7 +83,6 @@ bool engine_undefined(void *arg, struct vcpu *v, struct exit_event *ev, struct a
 
     if (alone) { /* there has been no exit */
         vcpu_event_here(v, 0, &again);
-        again.at_ns = v->last_ns;
         engine_alone_begin(g, v);
     }
     again.u.internal.suberror = KVM_INTERNAL_ERROR_EMULATION;

@@ -473,10 +473,8 @@ bool exit_hook_point(struct engine *g, struct vcpu *v, struct exit_event *ev, ho
     struct exit_event here;
     struct hook_call c = {.engine = g, .v = v, .ev = ev ? ev : &here};
 
-    if (!ev) {
+    if (!ev)
         vcpu_event_here(v, KVM_EXIT_DEBUG, &here);
-        here.at_ns = v->last_ns;
-    }
     if (fn(arg, &c) != HOOK_STOP)
         return false;
     *why = c.stop_why;

@@ -314,21 +314,13 @@ static void on_client(void *arg, unsigned events)
 static void on_print(void *arg, unsigned events)
 {
     struct gdb *g = arg;
-    struct buf take;
     uint64_t n;
 
     (void)events;
     if (read(g->print_fd, &n, sizeof n) < 0)
         return;
-    if (g->state != GDB_WAITING)
-        return; /* shown with the next stop */
-    pthread_mutex_lock(&g->print_lock);
-    take = g->print;
-    g->print = (struct buf){0};
-    pthread_mutex_unlock(&g->print_lock);
-    if (take.len)
-        gdb_console(g, take.data, take.len);
-    buf_fini(&take);
+    if (g->state == GDB_WAITING) /* else it is shown with the next stop */
+        gdb_flush_print(g);
 }
 
 /* ---- listening

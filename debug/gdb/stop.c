@@ -131,7 +131,7 @@ static void tell_words(struct gdb *g, const struct stop_info *si)
     buf_fini(&b);
 }
 
-static void flush_print(struct gdb *g)
+void gdb_flush_print(struct gdb *g)
 {
     struct buf take;
 
@@ -198,7 +198,7 @@ void gdb_tell_stop(struct gdb *g)
     struct buf b = {0};
 
     g->thread = si->vcpu;
-    flush_print(g);
+    gdb_flush_print(g);
     if (g->stop_owed) {
         g->stop_owed = false;
     } else {

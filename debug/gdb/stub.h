@@ -183,6 +183,8 @@ void reply_errno(struct gdb *g, int code);
 void reply_error(struct gdb *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Text for the client's console; allowed only while it waits for a stop or for qRcmd. */
 void gdb_console(struct gdb *g, const char *text, size_t len);
+/* Sends what commands of breakpoints have printed since. */
+void gdb_flush_print(struct gdb *g);
 /* A part of `text` as qXfer wants it; `p` is "offset,length". */
 void reply_xfer(struct gdb *g, const struct buf *text, const char *p, const char *end);
 /* "1", "-1", "0", "p1.2", "p1.-1": vCPU number, or -1 for all. False when it is not a thread id. */

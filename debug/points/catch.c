@@ -51,22 +51,6 @@ static void tell_exception(struct vcpu *v, int vector, char *dst, size_t cap)
              (unsigned long long)le_load(raw + (has_code ? slot : 0), slot));
 }
 
-/* A record for conditions, values and scripts at points that no exit of KVM's leads to; it is in no
- * ring. */
-static struct exit_event made_event(struct vcpu *v, unsigned reason)
-{
-    return (struct exit_event){
-        .at_ns = v->last_ns,
-        .rip = v->regs->rip,
-        .cs_base = v->sregs->cs.base,
-        .cr3 = v->sregs->cr3,
-        .reason = (uint16_t)reason,
-        .vcpu = (uint8_t)v->id,
-        .mode = (uint8_t)cpu_mode_of(v->sregs, v->regs->rflags),
-        .cpl = (uint8_t)cpu_cpl(v->sregs),
-    };
-}
-
 /* `detail` (NULL: what the record says) is told by the stop too, unless that has a text of its own.
  */
 static bool hit_told(struct engine *g, struct vcpu *v, struct bp *b, struct exit_event *ev,
@@ -103,12 +87,12 @@ bool catch_exceptions(struct engine *g, struct vcpu *v, uint32_t vectors)
         struct bp *b = g->points.catch_bp[i];
         int want = b->pub.spec.catch_vector;
         uint32_t match = want < 0 ? vectors : vectors & 1u << want;
-        struct exit_event ev = made_event(v, EXIT_INJECT);
+        struct exit_event ev;
         char detail[200];
 
         if (!is_of(b, CATCH_EXCEPTION) || !match)
             continue;
-        ev.u.inject.vector = (uint32_t)__builtin_ctz(match);
+        vcpu_inject_event(v, (uint32_t)__builtin_ctz(match), &ev);
         ev.u.inject.kind = 2;
         tell_exception(v, __builtin_ctz(match), detail, sizeof detail);
         if (!hit_told(g, v, b, &ev, detail))
@@ -186,7 +170,7 @@ bool catch_changes(struct engine *g, struct vcpu *v, const struct catch_before *
             !(is_of(b, CATCH_CPUID) && was_cpuid(before, v) &&
               (!spec->catch_has_leaf || spec->catch_leaf == before->leaf)))
             continue;
-        ev = made_event(v, KVM_EXIT_DEBUG);
+        vcpu_event_here(v, KVM_EXIT_DEBUG, &ev);
         if (!meant(g, v, b, &ev))
             continue;
         tell_change(b, v, before, &now, detail, sizeof detail);

@@ -152,6 +152,16 @@ void put_align(struct buf *b, size_t align)
         buf_addc(b, 0);
 }
 
+void put_ranges(struct buf *b, const struct boot_range *range, unsigned ranges)
+{
+    for (unsigned i = 0; i < ranges; i++) {
+        put_le(b, 8, range[i].gpa);
+        put_le(b, 8, range[i].len_bytes);
+        put_le(b, 4, range[i].type);
+        put_le(b, 4, 0);
+    }
+}
+
 int load_info(struct load *l, load_build_fn *build, const void *arg, const char *what,
               uint64_t *gpa)
 {

@@ -89,6 +89,8 @@ void load_tables(struct load *l);
 /* Appends a little-endian value of 1 to 8 bytes; zeroes up to a multiple of `align`. */
 void put_le(struct buf *b, unsigned size_bytes, uint64_t v);
 void put_align(struct buf *b, size_t align);
+/* Appends the map of memory as Multiboot 2 and PVH have it: 24 bytes a range. */
+void put_ranges(struct buf *b, const struct boot_range *range, unsigned ranges);
 /* Puts a structure with pointers into itself into guest memory. `build` is called twice, with
  * base 0 to learn the length, then with its address, and must write as much both times. */
 typedef void load_build_fn(struct buf *b, uint64_t base, const void *arg);

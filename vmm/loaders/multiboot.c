@@ -143,12 +143,7 @@ static void build(struct buf *b, uint64_t base, const void *arg)
     put_le(b, 4, 0); /* APM */
     put_le(b, 8, 0); /* VBE: information blocks, */
     put_le(b, 8, 0); /* mode and interface */
-    put_le(b, 8, 0xb8000);
-    put_le(b, 4, 160); /* bytes a line */
-    put_le(b, 4, 80);
-    put_le(b, 4, 25);
-    put_le(b, 1, 16); /* bits a cell */
-    put_le(b, 1, 2);  /* EGA text */
+    mb_put_screen(b);
     put_le(b, 6, 0);
     for (unsigned i = 0; i < s->ranges; i++) {
         put_le(b, 4, 20); /* size, not counting itself */

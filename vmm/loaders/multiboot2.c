@@ -264,23 +264,13 @@ static void put_map(struct buf *b, const struct mb_info *s)
     put_tag(b, INFO_MAP, 8 + 24ull * s->ranges);
     put_le(b, 4, 24);
     put_le(b, 4, 0);
-    for (unsigned i = 0; i < s->ranges; i++) {
-        put_le(b, 8, s->range[i].gpa);
-        put_le(b, 8, s->range[i].len_bytes);
-        put_le(b, 4, s->range[i].type);
-        put_le(b, 4, 0);
-    }
+    put_ranges(b, s->range, s->ranges);
 }
 
 static void put_screen(struct buf *b)
 {
     put_tag(b, INFO_SCREEN, 24);
-    put_le(b, 8, 0xb8000);
-    put_le(b, 4, 160); /* bytes a line */
-    put_le(b, 4, 80);
-    put_le(b, 4, 25);
-    put_le(b, 1, 16); /* bits a cell */
-    put_le(b, 1, 2);  /* EGA text */
+    mb_put_screen(b);
     put_le(b, 2, 0);
 }
 

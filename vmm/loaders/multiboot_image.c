@@ -153,6 +153,16 @@ static void summarise(struct load *l, const struct mb_image *img, const char *ve
     load_summary(l, kind, detail);
 }
 
+void mb_put_screen(struct buf *b)
+{
+    put_le(b, 8, 0xb8000);
+    put_le(b, 4, 160); /* bytes a line */
+    put_le(b, 4, 80);
+    put_le(b, 4, 25);
+    put_le(b, 1, 16); /* bits a cell */
+    put_le(b, 1, 2);  /* EGA text */
+}
+
 int mb_load(struct load *l, struct mb_image *img, const struct mb_version *version)
 {
     struct mb_info s = {.cmdline = l->cfg->append ? l->cfg->append : ""};

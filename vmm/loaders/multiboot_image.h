@@ -51,6 +51,9 @@ struct mb_version {
 /* Loads the image by the addresses when given, else as ELF, moved when it allows and needs that;
  * then modules and the information structure, to which RBX points at entry. 0 or -errno. */
 int mb_load(struct load *l, struct mb_image *img, const struct mb_version *version);
+/* Appends the screen as both versions describe it, up to the kind of its colours: 80 by 25
+ * characters of VGA text. */
+void mb_put_screen(struct buf *b);
 #define MB_LOWER_KIB ((uint32_t)(BOOT_LOW_END / 1024))
 
 #endif

@@ -69,12 +69,7 @@ static void build(struct buf *b, uint64_t base, const void *arg)
     put_le(b, 8, map);
     put_le(b, 4, s->ranges);
     put_le(b, 4, 0);
-    for (unsigned i = 0; i < s->ranges; i++) {
-        put_le(b, 8, s->range[i].gpa);
-        put_le(b, 8, s->range[i].len_bytes);
-        put_le(b, 4, s->range[i].type);
-        put_le(b, 4, 0);
-    }
+    put_ranges(b, s->range, s->ranges);
     text += strlen(s->cmdline) + 1;
     for (unsigned i = 0; i < s->modules; i++) {
         put_le(b, 8, s->module[i].gpa);
