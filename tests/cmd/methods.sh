@@ -10,7 +10,7 @@ import json, os, re, subprocess, sys
 
 vmscope, guests = sys.argv[1:]
 failed = 0
-PATIENCE = 60 * int(os.environ["TESTS_SCALE"])
+PATIENCE = 300 * int(os.environ["TESTS_SCALE"])
 SAID = {"debug-register": "debug register", "int3": "int3", "icebp": "icebp",
         "gate": "int3; in ring 3 caught", "stepping": "single steps", "no-slot": "page without memory",
         "handlers": "break at the guest's handler"}

@@ -13,7 +13,7 @@ status=0
 
 # over LABEL LINE: one nexti from there comes to what LINE matches.
 over() {
-    out=$(timeout $((60 * TESTS_SCALE)) "$VMSCOPE" run --mode prot --load-addr 0x7000 --symbols "$TEST_DIR/over.elf" \
+    out=$(timeout $((300 * TESTS_SCALE)) "$VMSCOPE" run --mode prot --load-addr 0x7000 --symbols "$TEST_DIR/over.elf" \
         "$TEST_DIR/over.bin" -e "until $1" -e nexti 2>&1)
     if grep -qE -e "$2" <<<"$out"; then echo "ok $name"; return; fi
     echo "FAIL $name: ${out//$'\n'/ | }"

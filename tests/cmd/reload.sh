@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.." || exit 2
 [[ -r /dev/kvm && -w /dev/kvm ]] || { echo "SKIP reload: no usable /dev/kvm"; exit 0; }
 g=${O:-o}/guests image=$TEST_DIR/kernel out=$TEST_DIR/out
 cp "$g/hello64" "$image"
-coproc V { timeout $((60 * TESTS_SCALE)) "$VMSCOPE" run -S -x - "$image" 2>&1; }
+coproc V { timeout $((300 * TESTS_SCALE)) "$VMSCOPE" run -S -x - "$image" 2>&1; }
 exec 3>&"${V[1]}" 4<&"${V[0]}" # bash forgets them when the program ends
 
 # Copies lines to $out up to one that matches.

@@ -63,7 +63,7 @@ run_case() {
         c=${c//%g/$g}
         args+=(-e "${c//%t/$TEST_DIR}")
     done
-    printf '%s' "$stdin" | timeout -k 5 $((60 * TESTS_SCALE)) "$VMSCOPE" run "${args[@]}" >"$TEST_DIR/raw" 2>&1
+    printf '%s' "$stdin" | timeout -k 5 $((300 * TESTS_SCALE)) "$VMSCOPE" run "${args[@]}" >"$TEST_DIR/raw" 2>&1
     got=${PIPESTATUS[1]}
     tr -d '\000\r' <"$TEST_DIR/raw" >"$TEST_DIR/out"
     ((got == want)) || { fail "status $got, want $want"; return; }
@@ -76,7 +76,7 @@ run_case() {
         grep -qaE -e "$re" "$TEST_DIR/out" && { fail "a line matches $re"; return; }
     done
     if [[ ! $nojson ]]; then
-        printf '%s' "$stdin" | timeout -k 5 $((60 * TESTS_SCALE)) "$VMSCOPE" run --json "${args[@]}" \
+        printf '%s' "$stdin" | timeout -k 5 $((300 * TESTS_SCALE)) "$VMSCOPE" run --json "${args[@]}" \
             >"$TEST_DIR/json" 2>"$TEST_DIR/out"
         got=${PIPESTATUS[1]}
         ((got == want)) || { fail "status $got with --json, want $want"; return; }
