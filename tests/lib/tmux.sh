@@ -11,14 +11,23 @@ status=0 name=
 
 sock=vms$$
 tm() { tmux -L "$sock" -f /dev/null "$@"; }
-trap "tm kill-server 2>/dev/null" EXIT
+# Hung up, a program may still write its history: it is over when all of the terminal's have ended.
+close_terms() {
+    local pid below=
+    pid=$(pane pane_pid 2>/dev/null) && below=$(pgrep -P "$pid")
+    tm kill-server 2>/dev/null
+    for pid in $below; do
+        while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+    done
+}
+trap close_terms EXIT
 
 # open_term W H COMMAND...: runs a shell command in a new terminal. Around it the terminal's
 # settings are noted, and its exit status is printed, so that what it leaves behind can be seen.
 open_term() {
     local w=$1 h=$2
     shift 2
-    tm kill-server 2>/dev/null
+    close_terms
     while tm has-session 2>/dev/null; do sleep 0.02; done
     sock=vms$$-$((++terms))
     rm -f "$TEST_DIR/before" "$TEST_DIR/after"
