@@ -9,12 +9,12 @@
 # memory; its smaller files are copied out when the program fails.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
-seconds=$1 kept=$TEST_DIR/rig
+seconds=$1 kept=$TEST_DIR/rig out=$TEST_DIR/log.rig
 shift
 if [[ ${VMSCOPE_IN_RIG-} ]]; then
     timeout -k 5 "$seconds" "$@"
     status=$?
-    ((status == 0)) || find "$TEST_DIR" -path "$kept" -prune -o -type f ! -name log -size -4096k -exec cp -t "$kept" {} +
+    ((status == 0)) || find "$TEST_DIR" -path "$kept" -prune -o -type f ! -name 'log*' -size -4096k -exec cp -t "$kept" {} +
     echo $status >"$kept/status"
     exit $status
 fi
@@ -40,13 +40,13 @@ export VMSCOPE_IN_RIG=1 TESTS_NO_FETCH=1
 # QEMU's does once in a while, nothing has been learnt about the program: it gets another one.
 for try in 1 2; do
     tests/svm-rig --timeout $((seconds + 120)) --cpus 2 --dir "$kept" --log "$kept/console" \
-        -- "$0" "$seconds" "$@" >"$kept/out"
+        -- "$0" "$seconds" "$@" >"$out"
     status=$?
     if [[ -s $kept/status ]]; then
-        cat "$kept/out"
+        cat "$out"
         exit $status
     fi
-    echo "rig $try hung or failed after $(grep -c '^ok ' "$kept/out") tests: $(tail -n 1 "$kept/console" 2>/dev/null)"
+    echo "rig $try hung or failed after $(grep -c '^ok ' "$out") tests: $(tail -n 1 "$kept/console" 2>/dev/null)"
 done
 echo "FAIL svm_rig: the emulated machine itself hung or failed twice"
 exit 1
