@@ -4,6 +4,7 @@
  */
 #include "disasm/disasm.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +21,26 @@ struct disasm {
     void *symbol_arg;
 };
 
+/* Capstone sorts a table of its own at the first instruction, and locks nothing for that. */
+static void sort_tables(void)
+{
+    const uint8_t nop = 0x90;
+    cs_insn *in = NULL;
+    csh h;
+
+    BUG_ON(cs_open(CS_ARCH_X86, CS_MODE_64, &h) != CS_ERR_OK);
+    BUG_ON(cs_option(h, CS_OPT_DETAIL, CS_OPT_ON) != CS_ERR_OK);
+    cs_free(in, cs_disasm(h, &nop, 1, 0, 1, &in));
+    cs_close(&h);
+}
+
 struct disasm *disasm_new(void)
 {
+    static pthread_once_t sorted = PTHREAD_ONCE_INIT;
     static const cs_mode modes[] = {CS_MODE_16, CS_MODE_32, CS_MODE_64};
     struct disasm *d = xcalloc(1, sizeof *d);
 
+    BUG_ON(pthread_once(&sorted, sort_tables) != 0);
     for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
         BUG_ON(cs_open(CS_ARCH_X86, modes[i], &d->handle[i]) != CS_ERR_OK);
         BUG_ON(cs_option(d->handle[i], CS_OPT_DETAIL, CS_OPT_ON) != CS_ERR_OK);
