@@ -453,15 +453,10 @@ bool watch_stands(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 
 static struct timespec soon(void)
 {
-    struct timespec t;
+    uint64_t at = clock_ns() + TURN_NS;
 
-    clock_gettime(CLOCK_REALTIME, &t);
-    t.tv_nsec += TURN_NS;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_nsec -= 1000000000;
-        t.tv_sec++;
-    }
-    return t;
+    return (struct timespec){.tv_sec = (time_t)(at / 1000000000u),
+                             .tv_nsec = (long)(at % 1000000000u)};
 }
 
 bool watch_turn_take(struct engine *g, struct vcpu *v)
@@ -472,8 +467,8 @@ bool watch_turn_take(struct engine *g, struct vcpu *v)
     pthread_mutex_lock(&g->alone);
     g->turn_waits++;
     if ((g->turn || (g->turn_last == v && g->turns >= TURNS_MAX && g->turn_waits > 1)) &&
-        pthread_cond_timedwait(&g->alone_cond, &g->alone, &until) == ETIMEDOUT && g->turn &&
-        clock_ns() - g->turn_since >= TURN_NS * (g->vm->cpus / 2)) {
+        pthread_cond_clockwait(&g->alone_cond, &g->alone, CLOCK_MONOTONIC, &until) == ETIMEDOUT &&
+        g->turn && clock_ns() - g->turn_since >= TURN_NS * (g->vm->cpus / 2)) {
         vcpu_kick(g->turn);
         g->turn_since = clock_ns();
     }
