@@ -66,8 +66,10 @@ void session_point_coverage(struct session *s, int id, struct buf *out)
     else if (b->pub.spec.space == SPACE_PHYS)
         buf_adds(out, "; wherever they are mapped");
     else if (await_has(&s->engine.points, b))
-        buf_adds(out, b->pub.pending ? "; noticed when a page table comes to map it"
-                                     : "; followed when a page table maps it elsewhere");
+        buf_addf(out, "; %s; a new CR3 is looked for every %u ms",
+                 b->pub.pending ? "noticed when a page table comes to map it"
+                                : "followed when a page table maps it elsewhere",
+                 SESSION_WATCH_NS / 1000000);
     else if (b->pub.pending)
         buf_addf(out, "; the address is looked up every %u ms", SESSION_WATCH_FAST_NS(s) / 1000000);
     else

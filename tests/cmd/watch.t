@@ -60,7 +60,7 @@ CMD: info watchpoints
 CMD: continue
 CMD: info watchpoints
 EXPECT: (pending: nothing is mapped there yet|by debug register)
-EXPECT: ^ +(1 page not mapped yet; (noticed when a page table comes to map it|the address is looked up every 2 ms)|debug registers)
+EXPECT: ^ +(1 page not mapped yet; (noticed when a page table comes to map it; a new CR3 is looked for every 200 ms|the address is looked up every 2 ms)|debug registers)
 EXPECT: ^pagefault: fault 1 at 0x50001238
 EXPECT: ^New value = 0x55667788
 EXPECT: ^ +(1 page by |debug registers)
