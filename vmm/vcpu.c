@@ -473,24 +473,80 @@ static void complete(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), 
     v->unsettled = false;
 }
 
-void vcpu_settle_far_return(struct vcpu *v)
+/* POPA, begun anew for each of its loads, takes words that it took before: what it gives to the
+ * registers is told here beforehand. */
+static bool is_pop_all(struct vcpu *v, struct kvm_regs *end)
 {
-    struct far_return far;
+    __u64 *const into[8] = {&end->rdi, &end->rsi, &end->rbp, NULL,
+                            &end->rbx, &end->rdx, &end->rcx, &end->rax};
+    uint64_t stack = v->sregs->ss.db ? UINT32_MAX : 0xffff, rsp = v->regs->rsp;
+    unsigned bytes;
+    struct insn_head h;
+    struct walk_regs r;
 
-    if (!is_far_return(v, &far))
+    if (!v->unsettled || v->run->exit_reason != KVM_EXIT_MMIO || v->run->mmio.is_write)
+        return false;
+    insn_head_read(v, &h);
+    if (h.opcode_at >= h.n || h.b[h.opcode_at] != 0x61 || v->sregs->cs.l)
+        return false;
+    bytes = (v->sregs->cs.db != 0) != h.opsize ? 4 : 2;
+    vcpu_walk_regs(v, &r);
+    *end = *v->regs;
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t word = 0;
+
+        if (walk_read(&v->vm->mem, &r, v->sregs->ss.base + ((rsp + i * bytes) & stack), &word,
+                      bytes) != bytes)
+            return false;
+        if (into[i])
+            *into[i] = (bytes == 4 ? 0 : *into[i] & ~0xffffull) | word;
+    }
+    end->rsp = (rsp & ~stack) | ((rsp + 8 * bytes) & stack);
+    end->rip += h.opcode_at + 1u;
+    return true;
+}
+
+/* Loads from pages without memory, of an instruction that KVM's emulator begins anew for each. */
+struct anew {
+    struct far_return far;
+    struct kvm_regs popped;
+    bool is_far, is_pop_all;
+};
+
+static bool is_begun_anew(struct vcpu *v, struct anew *a)
+{
+    a->is_far = is_far_return(v, &a->far);
+    a->is_pop_all = !a->is_far && is_pop_all(v, &a->popped);
+    return a->is_far || a->is_pop_all;
+}
+
+static void mend_begun_anew(struct vcpu *v, const struct anew *a)
+{
+    if (a->is_far)
+        mend_far_return(v, &a->far);
+    if (a->is_pop_all && v->regs->rip == a->popped.rip) {
+        *v->regs = a->popped;
+        vcpu_dirty(v, VS_REGS);
+    }
+}
+
+void vcpu_settle_stack_loads(struct vcpu *v)
+{
+    struct anew anew;
+
+    if (!is_begun_anew(v, &anew))
         return;
     complete(v, NULL, NULL);
-    mend_far_return(v, &far);
+    mend_begun_anew(v, &anew);
 }
 
 void vcpu_settle_to(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), void *arg)
 {
-    struct far_return far;
-    bool is_far = is_far_return(v, &far);
+    struct anew anew;
 
+    (void)is_begun_anew(v, &anew);
     complete(v, enough, arg);
-    if (is_far)
-        mend_far_return(v, &far);
+    mend_begun_anew(v, &anew);
 }
 
 void vcpu_dirty(struct vcpu *v, uint32_t parts)

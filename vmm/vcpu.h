@@ -182,9 +182,10 @@ void vcpu_note(struct vcpu *v, struct exit_event *ev);
 /* Completes a pending access without executing guest code, so that registers are those after the
  * instruction. */
 void vcpu_settle(struct vcpu *v);
-/* The same for a far return's load from a page without memory alone: left to the next entry, KVM's
- * emulator would leave RSP a word too high. */
-void vcpu_settle_far_return(struct vcpu *v);
+/* The same for a load of a far return or POPA from a page without memory alone: left to the next
+ * entry, KVM's emulator, which begins them anew, would leave RSP too high, and wrong words in
+ * POPA's registers. */
+void vcpu_settle_stack_loads(struct vcpu *v);
 /* The same, one part of the access after the other, up to where `enough` says so. */
 void vcpu_settle_to(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), void *arg);
 /* Registers at v->regs etc. were changed: VS_REGS | VS_SREGS | VS_EVENTS. They take effect with

@@ -209,7 +209,7 @@ static enum verdict enter_once(struct engine *g, struct vcpu *v, const struct vc
     engine_saw(g, v, ev);
     next = engine_on_exit(g, v, want, ev);
     v->refused.reason = 0;
-    vcpu_settle_far_return(v);
+    vcpu_settle_stack_loads(v);
     string = watch_noted(g, v) && watch_in_string(&g->points.watches, v);
     if (string) {
         vcpu_commit(v, ev); /* before the records of the rest */

@@ -22,6 +22,13 @@ PROGRAM(far16, ".code16",
         " mov $0xa100, %sp\n lcall $0, $(1f - a_far16_begin + 0x8000)\n jmp 2f\n"
         "1: lret\n2: mov $0xd000, %sp")
 PROGRAM(pusha32, ".code32", " mov $0xa100, %esp\n pusha\n popa\n mov $0xd000, %esp")
+#define POPA(x)                                                                                    \
+    " mov $0xa100, %" x "sp\n mov $0x1122, %" x "bx\n mov $0x3344, %" x "cx\n mov $0x5566, %" x    \
+    "dx\n mov $0x7788, %" x "si\n mov $0x99aa, %" x "di\n mov $0xbbcc, %" x "bp\n pusha\n"         \
+    " xor %bx, %bx\n xor %cx, %cx\n xor %si, %si\n xor %di, %di\n popa\n mov %" x "sp, %" x        \
+    "ax\n mov $0xd000, %" x "sp\n"
+PROGRAM(popa16, ".code16", POPA(""))
+PROGRAM(popa32, ".code32", POPA("e"))
 PROGRAM(far32, ".code32",
         " mov $0xa100, %esp\n lcall $0x10, $(1f - a_far32_begin + 0x8000)\n jmp 2f\n"
         "1: lret\n2: mov $0xd000, %esp")
@@ -72,6 +79,9 @@ static const struct row {
     {"PUSHA to a read-only page", DP_REAL, CODE(pusha16), DP_DATA, 8, WATCH_WRITE, false},
     {"far call to a read-only page", DP_REAL, CODE(far16), DP_DATA, 8, WATCH_WRITE, false},
     {"32-bit PUSHA to a read-only page", DP_PROT, CODE(pusha32), DP_DATA, 8, WATCH_WRITE, false},
+    {"POPA from a page without memory", DP_REAL, CODE(popa16), DP_DATA, 8, WATCH_ACCESS, false},
+    {"32-bit POPA from a page without memory", DP_PROT, CODE(popa32), DP_DATA, 8, WATCH_ACCESS,
+     false},
     {"32-bit far call to a read-only page", DP_PROT, CODE(far32), DP_DATA, 8, WATCH_WRITE, false},
     {"64-bit far call on a watched stack", DP_LONG0, CODE(far64), DP_STACK_TOP - 0x800, 8,
      WATCH_WRITE, false},
