@@ -55,7 +55,7 @@ static const struct {
     [ASSIST_BOUND]    = {"bound", "BOUND"},
     [ASSIST_ENTER]    = {"enter", "ENTER with nested frames"},
     [ASSIST_ARPL]     = {"arpl", "ARPL"},
-    [ASSIST_UNDEFINED] = {"ud", "#UD at opcodes that no processor has: ud0, ud1, what 64-bit code lost"},
+    [ASSIST_UNDEFINED] = {"ud", "#UD at opcodes that no processor has, or none without VMX"},
     [ASSIST_NOP]      = {"nop", "hints that do nothing: endbr, rdssp without shadow stacks"},
     [ASSIST_LOCK]     = {"split lock", "locked accesses of ring 3 across a cache line"},
     /* clang-format on */

@@ -88,11 +88,14 @@ static unsigned take_map(struct insn_shape *s, unsigned i)
     return i + 1;
 }
 
+/* POP to memory where ModRM.reg is 0; AMD's XOP, which no processor made today has, otherwise. */
+#define POP_GROUP 0x8f
+
 /* One-byte opcodes with a ModRM: the arithmetic of the first four rows, and by rows below. */
 static bool plain_modrm(uint8_t o)
 {
     return (o < 0x40 && (o & 7) < 4) || o == 0x69 || o == 0x6b || (o >= 0x80 && o <= 0x8b) ||
-           o == 0x8d || o == 0xc0 || o == 0xc1 || o == 0xc6 || o == 0xc7 ||
+           o == 0x8d || o == POP_GROUP || o == 0xc0 || o == 0xc1 || o == 0xc6 || o == 0xc7 ||
            (o >= 0xd0 && o <= 0xd3) || o == 0xf6 || o == 0xf7 || o == 0xfe || o == 0xff;
 }
 
@@ -245,6 +248,8 @@ static enum insn_class classify_one_byte(const struct insn_shape *s)
         return s->bits == 64 ? IC_UNDEFINED : IC_BCD;
     if (o == 0xff && insn_has_memory(s) && ((s->modrm >> 3 & 7) == 3 || (s->modrm >> 3 & 7) == 5))
         return IC_FAR;
+    if ((o == POP_GROUP && s->modrm >> 3 & 7) || (o == 0xfe && (s->modrm >> 3 & 7) > 1))
+        return IC_UNDEFINED;
     if (s->bits == 64)
         return IC_NONE;
     if (o == 0x9a || o == 0xea)
@@ -285,7 +290,7 @@ static enum insn_class classify_groups(const struct insn_shape *s)
 
     switch (s->opcode) {
     case 0x00:
-        return reg == 4 || reg == 5 ? IC_SEGMENT : IC_NONE;
+        return reg > 5 ? IC_UNDEFINED : reg > 3 ? IC_SEGMENT : IC_NONE;
     case 0x01:
         return mem ? IC_NONE : classify_group7(s->modrm);
     case 0xae:
@@ -305,7 +310,7 @@ static enum insn_class classify_groups(const struct insn_shape *s)
             return IC_CX16;
         if (reg == 3 || reg == 5)
             return IC_XSAVE_SYSTEM;
-        return reg == 4 ? IC_XSAVE : IC_NONE;
+        return reg == 4 ? IC_XSAVE : IC_UNDEFINED; /* 6 and 7: VMPTRLD, VMPTRST and relatives */
     default:
         return IC_NONE;
     }
@@ -357,9 +362,9 @@ static enum insn_class classify_two_byte(const struct insn_shape *s)
         return IC_SYSENTER;
     case 0x35:
         return IC_SYSEXIT;
-    case 0x78: /* vmread, vmwrite */
+    case 0x78: /* vmread, vmwrite; with prefixes they are SSE4a's */
     case 0x79:
-        return IC_NONE;
+        return s->opsize || s->rep ? IC_SSE : IC_UNDEFINED;
     case 0xb8:
         return s->rep == 0xf3 ? IC_BITS : IC_NONE;
     case 0xbc:
@@ -373,10 +378,10 @@ static enum insn_class classify_two_byte(const struct insn_shape *s)
 static enum insn_class classify_38(const struct insn_shape *s)
 {
     switch (s->opcode) {
-    case 0x80:
+    case 0x80: /* INVEPT, INVVPID */
     case 0x81:
     case 0x83:
-        return IC_NONE; /* INVEPT, INVVPID */
+        return IC_UNDEFINED;
     case 0x82:
         return IC_INVPCID;
     case 0xf0:
@@ -403,9 +408,7 @@ static enum insn_class classify_vex(const struct insn_shape *s)
         return IC_BITS;
     if (s->map == 3 && o == 0xf0)
         return IC_BITS;
-    if (s->map < 1 || s->map > 3)
-        return IC_NONE;
-    return IC_AVX;
+    return s->map < 1 || s->map > 3 ? IC_UNDEFINED : IC_AVX;
 }
 
 enum insn_class insn_classify(const struct insn_shape *s)

@@ -41,7 +41,7 @@ enum insn_class {
     IC_BOUND,
     IC_ENTER,
     IC_ARPL,
-    IC_UNDEFINED, /* raises #UD on every processor */
+    IC_UNDEFINED, /* raises #UD on every processor, or on those whose VMX is off */
     IC_FAR,       /* call and jmp with a far pointer */
     IC_NOP,       /* hints: endbr, rdssp without CET, and what else became one */
     IC_VMCALL,
