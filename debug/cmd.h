@@ -68,6 +68,7 @@ struct cmd_client {
     int quit_status;         /* exit status asked by `quit N`, -1 none */
     struct cmd_state *state; /* displays, last x address, repeat: cmd.c's own */
 };
+/* Frees what the commands keep for the client; the session is not theirs. */
 void cmd_client_fini(struct cmd_client *c);
 
 #define CMD_STOPPED    1u  /* needs a stopped guest */

@@ -26,6 +26,7 @@ struct out {
     struct out_table *table;
 };
 
+/* An empty answer; given back with out_fini, after out_end if its JSON is wanted. */
 void out_init(struct out *o);
 void out_fini(struct out *o);
 /* Closes what is open; afterwards o->json is valid JSON. Called by cmd_exec. May be called again

@@ -118,12 +118,14 @@ int session_set_focus(struct session *s, unsigned vcpu, struct err *e);
 /* "running", "halted", "waiting for SIPI", "stopped". Static text, any state. */
 const char *session_cpu_status(const struct session *s, unsigned vcpu);
 
+/* Lets all vCPUs go. -ESRCH when the guest has ended, -EBUSY when it runs already. */
 int session_run(struct session *s, struct err *e);
 /* Asks all vCPUs to park; EV_STOPPED follows (within a few ms). 0 also when already stopped. */
 int session_stop(struct session *s);
 /* `n` instructions on one vCPU (1 and up). A stop by a point ends it early. */
 int session_step(struct session *s, unsigned vcpu, uint64_t n, struct err *e);
-/* Single steps until the next instruction is of that sort, or the state has changed. */
+/* Single steps on one vCPU until the next instruction is of that sort, or the mode or CR3 changed.
+ */
 enum step_to {
     STEP_TO_COUNT,
     STEP_TO_BRANCH,
@@ -357,6 +359,7 @@ struct trace_cursor {
     uint64_t next[MACHINE_CPUS_MAX + 2]; /* next seq of each source */
     uint64_t dropped;                    /* records overwritten before this cursor saw them */
 };
+/* Any state. */
 void session_trace_start(const struct session *s, struct trace_cursor *c, bool tail);
 /* Copies up to `max` next records; returns how many. Any state. */
 size_t session_trace_next(const struct session *s, struct trace_cursor *c, struct exit_event *out,
@@ -439,6 +442,7 @@ void session_fd_del(struct session *s, int fd);
 
 /* ---- meaning -------------------------------------------------------------------------------- */
 
+/* The session's own; they live as long as it does. */
 struct symbols *session_symbols(struct session *s);
 struct disasm *session_disasm(struct session *s);
 /* Disassembles at a linear address in the vCPU's mode; false when nothing is mapped there. */

@@ -55,6 +55,7 @@ struct door {
     void *news_arg;
 };
 
+/* Guest time 0, standing. `manual`: time moves by door_advance alone. No lock. */
 void door_init(struct door *d, bool manual);
 void door_fini(struct door *d);
 

@@ -69,6 +69,8 @@ static inline unsigned far_operand_bytes(const struct kvm_sregs *s, bool rexw, b
     return s->cs.db != opsize ? 4 : 2;
 }
 
+/* Copies the vCPU's registers, with the IDT's limit that the guest believes in; *raise: no fault.
+ */
 void far_begin(struct far *f, struct vcpu *v, struct assist_event *raise);
 /* The copies become the vCPU's. */
 void far_commit(struct far *f);

@@ -157,6 +157,7 @@ enum cpu_mode {
     MODE_LONG64,
     CPU_MODES,
 };
+/* By CR0.PE, EFER.LMA, RFLAGS.VM and CS.L and .D (SDM 3, "Modes of Operation"). */
 enum cpu_mode cpu_mode_of(const struct kvm_sregs *s, uint64_t rflags);
 const char *cpu_mode_name(enum cpu_mode m);
 /* 16, 32 or 64: the default code size there. */

@@ -23,9 +23,11 @@ struct user_frame {
     uint64_t rip, cs, rflags, rsp, ss;
 };
 
+/* False when part of it is not mapped to RAM. */
 bool frame_read(struct vcpu *v, uint64_t linear, struct user_frame *f);
 /* Makes the frame the present state, as iretq would. */
 bool frame_load(struct vcpu *v, const struct user_frame *f);
+/* SYSCALL and SYSRETQ in 64-bit mode, by STAR, LSTAR and SFMASK; EFER.SCE is not asked. */
 void syscall_load(struct vcpu *v, uint64_t return_rip);
 void sysret_load(struct vcpu *v);
 /* SYSENTER and SYSEXIT; false when IA32_SYSENTER_CS is null (#GP then). `to64`: SYSEXIT with

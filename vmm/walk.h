@@ -49,6 +49,7 @@ struct walk {
     bool global, dirty; /* of the last entry, when result is WALK_OK */
 };
 
+/* By CR0.PG, EFER.LMA, CR4.PAE and CR4.LA57. */
 enum paging_mode walk_mode(const struct walk_regs *r);
 /* Never fails by itself: the result is in out->result. With paging off the address is the GPA. In
  * 32-bit and PAE paging an address above 4 GiB counts as not canonical. PAE's four top entries are

@@ -127,6 +127,7 @@ struct engine {
     uint64_t turn_since;          /* since when it is inside, or was asked to leave */
 };
 
+/* Main thread, before vCPUs run and after the last has ended. `vm` is borrowed. */
 void engine_init(struct engine *g, struct vm *vm);
 void engine_fini(struct engine *g);
 /* The body given to vm_open; `arg` is the engine. */

@@ -49,6 +49,7 @@ struct exit_hooks {
     struct hook_table *retired;
 };
 
+/* Main thread, as the engine. */
 void exit_hooks_init(struct exit_hooks *h);
 void exit_hooks_fini(struct exit_hooks *h); /* all parked */
 

@@ -31,6 +31,7 @@ struct stuck_try {
     bool counted;
     uint64_t turns;
 };
+/* Before the step; the vCPU's thread. */
 void stuck_try_begin(struct stuck_try *t, struct vcpu *v);
 /* It ended with `ev`. True when the vCPU is stuck. */
 bool stuck_tried(struct stuck *s, struct vcpu *v, const struct stuck_try *t,

@@ -48,7 +48,10 @@ struct desc {
     struct desc_reg reg[DESC_MAX];
 };
 
+/* Fills *d with the registers of one architecture in gdb's order; `avx`: with the upper halves of
+ * the vector registers. Owns nothing. */
 void desc_build(struct desc *d, enum gdb_arch arch, bool avx);
+/* Appends the target description for gdb (GDB manual, "Target Description Format"). */
 void desc_xml(const struct desc *d, struct buf *out);
 /* "i8086", "i386", "i386:x86-64". */
 const char *desc_arch_name(enum gdb_arch a);

@@ -281,6 +281,8 @@ void gdb_test_free(struct gdb_test *t); /* takes NULL */
 
 /* ---- widen.c ------------------------------------------------------------------------------- */
 
+/* The address in the upper half that the kernel's symbols or else sign extension give to one that
+ * the client cut to 32 bits; 0 when it sends addresses whole or none comes into question. */
 uint64_t gdb_widen(const struct gdb *g, uint64_t addr);
 
 /* ---- query.c, threads.c, files.c, monitor.c, lldb.c ----------------------------------------- */

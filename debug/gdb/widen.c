@@ -20,8 +20,6 @@ static bool add_high(uint64_t *high, unsigned *n, uint64_t h)
     return true;
 }
 
-/* The address in the upper half that the kernel's symbols or else sign extension give to `addr`; 0
- * when the client sends addresses whole or none comes into question. */
 uint64_t gdb_widen(const struct gdb *g, uint64_t addr)
 {
     const struct symbols *t = session_symbols(g->s);

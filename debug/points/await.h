@@ -39,6 +39,7 @@ struct await {
     bool complete; /* nothing that matters was left out */
 };
 
+/* Part of points_init and points_fini. */
 void await_init(struct points *p);
 void await_fini(struct points *p);
 /* Watches the entries that count now and forgets others. Points are where the tables lead: what is

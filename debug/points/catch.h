@@ -27,6 +27,7 @@ struct catch_before {
     bool is_cpuid;          /* looked at only while somebody waits for it */
     uint32_t leaf, subleaf; /* what CPUID is asked */
 };
+/* Before the instruction at RIP; registers read. */
 void catch_look(const struct engine *g, struct vcpu *v, struct catch_before *before);
 /* After a step: CATCH_MODE, CATCH_CR3, CATCH_CPUID. True when the guest stops. */
 bool catch_changes(struct engine *g, struct vcpu *v, const struct catch_before *before);

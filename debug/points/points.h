@@ -110,6 +110,7 @@ struct points {
     _Atomic int look;
 };
 
+/* Main thread, before vCPUs run and after the last has ended. `vm` is borrowed. */
 void points_init(struct points *p, struct vm *vm);
 void points_fini(struct points *p);
 

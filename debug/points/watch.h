@@ -156,6 +156,7 @@ struct watches {
     struct watch_cpu cpu[MACHINE_CPUS_MAX];
 };
 
+/* Part of points_init and points_fini. */
 void watches_init(struct watches *w, struct points *p, struct vm *vm);
 void watches_fini(struct watches *w);
 

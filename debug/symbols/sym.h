@@ -20,6 +20,7 @@ struct symbol {
     bool is_function;
 };
 
+/* An empty table; never NULL. */
 struct symbols *symbols_new(void);
 void symbols_free(struct symbols *t); /* takes NULL */
 /* Adds the symbols of an ELF file of either class (functions, objects, labels; .symtab and
@@ -30,6 +31,7 @@ int64_t symbols_load(struct symbols *t, const char *path, int64_t slide, struct 
 /* Adds one symbol (scripts, map files); it wins over others of its name or address. */
 void symbols_add(struct symbols *t, const char *name, uint64_t addr, uint64_t size,
                  bool is_function);
+/* Forgets all symbols and files; the client that knows more stays. */
 void symbols_clear(struct symbols *t);
 size_t symbols_count(const struct symbols *t);
 /* In ascending order of address. */

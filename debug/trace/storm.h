@@ -35,6 +35,7 @@ struct storm_watch {
     unsigned calm;      /* windows without the present storm */
 };
 
+/* Default limits, and nothing seen. Owns nothing. */
 void storm_init(struct storm_watch *w);
 /* Looks at a window that ends `now_ns` and starts the next (stat_mark). True when a storm began. */
 bool storm_window(struct storm_watch *w, struct trace_stats *t, const struct trace_names *n,

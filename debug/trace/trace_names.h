@@ -18,6 +18,7 @@ struct session;
 struct symbols;
 struct trace_names;
 
+/* An empty copy; never NULL. */
 struct trace_names *names_new(void);
 void names_free(struct trace_names *n); /* takes NULL */
 /* The device registers of a session. Some names follow a device's state (the UART's divisor

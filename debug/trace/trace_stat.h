@@ -84,6 +84,7 @@ struct stat_sum {
     uint32_t host_min, host_max, guest_min, guest_max;
     uint32_t hist[STAT_BUCKETS];
 };
+/* Adds a cell to a sum. */
 void stat_sum_add(struct stat_sum *s, const struct stat_cell *c);
 
 unsigned stat_bucket(uint32_t ns);

@@ -16,6 +16,7 @@ struct buf {
     size_t cap;
 };
 
+/* Appends; there is no error, as memory that is lacking ends the program (x.h). */
 void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_addc(struct buf *b, char c);
 void buf_adds(struct buf *b, const char *s);
@@ -25,6 +26,7 @@ void buf_vaddf(struct buf *b, const char *fmt, va_list ap) __attribute__((format
 void buf_pad(struct buf *b, size_t column);
 /* Removes the first `len` bytes (at most what there is). */
 void buf_eat(struct buf *b, size_t len);
+/* Empties it and keeps its memory. */
 void buf_clear(struct buf *b);
 /* Replaces the text by the next line of `f`, with its newline, but no more than `max` bytes: what a
  * person names may be /dev/zero. A zero byte becomes a 1, so that the text is whole as a C string

@@ -15,6 +15,7 @@ struct near {
     const char *best;
     unsigned distance;
 };
+/* One known name; of equally near ones the first offered stays. */
 void near_offer(struct near *n, const char *name);
 
 #endif

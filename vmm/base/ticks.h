@@ -24,6 +24,7 @@ struct ticks {
     bool off;                   /* no counter to be trusted */
 };
 
+/* The first comparison. A struct ticks belongs to one thread. */
 void ticks_init(struct ticks *t);
 /* Compares anew and returns the clock's time. Never less than what was read before. */
 uint64_t ticks_sync(struct ticks *t);

@@ -11,6 +11,7 @@ struct machine;
 
 #define IOAPIC_BASE 0xfec00000ull
 
+/* Pin `pin` (0 to 23) has this level now; others are passed over. Machine lock. */
 void ioapic_line(struct machine *m, unsigned pin, bool level);
 /* A local APIC's EOI of a level-triggered vector. */
 void ioapic_eoi(struct machine *m, uint8_t vector);

@@ -63,6 +63,7 @@ extern const struct field lapic_fields[];
 void lapic_describe(const struct dev *d, struct buf *out);
 const char *lapic_reg_name(const struct dev *d, uint64_t off, bool write);
 
+/* Software-enabled by its spurious-interrupt register (SDM 3, "Local APIC State"). */
 bool lapic_enabled(const struct lapic_cpu *c);
 /* Highest vector of a set of 256 bits, -1 when it is empty. */
 int lapic_highest(const uint32_t *set);

@@ -8,6 +8,8 @@
 
 struct machine;
 
+/* Line `irq` (0 to 15, not the cascade) has this level now; others are passed over. Machine lock,
+ * as for all below. */
 void pic_line(struct machine *m, unsigned irq, bool level);
 /* Output pin of the master. */
 bool pic_output(struct machine *m);
