@@ -3,6 +3,7 @@
  */
 #include "vmm/insn_head.h"
 
+#include "vmm/far.h"
 #include "vmm/vcpu.h"
 
 static bool is_prefix(uint8_t b)
@@ -31,23 +32,72 @@ static bool is_string(uint8_t op)
     return (op >= 0x6c && op <= 0x6f) || (op >= 0xa4 && op <= 0xa7) || (op >= 0xaa && op <= 0xaf);
 }
 
-void insn_head_read(struct vcpu *v, struct insn_head *h)
+/* Returns the offset of the opcode. */
+static unsigned take_prefixes(const struct vcpu *v, struct insn_head *h, unsigned *rexb)
 {
     const uint8_t *b = h->b;
-    unsigned n, i = 0, rexb = 0;
+    unsigned i = 0;
 
-    *h = (struct insn_head){.vector = -1, .ss_from = -1};
-    h->n = (uint8_t)(n = vcpu_fetch(v, h->b));
-    while (i < n && is_prefix(b[i])) {
+    *rexb = 0;
+    while (i < h->n && is_prefix(b[i])) {
         h->opsize |= b[i] == 0x66;
         h->locked |= b[i] == 0xf0;
         h->rep |= b[i] == 0xf2 || b[i] == 0xf3;
         i++;
     }
-    if (i < n && v->sregs->cs.l && (v->sregs->efer & 0x400) && (b[i] & 0xf0) == 0x40) {
+    if (i < h->n && far_is_64(v->sregs) && (b[i] & 0xf0) == 0x40) {
         h->rexw = b[i] >> 3 & 1;
-        rexb = b[i++] & 1;
+        *rexb = b[i++] & 1;
     }
+    return i;
+}
+
+/* The opcode is one of CC, CD, CE and F1. */
+static void read_int(const struct vcpu *v, struct insn_head *h, unsigned i)
+{
+    uint8_t op = h->b[i];
+
+    if (op == 0xcd && i + 1 >= h->n)
+        return;
+    if (op == 0xce && (!(v->regs->rflags & 0x800) || far_is_64(v->sregs)))
+        return; /* into goes by; in 64-bit mode it is no instruction */
+    h->special = SP_INT;
+    h->icebp = op == 0xf1;
+    h->is_int_n = op == 0xcd;
+    h->vector = op == 0xcc ? 3 : op == 0xf1 ? 1 : op == 0xce ? 4 : h->b[i + 1];
+    if (h->is_int_n)
+        h->len = i + 2;
+}
+
+static void read_0f(struct insn_head *h, unsigned i)
+{
+    const uint8_t *b = h->b + i;
+    unsigned n = h->n - i;
+
+    if (n < 2)
+        return;
+    h->len = i + 2;
+    if (b[1] == 0x05)
+        h->special = SP_SYSCALL;
+    else if (b[1] == 0x07)
+        h->special = SP_SYSRET;
+    else if (b[1] == 0x01 && n > 2 && b[2] == 0xf8) {
+        h->special = SP_SWAPGS;
+        h->len = i + 3;
+    } else if (b[1] == 0x01)
+        h->special = SP_IDT_INSN;
+    else if (b[1] == 0xae && n > 2 && b[2] < 0xc0 && (b[2] >> 3 & 7) < 2)
+        h->special = SP_FXSAVE;
+}
+
+void insn_head_read(struct vcpu *v, struct insn_head *h)
+{
+    const uint8_t *b = h->b;
+    unsigned n, i, rexb;
+
+    *h = (struct insn_head){.vector = -1, .ss_from = -1};
+    h->n = (uint8_t)(n = vcpu_fetch(v, h->b));
+    i = take_prefixes(v, h, &rexb);
     if (i >= n)
         return;
     h->opcode_at = (uint8_t)i;
@@ -60,27 +110,10 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
         h->special = SP_HLT;
         break;
     case 0xcc:
-        h->special = SP_INT;
-        h->vector = 3;
-        break;
-    case 0xf1:
-        h->special = SP_INT;
-        h->icebp = true;
-        h->vector = 1;
-        break;
     case 0xcd:
-        if (i + 1 >= n)
-            return;
-        h->special = SP_INT;
-        h->is_int_n = true;
-        h->vector = b[i + 1];
-        h->len = i + 2;
-        break;
-    case 0xce: /* into: no instruction in 64-bit mode */
-        if ((v->regs->rflags & 0x800) && !(v->sregs->cs.l && (v->sregs->efer & 0x400))) {
-            h->special = SP_INT;
-            h->vector = 4;
-        }
+    case 0xce:
+    case 0xf1:
+        read_int(v, h, i);
         break;
     case 0xfb: /* sti */
     case 0x17: /* pop ss; no instruction in 64-bit mode */
@@ -113,20 +146,7 @@ void insn_head_read(struct vcpu *v, struct insn_head *h)
         h->len = i + 3;
         break;
     case 0x0f:
-        if (i + 1 >= n)
-            return;
-        h->len = i + 2;
-        if (b[i + 1] == 0x05)
-            h->special = SP_SYSCALL;
-        else if (b[i + 1] == 0x07)
-            h->special = SP_SYSRET;
-        else if (b[i + 1] == 0x01 && i + 2 < n && b[i + 2] == 0xf8) {
-            h->special = SP_SWAPGS;
-            h->len = i + 3;
-        } else if (b[i + 1] == 0x01)
-            h->special = SP_IDT_INSN;
-        else if (b[i + 1] == 0xae && i + 2 < n && b[i + 2] < 0xc0 && (b[i + 2] >> 3 & 7) < 2)
-            h->special = SP_FXSAVE;
+        read_0f(h, i);
         break;
     default:
         break;

@@ -5,8 +5,8 @@
 #ifndef TESTS_UNIT_DIFF_SYSTEM_H
 #define TESTS_UNIT_DIFF_SYSTEM_H
 
+#include "tests/unit/diff_flow.h"
 #include "tests/unit/diff_fpu.h"
-#include "tests/unit/diff_units.h"
 
 enum { DP_ES = 0, DP_SS = 2, DP_DS = 3, DP_FS = 4, DP_GS = 5 };
 
