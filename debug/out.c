@@ -137,7 +137,8 @@ static void text_line(struct out *o, const char *s, size_t len)
     buf_addc(&o->text, '\n');
 }
 
-static void add_line(struct out *o, bool in_json, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 3, 0)))
+add_line(struct out *o, bool in_json, const char *fmt, va_list ap)
 {
     struct buf b = {0};
 

@@ -218,7 +218,7 @@ static void fired(struct watches *w, struct vcpu *v, unsigned i, const uint8_t *
 
 void watch_dr_told(const struct watches *w, struct bp *b, const struct vcpu *v)
 {
-    uint8_t now[sizeof b->watch.seen];
+    uint8_t now[sizeof b->watch.seen] = {0};
 
     for (unsigned i = 0; i < b->pub.spec.len; i++)
         now[i] = (uint8_t)watch_value(w, b, i, 1);
