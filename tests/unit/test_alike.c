@@ -22,13 +22,8 @@ PROGRAM(far16, ".code16",
         " mov $0xa100, %sp\n lcall $0, $(1f - a_far16_begin + 0x8000)\n jmp 2f\n"
         "1: lret\n2: mov $0xd000, %sp")
 PROGRAM(pusha32, ".code32", " mov $0xa100, %esp\n pusha\n popa\n mov $0xd000, %esp")
-#define POPA(x)                                                                                    \
-    " mov $0xa100, %" x "sp\n mov $0x1122, %" x "bx\n mov $0x3344, %" x "cx\n mov $0x5566, %" x    \
-    "dx\n mov $0x7788, %" x "si\n mov $0x99aa, %" x "di\n mov $0xbbcc, %" x "bp\n pusha\n"         \
-    " xor %bx, %bx\n xor %cx, %cx\n xor %si, %si\n xor %di, %di\n popa\n mov %" x "sp, %" x        \
-    "ax\n mov $0xd000, %" x "sp\n"
-PROGRAM(popa16, ".code16", POPA(""))
-PROGRAM(popa32, ".code32", POPA("e"))
+PROGRAM(popa16, ".code16", " mov $0xa0c0, %sp\n popa\n mov $0xd000, %sp")
+PROGRAM(popa32, ".code32", " mov $0xa0c0, %esp\n popa\n mov %esp, %eax\n mov $0xd000, %esp")
 PROGRAM(far32, ".code32",
         " mov $0xa100, %esp\n lcall $0x10, $(1f - a_far32_begin + 0x8000)\n jmp 2f\n"
         "1: lret\n2: mov $0xd000, %esp")
