@@ -26,11 +26,13 @@ static void sort_tables(void)
 {
     const uint8_t nop = 0x90;
     cs_insn *in = NULL;
+    size_t n;
     csh h;
 
     BUG_ON(cs_open(CS_ARCH_X86, CS_MODE_64, &h) != CS_ERR_OK);
     BUG_ON(cs_option(h, CS_OPT_DETAIL, CS_OPT_ON) != CS_ERR_OK);
-    cs_free(in, cs_disasm(h, &nop, 1, 0, 1, &in));
+    n = cs_disasm(h, &nop, 1, 0, 1, &in);
+    cs_free(in, n); /* not in one: `in` might be read first */
     cs_close(&h);
 }
 
