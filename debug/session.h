@@ -447,6 +447,9 @@ struct symbols *session_symbols(struct session *s);
 struct disasm *session_disasm(struct session *s);
 /* Disassembles at a linear address in the vCPU's mode; false when nothing is mapped there. */
 bool session_insn(struct session *s, unsigned vcpu, uint64_t linear, struct insn *out);
+/* The same as code of 16, 32 or 64 bits, whatever mode the vCPU is in. */
+bool session_insn_of(struct session *s, unsigned vcpu, unsigned bits, uint64_t linear,
+                     struct insn *out);
 /* The callers, innermost first (unwind.h); `end` says why the trace ends where it does. */
 size_t session_backtrace(struct session *s, unsigned vcpu, struct unwind_frame *frames, size_t max,
                          char end[160]);

@@ -257,15 +257,21 @@ int64_t session_mem_write(struct session *s, unsigned vcpu, enum space sp, uint6
     return n;
 }
 
-bool session_insn(struct session *s, unsigned vcpu, uint64_t linear, struct insn *out)
+bool session_insn_of(struct session *s, unsigned vcpu, unsigned bits, uint64_t linear,
+                     struct insn *out)
 {
     uint8_t bytes[15];
     int64_t n = session_mem_read(s, vcpu, SPACE_LINEAR, linear, bytes, sizeof bytes);
 
     if (n <= 0)
         return false;
-    disasm_one(s->disasm, cpu_mode_bits(session_mode(s, vcpu)), linear, bytes, (size_t)n, out);
+    disasm_one(s->disasm, bits, linear, bytes, (size_t)n, out);
     return true;
+}
+
+bool session_insn(struct session *s, unsigned vcpu, uint64_t linear, struct insn *out)
+{
+    return session_insn_of(s, vcpu, cpu_mode_bits(session_mode(s, vcpu)), linear, out);
 }
 
 /* ---- expressions

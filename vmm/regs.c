@@ -403,3 +403,10 @@ unsigned cpu_mode_bits(enum cpu_mode m)
 {
     return (unsigned)m < CPU_MODES ? modes[m].bits : 16;
 }
+
+unsigned cpu_code_bits(const struct kvm_sregs *s, const struct kvm_segment *cs)
+{
+    if (!(s->cr0 & CR0_PE))
+        return 16;
+    return (s->efer & EFER_LMA) && cs->l ? 64 : cs->db ? 32 : 16;
+}

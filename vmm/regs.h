@@ -162,6 +162,8 @@ enum cpu_mode cpu_mode_of(const struct kvm_sregs *s, uint64_t rflags);
 const char *cpu_mode_name(enum cpu_mode m);
 /* 16, 32 or 64: the default code size there. */
 unsigned cpu_mode_bits(enum cpu_mode m);
+/* The same of code in `cs`, which may be another segment than the present one. */
+unsigned cpu_code_bits(const struct kvm_sregs *s, const struct kvm_segment *cs);
 /* Current privilege level: SS.DPL, which KVM keeps equal to it (also 3 in virtual-8086 mode); real
  * mode is 0 whatever the cached descriptor says. */
 static inline unsigned cpu_cpl(const struct kvm_sregs *s)

@@ -104,38 +104,49 @@ static uint64_t find_by_votes(const struct search *k)
     return k->at - disasm_back(session_disasm(k->s), k->bits, k->at, bytes + BACK_BYTES - n, n, 1);
 }
 
+/* Places where the guest can have been, and what kind of code it met there. */
 struct paths {
-    uint64_t at[REACH_MAX];
+    struct {
+        uint64_t at;
+        unsigned bits;
+    } place[REACH_MAX];
     unsigned known;
 };
 
-static void path(struct paths *p, uint64_t at)
+static void path(struct paths *p, uint64_t at, unsigned bits)
 {
     for (unsigned i = 0; i < p->known; i++)
-        if (p->at[i] == at)
+        if (p->place[i].at == at && p->place[i].bits == bits)
             return;
-    if (p->known < REACH_MAX)
-        p->at[p->known++] = at;
+    if (p->known < REACH_MAX) {
+        p->place[p->known].at = at;
+        p->place[p->known++].bits = bits;
+    }
 }
 
 /* Among what the guest can have come to since it was entered the last time. What decodes alike
  * without its prefix, or with the end of the instruction before, is told apart by that. */
 static uint64_t find_reachable(const struct search *k)
 {
-    struct paths p = {.at = {k->v->sregs->cs.base + k->v->given.rip}, .known = 1};
+    const struct kvm_segment *cs = &k->v->given.cs;
+    struct paths p = {.known = 0};
 
+    path(&p, cs->base + k->v->given.rip, cpu_code_bits(k->v->sregs, cs));
     for (unsigned i = 0; i < p.known; i++) {
-        uint64_t at = p.at[i];
+        uint64_t at = p.place[i].at;
+        unsigned bits = p.place[i].bits;
         struct insn in;
 
-        if (!session_insn(k->s, k->vcpu, at, &in) || (in.effects & INSN_BAD))
+        if (!session_insn_of(k->s, k->vcpu, bits, at, &in) || (in.effects & INSN_BAD))
             continue;
-        if (at + in.len == k->at && touched(k, at, in.len))
+        if (bits == k->bits && at + in.len == k->at && touched(k, at, in.len))
             return at;
-        if (in.has_target)
-            path(&p, in.target);
+        if (in.has_target && (in.effects & INSN_FAR)) /* to where it is now */
+            path(&p, k->v->sregs->cs.base + in.target, k->bits);
+        else if (in.has_target)
+            path(&p, in.target, bits);
         if (!(in.effects & (INSN_RET | INSN_JMP | INSN_IRET | INSN_SYSRET)))
-            path(&p, at + in.len);
+            path(&p, at + in.len, bits);
     }
     return 0;
 }

@@ -59,16 +59,9 @@ static uint64_t cut(uint64_t x, unsigned bits)
     return bits < 64 ? x & ((1ull << bits) - 1) : x;
 }
 
-static unsigned code_bits(const struct vcpu *v, const struct kvm_segment *cs)
-{
-    if (!(v->sregs->cr0 & CR0_PE))
-        return 16;
-    return (v->sregs->efer & EFER_LMA) && cs->l ? 64 : cs->db ? 32 : 16;
-}
-
 static unsigned stack_bits(const struct vcpu *v)
 {
-    return code_bits(v, &v->sregs->cs) == 64 ? 64 : v->sregs->ss.db ? 32 : 16;
+    return cpu_code_bits(v->sregs, &v->sregs->cs) == 64 ? 64 : v->sregs->ss.db ? 32 : 16;
 }
 
 /* ---- where the vCPU has been ------------------------------------------------------------------
@@ -101,7 +94,7 @@ static bool far_place(const struct search *k, uint16_t selector, uint64_t ip, st
     if (!far_descriptor(&f, selector, FAR_GP, &d) || !d.seg.s || !(d.seg.type & 8))
         return false;
     p->base = d.seg.base;
-    p->bits = (uint8_t)code_bits(k->v, &d.seg);
+    p->bits = (uint8_t)cpu_code_bits(k->v->sregs, &d.seg);
     return true;
 }
 
@@ -305,7 +298,7 @@ static bool by_bytes(const struct search *k, unsigned len, struct pushes *out)
     const struct vcpu *v = k->v;
     unsigned limit = k->is_real ? 0 : v->sregs->gdt.limit;
 
-    if (!k->ends_here && code_bits(v, &v->sregs->cs) != 64 &&
+    if (!k->ends_here && cpu_code_bits(v->sregs, &v->sregs->cs) != 64 &&
         word_at(k, v->sregs->cs.base + v->regs->rip - 1, 1) == 0x60) {
         pushed_all(k, len, out);
         return true;
@@ -354,8 +347,9 @@ static bool may_be_far64(const struct search *k)
 
 static uint64_t stack_top(const struct vcpu *v)
 {
-    return code_bits(v, &v->sregs->cs) == 64 ? v->regs->rsp
-                                             : v->sregs->ss.base + cut(v->regs->rsp, stack_bits(v));
+    return cpu_code_bits(v->sregs, &v->sregs->cs) == 64
+               ? v->regs->rsp
+               : v->sregs->ss.base + cut(v->regs->rsp, stack_bits(v));
 }
 
 bool watch_may_be_pushes(const struct vcpu *v, uint64_t gpa)
@@ -373,7 +367,7 @@ bool watch_pushes(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len,
 {
     struct watch_cpu *c = &w->cpu[v->id];
     const struct vcpu_given *g = &v->given;
-    bool long64 = code_bits(v, &v->sregs->cs) == 64;
+    bool long64 = cpu_code_bits(v->sregs, &v->sregs->cs) == 64;
     struct search k = {.v = v, .is_real = !(v->sregs->cr0 & CR0_PE)};
     enum found found;
     unsigned at;
@@ -390,7 +384,7 @@ bool watch_pushes(struct watches *w, struct vcpu *v, uint64_t gpa, unsigned len,
     k.place[k.places++] = (struct place){.base = g->cs.base,
                                          .ip = g->rip,
                                          .cs = g->cs.selector,
-                                         .bits = (uint8_t)code_bits(v, &g->cs),
+                                         .bits = (uint8_t)cpu_code_bits(v->sregs, &g->cs),
                                          .interrupts = g->rflags & RFLAGS_IF};
     found = by_the_way(&k, out);
     if (found == OTHER || (found == NOT_FOUND && !by_bytes(&k, len, out)))

@@ -45,6 +45,16 @@ PROGRAM(store, ".code64",
         " .byte 0x66\na_store_by: mov %ebp, 0xa7c0")
 extern const uint8_t a_store_by[];
 
+/* The code before the store is of another size: read as 64-bit code, DEC and MOV are one MOV that
+ * takes the far jump's first byte, whose last is then one with the store's prefix. */
+PROGRAM(back, ".code64",
+        " movl $(1f - a_back_begin + 0x8000), 0xbf00\n movw $0x60, 0xbf04\n ljmp *0xbf00\n"
+        " .code32\n1: out %al, $0x80\n .org a_back_begin + 0x148, 0x90\n"
+        " dec %eax\n mov $0, %eax\n nop\n nop\n nop\n"
+        " ljmp $0x10, $(a_back_by - a_back_begin + 0x8000)\n"
+        " .code64\na_back_by: .byte 0xf0\n adc %bx, 0xa7c0")
+extern const uint8_t a_back_by[];
+
 /* The interrupt that ends HLT, sent to itself, comes before what stands behind. */
 PROGRAM(halt, ".code64",
         " mov $0xfee000f0, %esi\n movl $0x1ff, (%rsi)\n mov $0xfee00300, %esi\n"
@@ -200,19 +210,30 @@ static void watched(void)
 
 static void who(void)
 {
-    static const struct row r = {"store behind a jump", DP_LONG0,     CODE(store), DP_WATCHED, 4,
-                                 WATCH_WRITE,           .stops = true};
-    uint64_t by = DP_CODE + (uint64_t)(a_store_by - a_store_begin);
-    struct err e = {0};
+    static const struct {
+        struct row row;
+        const uint8_t *by;
+    } whos[] = {
+        {{"store behind a jump", DP_LONG0, CODE(store), DP_WATCHED, 4, WATCH_WRITE, true},
+         a_store_by},
+        {{"store behind 32-bit code", DP_LONG0, CODE(back), DP_WATCHED, 4, WATCH_WRITE, true},
+         a_back_by},
+    };
 
-    dp_make(&prog, r.kind, 1);
-    memcpy(prog.image + DP_CODE - DP_AT, r.begin, (size_t)(r.end - r.begin));
-    if (!dp_open(&s, &prog, NULL))
-        return;
-    if (to_the_start(&r) && watch(&r, NULL) && session_run(s, &e) == 0 && wait_end(&r) &&
-        (session_last_stop(s)->kind != STOP_WATCHPOINT || session_last_stop(s)->by != by))
-        complain(&r, session_last_stop(s)->text);
-    guest_close(&s);
+    for (size_t i = 0; i < sizeof whos / sizeof whos[0]; i++) {
+        const struct row *r = &whos[i].row;
+        uint64_t by = DP_CODE + (uint64_t)(whos[i].by - r->begin);
+        struct err e = {0};
+
+        dp_make(&prog, r->kind, 1);
+        memcpy(prog.image + DP_CODE - DP_AT, r->begin, (size_t)(r->end - r->begin));
+        if (!dp_open(&s, &prog, NULL))
+            return;
+        if (to_the_start(r) && watch(r, NULL) && session_run(s, &e) == 0 && wait_end(r) &&
+            (session_last_stop(s)->kind != STOP_WATCHPOINT || session_last_stop(s)->by != by))
+            complain(r, session_last_stop(s)->text);
+        guest_close(&s);
+    }
 }
 
 static bool each(void *arg, const struct vcpu *v)

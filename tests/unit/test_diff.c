@@ -468,8 +468,9 @@ static bool stop_is_right(void)
                             (unsigned long long)point[i].addr);
         if (si->kind == STOP_WATCHPOINT && point[i].addr == DP_WATCHED && si->by &&
             !(si->by < 0x10000 && model.access[si->by]))
-            return complain("0x%llx is said to have touched 0x%llx", (unsigned long long)si->by,
-                            (unsigned long long)point[i].addr);
+            return complain("0x%llx is said to have touched 0x%llx: %.300s",
+                            (unsigned long long)si->by, (unsigned long long)point[i].addr,
+                            si->text);
         return true;
     }
     return complain("stop for an unknown point: %.300s", si->text);
