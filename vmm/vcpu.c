@@ -421,20 +421,28 @@ struct far_return {
     uint64_t rsp, mask, word, wrong;
 };
 
-static bool is_far_return(struct vcpu *v, struct far_return *f)
+#define STACK_LOADS_BYTES 32u /* above RSP: eight registers of 32 bits */
+
+/* May the load in hand, of a page without memory, be one of the stack's? Most are not, and are told
+ * by their place. */
+static bool is_stack_load(const struct vcpu *v)
 {
     const struct kvm_run *run = v->run;
-    struct insn_head h;
 
-    if (!v->unsettled || run->exit_reason != KVM_EXIT_MMIO || run->mmio.is_write ||
-        ((run->mmio.phys_addr - v->sregs->ss.base - v->regs->rsp) & (PAGE_BYTES - 1)) > 8)
+    return v->unsettled && run->exit_reason == KVM_EXIT_MMIO && !run->mmio.is_write &&
+           ((run->mmio.phys_addr - v->sregs->ss.base - v->regs->rsp) & (PAGE_BYTES - 1)) <
+               STACK_LOADS_BYTES;
+}
+
+static bool is_far_return(const struct vcpu *v, const struct insn_head *h, struct far_return *f)
+{
+    if (h->special != SP_RETF)
         return false;
-    insn_head_read(v, &h);
     f->rsp = v->regs->rsp;
     f->mask = v->sregs->cs.l || v->sregs->ss.db ? UINT64_MAX : 0xffff;
-    f->word = far_operand_bytes(v->sregs, h.rexw, h.opsize);
-    f->wrong = 3 * f->word + h.imm;
-    return h.special == SP_RETF;
+    f->word = far_operand_bytes(v->sregs, h->rexw, h->opsize);
+    f->wrong = 3 * f->word + h->imm;
+    return true;
 }
 
 static void mend_far_return(struct vcpu *v, const struct far_return *f)
@@ -475,21 +483,16 @@ static void complete(struct vcpu *v, bool (*enough)(void *arg, struct vcpu *v), 
 
 /* POPA, begun anew for each of its loads, takes words that it took before: what it gives to the
  * registers is told here beforehand. */
-static bool is_pop_all(struct vcpu *v, struct kvm_regs *end)
+static bool is_pop_all(struct vcpu *v, const struct insn_head *h, struct kvm_regs *end)
 {
     __u64 *const into[8] = {&end->rdi, &end->rsi, &end->rbp, NULL,
                             &end->rbx, &end->rdx, &end->rcx, &end->rax};
     uint64_t stack = v->sregs->ss.db ? UINT32_MAX : 0xffff, rsp = v->regs->rsp;
-    unsigned bytes;
-    struct insn_head h;
+    unsigned bytes = (v->sregs->cs.db != 0) != h->opsize ? 4 : 2;
     struct walk_regs r;
 
-    if (!v->unsettled || v->run->exit_reason != KVM_EXIT_MMIO || v->run->mmio.is_write)
+    if (h->opcode_at >= h->n || h->b[h->opcode_at] != 0x61 || v->sregs->cs.l)
         return false;
-    insn_head_read(v, &h);
-    if (h.opcode_at >= h.n || h.b[h.opcode_at] != 0x61 || v->sregs->cs.l)
-        return false;
-    bytes = (v->sregs->cs.db != 0) != h.opsize ? 4 : 2;
     vcpu_walk_regs(v, &r);
     *end = *v->regs;
     for (unsigned i = 0; i < 8; i++) {
@@ -502,7 +505,7 @@ static bool is_pop_all(struct vcpu *v, struct kvm_regs *end)
             *into[i] = (bytes == 4 ? 0 : *into[i] & ~0xffffull) | word;
     }
     end->rsp = (rsp & ~stack) | ((rsp + 8 * bytes) & stack);
-    end->rip += h.opcode_at + 1u;
+    end->rip += h->opcode_at + 1u;
     return true;
 }
 
@@ -515,8 +518,14 @@ struct anew {
 
 static bool is_begun_anew(struct vcpu *v, struct anew *a)
 {
-    a->is_far = is_far_return(v, &a->far);
-    a->is_pop_all = !a->is_far && is_pop_all(v, &a->popped);
+    struct insn_head h;
+
+    a->is_far = a->is_pop_all = false;
+    if (!is_stack_load(v))
+        return false;
+    insn_head_read(v, &h);
+    a->is_far = is_far_return(v, &h, &a->far);
+    a->is_pop_all = is_pop_all(v, &h, &a->popped);
     return a->is_far || a->is_pop_all;
 }
 
