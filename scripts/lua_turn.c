@@ -66,11 +66,8 @@ static void set_timer(struct scripts *h, uint64_t at)
     if (at == h->timer_at)
         return;
     h->timer_at = at;
-    if (at != UINT64_MAX) {
-        at++; /* a time of 0 would disarm it */
-        when.it_value.tv_sec = (time_t)(at / 1000000000);
-        when.it_value.tv_nsec = (long)(at % 1000000000);
-    }
+    if (at != UINT64_MAX)
+        when.it_value = clock_timespec(at + 1); /* a time of 0 would disarm it */
     if (timerfd_settime(h->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
         log_error("cannot set the script timer: %s", strerror(errno));
 }

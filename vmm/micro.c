@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "vmm/base/clock.h"
 #include "vmm/base/le.h"
 
 #ifndef sigev_notify_thread_id
@@ -248,8 +249,7 @@ void micro_set_regs(struct micro *m, const struct kvm_regs *r)
 
 static void arm(struct micro *m, uint64_t ns)
 {
-    struct itimerspec t = {
-        .it_value = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)}};
+    struct itimerspec t = {.it_value = clock_timespec(ns)};
 
     (void)timer_settime(m->timer, 0, &t, NULL);
 }
@@ -291,14 +291,15 @@ static bool spins(struct micro *m, uint64_t before)
 /* Nothing is lost by the interruption: going on is the further chance. */
 static int run_patiently(struct micro *m)
 {
-    uint64_t before = 0;
-    bool counts = kvm_work_read(&m->work, m->vcpu, &before);
     int rc = bounded_run(m, STEADY_NS);
 
     for (int i = 0; i < RETRIES && rc == -ETIME && m->stuck < STUCK_MAX; i++) {
+        uint64_t before;
+        bool counts = kvm_work_read(&m->work, m->vcpu, &before);
+
+        rc = bounded_run(m, RETRY_NS);
         if (counts && spins(m, before))
             break;
-        rc = bounded_run(m, RETRY_NS);
     }
     if (rc == -ETIME)
         m->stuck++;

@@ -488,7 +488,7 @@ static bool is_pop_all(struct vcpu *v, const struct insn_head *h, struct kvm_reg
     __u64 *const into[8] = {&end->rdi, &end->rsi, &end->rbp, NULL,
                             &end->rbx, &end->rdx, &end->rcx, &end->rax};
     uint64_t stack = v->sregs->ss.db ? UINT32_MAX : 0xffff, rsp = v->regs->rsp;
-    unsigned bytes = (v->sregs->cs.db != 0) != h->opsize ? 4 : 2;
+    unsigned bytes = far_operand_bytes(v->sregs, false, h->opsize);
     struct walk_regs r;
 
     if (h->opcode_at >= h->n || h->b[h->opcode_at] != 0x61 || v->sregs->cs.l)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/base/clock.h"
 #include "vmm/base/log.h"
 #include "vmm/devices/lapic.h"
 #include "vmm/x86_boot.h"
@@ -25,10 +26,8 @@ void vm_alarm_update(struct vm *vm)
     if (at == atomic_load(&vm->alarm_host_ns))
         return;
     atomic_store(&vm->alarm_host_ns, at);
-    if (at != DOOR_NEVER) {
-        when.it_value.tv_sec = (time_t)(at / 1000000000u);
-        when.it_value.tv_nsec = (long)(at % 1000000000u);
-    }
+    if (at != DOOR_NEVER)
+        when.it_value = clock_timespec(at);
     if (timer_settime(vm->cpu[atomic_load(&vm->keeper)]->timer, TIMER_ABSTIME, &when, NULL) < 0)
         log_error("cannot set the alarm timer: %s", strerror(errno));
 }

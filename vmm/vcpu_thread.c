@@ -80,9 +80,7 @@ void vcpu_sleep(struct vcpu *v)
 
 bool vcpu_wait_a_while(pthread_cond_t *cond, pthread_mutex_t *lock)
 {
-    uint64_t until = clock_ns() + KICK_AGAIN_NS;
-    struct timespec at = {.tv_sec = (time_t)(until / 1000000000u),
-                          .tv_nsec = (long)(until % 1000000000u)};
+    struct timespec at = clock_timespec(clock_ns() + KICK_AGAIN_NS);
 
     return pthread_cond_clockwait(cond, lock, CLOCK_MONOTONIC, &at) != ETIMEDOUT;
 }

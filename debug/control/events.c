@@ -127,10 +127,8 @@ void control_timeouts(struct control *c)
     for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
         if (c->client[i])
             too_late(c->client[i], now, &next);
-    if (next != UINT64_MAX) {
-        when.it_value.tv_sec = (time_t)(next / 1000000000);
-        when.it_value.tv_nsec = (long)(next % 1000000000);
-    }
+    if (next != UINT64_MAX)
+        when.it_value = clock_timespec(next);
     if (timerfd_settime(c->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
         log_error("cannot set the timer of control: %s", strerror(errno));
 }

@@ -451,17 +451,9 @@ bool watch_stands(struct engine *g, struct vcpu *v, const struct exit_event *ev)
  * ------------------------------------------------------------------------------------------
  */
 
-static struct timespec soon(void)
-{
-    uint64_t at = clock_ns() + TURN_NS;
-
-    return (struct timespec){.tv_sec = (time_t)(at / 1000000000u),
-                             .tv_nsec = (long)(at % 1000000000u)};
-}
-
 bool watch_turn_take(struct engine *g, struct vcpu *v)
 {
-    struct timespec until = soon();
+    struct timespec until = clock_timespec(clock_ns() + TURN_NS);
     bool mine;
 
     pthread_mutex_lock(&g->alone);

@@ -27,6 +27,13 @@ static inline uint64_t clock_thread_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* Such a time, or a span, as timers and waits take it. */
+static inline struct timespec clock_timespec(uint64_t ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u),
+                             .tv_nsec = (long)(ns % 1000000000u)};
+}
+
 /* How long somebody has waited, by looks at the clock `look_ns` apart or closer. None counts for
  * more than twice that: when this process was stopped, or the virtual machine that it runs in
  * paused, the clock went on, but nothing that is waited for could happen. */
