@@ -124,6 +124,13 @@ static void enter(struct vcpu *v, const struct onestep_ops *ops, const struct vc
     }
 }
 
+/* The kick came when the step had just ended: it is made, and the kick has told it. */
+static enum onestep made_before_kick(struct onestep_info *out)
+{
+    out->last.reason = EXIT_RUN;
+    return ONE_DONE;
+}
+
 static bool event_queued(const struct vcpu *v)
 {
     return v->injected >= 0 || v->events->exception.injected || v->events->interrupt.injected;
@@ -143,7 +150,7 @@ static enum onestep run_to(struct vcpu *v, const struct onestep_ops *ops, uint64
         /* The kick came between the delivery and the first instruction. */
         if (out->last.reason == EXIT_KICK && linear_rip(v) == linear && v->regs->rsp != rsp &&
             !event_queued(v))
-            return ONE_DONE;
+            return made_before_kick(out);
         if (out->last.reason != KVM_EXIT_IO && out->last.reason != KVM_EXIT_MMIO)
             return ONE_OTHER;
     }
@@ -492,6 +499,23 @@ struct kvm_step {
     unsigned cpl;
 };
 
+/* Has the step led into a handler, where its guard is? It is over then, whatever ended the entry.
+ */
+static bool at_guard(struct vcpu *v, const struct kvm_step *k, struct onestep_info *out)
+{
+    const struct insn_head *h = k->h;
+    uint64_t target;
+
+    if (!guard_hit(v, k->guard, &out->vector))
+        return false;
+    if (out->vector < 0)
+        return true;
+    if (h->vector >= 0 && vcpu_gate_target(v, h->vector, &target) && target == linear_rip(v))
+        out->vector = h->vector; /* several vectors may share a handler */
+    guard_frame_tf(v, out->vector, false);
+    return true;
+}
+
 /* Enters until the step is over. `entered`: once it was already, and `out->last` says with what. */
 static enum onestep run_step(struct vcpu *v, const struct onestep_ops *ops,
                              const struct kvm_step *k, bool entered, struct onestep_info *out)
@@ -505,12 +529,7 @@ static enum onestep run_step(struct vcpu *v, const struct onestep_ops *ops,
             enter(v, ops, &k->want, &out->last);
         switch (out->last.reason) {
         case KVM_EXIT_DEBUG:
-            if (guard_hit(v, k->guard, &out->vector) && out->vector >= 0) {
-                if (h->vector >= 0 && vcpu_gate_target(v, h->vector, &target) &&
-                    target == linear_rip(v))
-                    out->vector = h->vector; /* several vectors may share a handler */
-                guard_frame_tf(v, out->vector, false);
-            }
+            (void)at_guard(v, k, out);
             if (k->want.step && k->want.dr7 && out->vector < 0 && moved(v, from))
                 out->vector = fault_entered(v, h, &k->want, from + h->len);
             if (h->special == SP_INT && out->vector < 0 &&
@@ -577,8 +596,11 @@ static enum onestep run_step(struct vcpu *v, const struct onestep_ops *ops,
             }
             break;
         case EXIT_KICK: /* perhaps at the debug register behind a repeated string instruction */
-            return !k->want.step && linear_rip(v) == from + h->len && !event_queued(v) ? ONE_DONE
-                                                                                       : ONE_OTHER;
+            if (event_queued(v) || !moved(v, from))
+                return ONE_OTHER;
+            if (at_guard(v, k, out) || (!k->want.step && linear_rip(v) == from + h->len))
+                return made_before_kick(out);
+            return ONE_OTHER;
         default:
             return ONE_OTHER;
         }

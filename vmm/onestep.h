@@ -26,7 +26,7 @@ struct onestep_info {
     bool trapped; /* `vector` is of a trap behind the instruction, which was carried out */
     bool partial; /* a repeated string instruction that goes on: somebody wants the vCPU */
     bool told;    /* `again` was called for the last step, and said no */
-    struct exit_event last;
+    struct exit_event last; /* EXIT_KICK only with ONE_OTHER; EXIT_RUN: nothing to tell */
 };
 
 struct onestep_ops {

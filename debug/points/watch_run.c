@@ -207,6 +207,12 @@ static uint64_t event_origin(const struct vcpu *v, int vector)
     return b[1] == 0xcc && vector == 3 ? at - 1 : at;
 }
 
+/* A #DB that is queued already comes before its instruction if its frame is to say so. */
+static bool was_before(const struct vcpu *v, const struct vcpu_given *event)
+{
+    return event->vector == 1 && v->events->exception.injected && (v->regs->rflags & RFLAGS_RF);
+}
+
 static enum onestep lifted_step(struct watches *w, struct vcpu *v, const struct exit_event *ev,
                                 const struct onestep_ops *ops, struct onestep_info *info)
 {
@@ -221,6 +227,7 @@ static enum onestep lifted_step(struct watches *w, struct vcpu *v, const struct 
         r = vcpu_deliver(v, ops,
                          &(struct assist_event){.vector = event.vector,
                                                 .is_interrupt = event.is_interrupt,
+                                                .is_before = was_before(v, &event),
                                                 .has_ec = event.has_ec,
                                                 .ec = event.error_code},
                          info);

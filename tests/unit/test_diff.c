@@ -23,6 +23,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "debug/cmd.h"
 #include "debug/session_priv.h"
 #include "disasm/disasm.h"
 #include "tests/unit/diff_program.h"
@@ -39,7 +40,7 @@ static struct program prog;
 static struct session *s;
 static uint64_t rng; /* of the present way; seeded with the program's, so that a run repeats */
 static char image[] = "/tmp/vmscope-test-XXXXXX";
-static char why[500];
+static char why[500], said[700]; /* what is wrong; the same with where */
 static bool opened_once;
 
 static unsigned below(unsigned n)
@@ -812,6 +813,18 @@ static uint64_t number(const char *name, uint64_t otherwise)
 
 #define KICKS_US 40u
 
+/* The exits before a difference. */
+static void show_exits(void)
+{
+    struct cmd_client c = {.s = s};
+    struct out o = {0};
+
+    if (cmd_exec(&c, "info exits last 40", &o) == 0)
+        fwrite(o.text.data, 1, o.text.len, stdout);
+    out_fini(&o);
+    cmd_client_fini(&c);
+}
+
 static unsigned kicks_us(const struct way *w, uint64_t seed)
 {
     return (unsigned)number("DIFF_KICKS", w && (seed + (uint64_t)(w - ways)) % 2 ? KICKS_US : 0);
@@ -849,9 +862,9 @@ static void show(unsigned from, unsigned to)
 static void narrow(enum dp_kind kind, uint64_t seed, unsigned force, const struct way *w)
 {
     unsigned good = 0, bad;
-    char said[sizeof why];
+    char kept[sizeof why];
 
-    memcpy(said, why, sizeof said);
+    memcpy(kept, why, sizeof kept);
     bad = prog.units;
     while (bad - good > 1) {
         unsigned mid = (good + bad) / 2;
@@ -875,7 +888,7 @@ static void narrow(enum dp_kind kind, uint64_t seed, unsigned force, const struc
            dp_kind_name[kind], w ? w->name : "model", forces[force] ? ", " : "",
            forces[force] ? forces[force] : "", bad, prog.units);
     show(prog.unit[good], good + 1 < prog.units ? prog.unit[good + 1] : prog.end_of_units);
-    memcpy(why, said, sizeof why);
+    memcpy(why, kept, sizeof why);
 }
 
 static void write_image(const char *path)
@@ -905,14 +918,19 @@ static bool try_program(enum dp_kind kind, uint64_t seed, unsigned force, bool n
         if (!only || strstr(w->name, only))
             ok = run_way(w, seed, force);
     }
+    if (s && !ok)
+        show_exits();
     drop_points();
     if (s)
         close_program();
-    if (ok || !opened_once)
-        return ok;
-    printf("seed 0x%llx, %s, %s%s%s%s: %s\n", (unsigned long long)seed, dp_kind_name[kind],
-           w ? w->name : "model", kicks_us(w, seed) ? " under kicks" : "",
-           forces[force] ? ", " : "", forces[force] ? forces[force] : "", why);
+    if (ok)
+        return true;
+    snprintf(said, sizeof said, "seed 0x%llx, %s, %s%s%s%s: %s", (unsigned long long)seed,
+             dp_kind_name[kind], w ? w->name : "model", kicks_us(w, seed) ? " under kicks" : "",
+             forces[force] ? ", " : "", forces[force] ? forces[force] : "", why);
+    if (!opened_once)
+        return false;
+    printf("%s\n", said);
     fflush(stdout);
     if (narrowing)
         narrow(kind, seed, force, w);
@@ -924,7 +942,7 @@ static void programs(enum dp_kind kind)
     uint64_t seconds = number("DIFF_SECONDS", 0), seed = number("DIFF_SEED", 1);
     uint64_t until = clock_ns() + seconds * 1000000000ull / DP_KINDS, only = number("DIFF_KIND", 9);
     unsigned failed = 0, made = 0, least = getenv("DIFF_SEED") ? 1 : 2;
-    char first[sizeof why] = "";
+    char first[sizeof said] = "";
 
     if (only != 9 && only != kind)
         return;
@@ -943,10 +961,10 @@ static void programs(enum dp_kind kind)
         if (access("/dev/kvm", R_OK | W_OK) < 0)
             SKIP("%.500s", why);
         if (!failed++)
-            snprintf(first, sizeof first, "seed 0x%llx: %.400s", (unsigned long long)seed, why);
+            memcpy(first, said, sizeof first);
     }
     if (failed)
-        TEST_FAIL("%u of %u programs; the first: %.400s", failed, made, first);
+        TEST_FAIL("%u of %u programs; the first: %.600s", failed, made, first);
     if (seconds)
         printf("%u programs\n", made);
 }
