@@ -248,6 +248,17 @@ static bool again_alike(struct engine *g, struct vcpu *v, const struct exit_even
            (!follows_hooks(g, v) || hooks_same(g, v));
 }
 
+static bool deliver_past_traps(struct engine *g, struct vcpu *v)
+{
+    struct vcpu_debug none = {0};
+    struct onestep_info info;
+
+    if (watch_deliver(g, v, &info))
+        return true;
+    return info.last.reason == KVM_EXIT_SHUTDOWN &&
+           engine_on_exit(g, v, &none, &info.last) == STOPPED;
+}
+
 static void body_once(struct engine *g, struct vcpu *v)
 {
     struct cpu_job *job = &g->job[v->id];
@@ -284,7 +295,7 @@ static void body_once(struct engine *g, struct vcpu *v)
      * stepped, and the guest's tables come to be meanwhile. */
     if (follows_hooks(g, v))
         hooks_refresh(g, v);
-    if (watch_deliver(g, v))
+    if (deliver_past_traps(g, v))
         return;
     engine_want_debug(g, &want);
     g->judged[v->id] = UINT64_MAX;

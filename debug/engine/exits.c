@@ -188,6 +188,23 @@ static bool is_answered(unsigned reason)
     }
 }
 
+/* Past the trap that a refusal may be of, or told. With the traps lifted the guest may have come to
+ * its end. */
+static enum verdict on_refusal(struct engine *g, struct vcpu *v, const struct onestep_ops *ops,
+                               struct exit_event *ev)
+{
+    struct onestep_info info;
+
+    info.last.reason = EXIT_RUN; /* no exit yet */
+    if (watch_recover(g, v, ev, ops, &info))
+        return GO;
+    if (info.last.reason == KVM_EXIT_SHUTDOWN)
+        engine_report_shutdown(g, v, &info.last);
+    else
+        engine_report_exit(g, v, STOP_INTERNAL_ERROR, ev);
+    return STOPPED;
+}
+
 static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_debug *want,
                             struct exit_event *ev)
 {
@@ -207,12 +224,8 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
     case KVM_EXIT_DEBUG:
         return on_debug(g, v, want, ev);
     case KVM_EXIT_INTERNAL_ERROR:
-        if (undelivered(v)) { /* refused was its frame, not the instruction at RIP */
-            if (watch_recover(g, v, ev, &ops, &info))
-                return GO;
-            engine_report_exit(g, v, STOP_INTERNAL_ERROR, ev);
-            return STOPPED;
-        }
+        if (undelivered(v)) /* refused was its frame */
+            return on_refusal(g, v, &ops, ev);
         pl = engine_plant_here(g, v);
         if (pl && pl->hook && (kind = hook_paging(g, v))) {
             engine_report_paging(g, v, kind);
@@ -230,10 +243,7 @@ static enum verdict on_exit(struct engine *g, struct vcpu *v, const struct vcpu_
             return GO_PAST;
         if (engine_assisted(g, v, ev, &next))
             return next;
-        if (watch_recover(g, v, ev, &ops, &info))
-            return GO;
-        engine_report_exit(g, v, STOP_INTERNAL_ERROR, ev);
-        return STOPPED;
+        return on_refusal(g, v, &ops, ev);
     case KVM_EXIT_SHUTDOWN:
         if (hook_taken_early(g, v, ev)) /* its frame could not be pushed, and need not be */
             return on_hooked(g, v);

@@ -8,6 +8,20 @@
 #include "vmm/insn_shape.h"
 #include "vmm/onestep.h"
 
+/* One with the traps lifted, of a vCPU that does not move. */
+static bool lifted_step_made(struct engine *g, struct vcpu *v, const struct onestep_ops *ops,
+                             struct onestep_info *info)
+{
+    struct exit_event kick = {.reason = EXIT_KICK};
+    struct vcpu_debug none = {0};
+
+    if (watch_recover(g, v, &kick, ops, info))
+        return info->last.reason != EXIT_KICK;
+    if (info->last.reason == KVM_EXIT_SHUTDOWN)
+        engine_on_exit(g, v, &none, &info->last);
+    return false;
+}
+
 /* What a step that ended oddly means. True when the instruction was carried out after all. */
 static bool after_odd_step(struct engine *g, struct vcpu *v, const struct onestep_ops *ops,
                            const struct plant *lifted, struct onestep_info *info)
@@ -17,8 +31,7 @@ static bool after_odd_step(struct engine *g, struct vcpu *v, const struct oneste
     bool ours;
 
     if (info->last.reason == EXIT_KICK) /* KVM may make an access to a trapped page for ever */
-        return watch_stands(g, v, &ev) && watch_recover(g, v, &ev, ops, info) &&
-               info->last.reason != EXIT_KICK;
+        return watch_stands(g, v, &ev) && lifted_step_made(g, v, ops, info);
     if (info->last.reason == KVM_EXIT_INTERNAL_ERROR &&
         engine_assisted_step(g, v, ops, lifted, info))
         return true;
@@ -149,11 +162,8 @@ bool engine_make_steps(struct engine *g, struct vcpu *v, struct onestep_info *in
     pl = engine_plant_here(g, v);
     lift(g, &lifted);
     if (traps == TRAPS_LIFTED && w->trapped) {
-        struct exit_event kick = {.reason = EXIT_KICK};
-
-        r = watch_recover(g, v, &kick, &ops, info) && info->last.reason != EXIT_KICK ? ONE_DONE
-                                                                                     : ONE_OTHER;
-        made = r == ONE_DONE;
+        made = lifted_step_made(g, v, &ops, info);
+        r = made ? ONE_DONE : ONE_OTHER;
     } else {
         by_hand = w->trapped && vcpu_steps_by_hand(v);
         if (by_hand)

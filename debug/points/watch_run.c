@@ -318,6 +318,12 @@ static bool may_be_trap(const struct engine *g, const struct exit_event *ev)
            (ev->reason == KVM_EXIT_SHUTDOWN && g->vm->probe.shutdown_keeps_state);
 }
 
+/* The guest's end on a host that resets the vCPU then: nothing is left to be tried. */
+static bool is_gone(const struct engine *g, const struct exit_event *last)
+{
+    return last->reason == KVM_EXIT_SHUTDOWN && !g->vm->probe.shutdown_keeps_state;
+}
+
 bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev,
                    const struct onestep_ops *ops, struct onestep_info *info)
 {
@@ -340,7 +346,7 @@ bool watch_recover(struct engine *g, struct vcpu *v, const struct exit_event *ev
             continue;
         r = lifted_step(&g->points.watches, v, &cause, ops, info);
         clear_lift(g, v, since);
-        if (info->last.reason == EXIT_KICK)
+        if (info->last.reason == EXIT_KICK || is_gone(g, &info->last))
             break;          /* somebody wants the vCPU: again later */
         cause = info->last; /* an event that it was to deliver may wait still */
     }
@@ -396,20 +402,20 @@ bool watch_double_fault(struct engine *g, struct vcpu *v, const struct user_fram
     return false;
 }
 
-bool watch_deliver(struct engine *g, struct vcpu *v)
+bool watch_deliver(struct engine *g, struct vcpu *v, struct onestep_info *info)
 {
     struct exit_event ev = {.reason = EXIT_KICK};
-    struct onestep_info info;
     struct onestep_ops ops;
     unsigned in_the_way;
 
+    info->last.reason = EXIT_RUN; /* no exit yet */
     if (g->vm->probe.emulated || !g->points.watches.trapped ||
         !(v->injected >= 0 || v->events->exception.injected || v->events->interrupt.injected))
         return false;
     in_the_way = watch_pages_lift_system(&g->points.watches, v);
     slots_lift_all(&g->vm->slots, false); /* was only asked, not applied */
     engine_ops(g, &ops);
-    return in_the_way && watch_recover(g, v, &ev, &ops, &info);
+    return in_the_way && watch_recover(g, v, &ev, &ops, info);
 }
 
 /* A watchpoint that has moved depends on other tables than before. */

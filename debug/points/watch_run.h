@@ -44,8 +44,9 @@ bool watch_stands(struct engine *g, struct vcpu *v, const struct exit_event *ev)
 
 /* Before an entry: gives an event that waits, with trapped pages out of the way that it may need. A
  * processor that meets a trap while it pushes a frame makes KVM carry out the instruction at RIP
- * instead. True when the vCPU stands at the handler, or somebody wants it. */
-bool watch_deliver(struct engine *g, struct vcpu *v);
+ * instead. True when the vCPU stands at the handler, or somebody wants it; else `info->last` may be
+ * the guest's end. */
+bool watch_deliver(struct engine *g, struct vcpu *v, struct onestep_info *info);
 /* Chooses methods of pages again when the last access asked for it, or the guest has other tables.
  */
 void watch_renew(struct engine *g, struct vcpu *v);

@@ -203,6 +203,8 @@ static const struct row third_rows[] = {
     {"nexti across pages", "until @across1;nexti;nexti;print $rax", REAL_PROT,
      "there are no pages"},
     {"catch across pages", "until @begin;catch exception pf;all", REAL_PROT, "there are no pages"},
+    {"watch at a triple fault", "until @begin;awatch 0x1effc0,64;print $rip = @die_across;continue",
+     REAL_PROT | LONG3, "it takes pages, and LIDT"},
     {"third program to the end", "all;print $rax", 0, NULL},
 };
 
