@@ -131,11 +131,6 @@ static enum onestep made_before_kick(struct onestep_info *out)
     return ONE_DONE;
 }
 
-static bool event_queued(const struct vcpu *v)
-{
-    return v->injected >= 0 || v->events->exception.injected || v->events->interrupt.injected;
-}
-
 /* Runs to a linear address by a debug register, serving what happens on the way. */
 static enum onestep run_to(struct vcpu *v, const struct onestep_ops *ops, uint64_t linear,
                            struct onestep_info *out)
@@ -149,7 +144,7 @@ static enum onestep run_to(struct vcpu *v, const struct onestep_ops *ops, uint64
             return ONE_DONE;
         /* The kick came between the delivery and the first instruction. */
         if (out->last.reason == EXIT_KICK && linear_rip(v) == linear && v->regs->rsp != rsp &&
-            !event_queued(v))
+            !vcpu_event_queued(v))
             return made_before_kick(out);
         if (out->last.reason != KVM_EXIT_IO && out->last.reason != KVM_EXIT_MMIO)
             return ONE_OTHER;
@@ -596,7 +591,7 @@ static enum onestep run_step(struct vcpu *v, const struct onestep_ops *ops,
             }
             break;
         case EXIT_KICK: /* perhaps at the debug register behind a repeated string instruction */
-            if (event_queued(v) || !moved(v, from))
+            if (vcpu_event_queued(v) || !moved(v, from))
                 return ONE_OTHER;
             if (at_guard(v, k, out) || (!k->want.step && linear_rip(v) == from + h->len))
                 return made_before_kick(out);

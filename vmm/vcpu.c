@@ -395,6 +395,11 @@ bool vcpu_step_on(struct vcpu *v, struct exit_event *ev)
     return false;
 }
 
+bool vcpu_event_queued(const struct vcpu *v)
+{
+    return v->injected >= 0 || v->events->exception.injected || v->events->interrupt.injected;
+}
+
 bool vcpu_sleeps_inside(const struct vcpu *v)
 {
     uint32_t state;

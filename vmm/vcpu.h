@@ -170,6 +170,8 @@ static inline bool vcpu_may_step_on(const struct vcpu *v)
  * kernel's interrupt chips: an entry then lasts until an interrupt or a kick. Its own thread, or
  * the main thread by vcpu_call. */
 bool vcpu_sleeps_inside(const struct vcpu *v);
+/* Will the next entry deliver an event before the instruction at RIP? The vCPU's own thread. */
+bool vcpu_event_queued(const struct vcpu *v);
 /* Puts the record into the ring with the handler's time. */
 void vcpu_commit(struct vcpu *v, struct exit_event *ev);
 /* A record of something that was no exit, at the instruction at RIP and the time of the last look

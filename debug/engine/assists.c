@@ -59,7 +59,7 @@ bool engine_spun(struct engine *g, struct vcpu *v, struct exit_event *ev, enum v
     struct exit_event made_up = *ev;
     bool done;
 
-    if (engine_event_queued(v) || atomic_load(&v->idle) != VCPU_ACTIVE || !vcpu_spins(v) ||
+    if (vcpu_event_queued(v) || atomic_load(&v->idle) != VCPU_ACTIVE || !vcpu_spins(v) ||
         engine_points_here(g, v))
         return false;
     memset(&made_up.u, 0, sizeof made_up.u);

@@ -51,7 +51,7 @@ static bool left_at_hook(struct engine *g, struct vcpu *v)
 static void hit_while_parking(struct engine *g, struct vcpu *v)
 {
     if (g->past[v->id] || g->judged[v->id] == vcpu_linear_rip(v) || v->wish != WISH_NONE ||
-        engine_event_queued(v) || atomic_load(&v->idle) != VCPU_ACTIVE)
+        vcpu_event_queued(v) || atomic_load(&v->idle) != VCPU_ACTIVE)
         return;
     g->judged[v->id] = vcpu_linear_rip(v);
     if (engine_points_here(g, v))
@@ -64,7 +64,7 @@ static void hit_while_parking(struct engine *g, struct vcpu *v)
 static bool not_past(const struct vcpu *v, uint64_t from, bool made,
                      const struct onestep_info *info)
 {
-    return (!made || info->partial) && (vcpu_linear_rip(v) == from || engine_event_queued(v));
+    return (!made || info->partial) && (vcpu_linear_rip(v) == from || vcpu_event_queued(v));
 }
 
 /* Steps over the instruction at a point that was dealt with. False: not yet. */
@@ -242,7 +242,7 @@ static bool again_alike(struct engine *g, struct vcpu *v, const struct exit_even
     const struct watches *w = &g->points.watches;
 
     return (ev->flags & EXIT_F_RAM) && g->vm->cpus == 1 && !vcpu_asked(v) &&
-           !engine_event_queued(v) && !w->stepped && !w->unguarded && !g->points.catch_vectors &&
+           !vcpu_event_queued(v) && !w->stepped && !w->unguarded && !g->points.catch_vectors &&
            !g->stands[v->id] && !atomic_load_explicit(&g->points.look, memory_order_relaxed) &&
            !atomic_load_explicit(&g->stack_depth, memory_order_relaxed) &&
            (!follows_hooks(g, v) || hooks_same(g, v));

@@ -50,8 +50,6 @@ void engine_log_point(struct engine *g, struct vcpu *v, const struct bp *b,
 bool engine_linear_to_gpa(struct vcpu *v, uint64_t linear, uint64_t *gpa);
 /* The byte of ours that is planted at RIP, or NULL. */
 struct plant *engine_plant_here(struct engine *g, struct vcpu *v);
-/* Is there an event that the next entry delivers, before the instruction at RIP? */
-bool engine_event_queued(const struct vcpu *v);
 /* May there be a point at RIP that nothing but a look finds? */
 bool engine_stepped_here(struct engine *g, struct vcpu *v);
 /* May there be any point at RIP, and does the instruction there come next? */

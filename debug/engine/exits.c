@@ -70,8 +70,7 @@ static enum verdict on_hooked(struct engine *g, struct vcpu *v)
 {
     const struct plant *pl = engine_plant_here(g, v);
 
-    if (engine_event_queued(v) || !pl ||
-        pl->hook) /* the next hook has its turn at the next entry */
+    if (vcpu_event_queued(v) || !pl || pl->hook) /* the next hook has its turn at the next entry */
         return GO;
     return engine_points_hit(g, v) ? STOPPED : GO_PAST;
 }

@@ -152,11 +152,6 @@ bool engine_register_here(const struct engine *g, const struct vcpu *v)
     return false;
 }
 
-bool engine_event_queued(const struct vcpu *v)
-{
-    return v->injected >= 0 || v->events->exception.injected || v->events->interrupt.injected;
-}
-
 bool engine_stepped_here(struct engine *g, struct vcpu *v)
 {
     return (g->points.step_points || g->points.page_points) &&
@@ -171,7 +166,7 @@ static bool halts(const struct vcpu *v)
 
 bool engine_points_here(struct engine *g, struct vcpu *v)
 {
-    return g->points.exec_points && !engine_event_queued(v) &&
+    return g->points.exec_points && !vcpu_event_queued(v) &&
            (engine_plant_here(g, v) || engine_register_here(g, v) || engine_stepped_here(g, v)) &&
            !halts(v);
 }

@@ -409,8 +409,7 @@ bool watch_deliver(struct engine *g, struct vcpu *v, struct onestep_info *info)
     unsigned in_the_way;
 
     info->last.reason = EXIT_RUN; /* no exit yet */
-    if (g->vm->probe.emulated || !g->points.watches.trapped ||
-        !(v->injected >= 0 || v->events->exception.injected || v->events->interrupt.injected))
+    if (g->vm->probe.emulated || !g->points.watches.trapped || !vcpu_event_queued(v))
         return false;
     in_the_way = watch_pages_lift_system(&g->points.watches, v);
     slots_lift_all(&g->vm->slots, false); /* was only asked, not applied */

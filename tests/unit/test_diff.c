@@ -844,8 +844,9 @@ static bool run_way_once(const struct way *w, uint64_t seed, unsigned force)
     return ok && finish_up() && counted_right();
 }
 
-/* Once in some thousand ways QEMU's processor finds no entry in tables that are whole, in a plain
- * step of a vCPU that has left nothing undone (seen with all registers recorded). */
+/* Once in some thousand ways a plain step in the rig ends in a page fault that finds no entry, with
+ * registers, tables and slots whole and nothing of ours in between. QEMU's walk of nested tables is
+ * suspected, not proved. */
 static bool lost_by_rig(void)
 {
     const struct stop_info *si = session_last_stop(s);
